@@ -1,0 +1,127 @@
+//! What firmware does on a device: outcomes of boots and installs, as data. A device draws nothing here; the plan has dealt.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{Digest, FirmwareVersion};
+
+/// What the versions of a run do on the devices of one fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Behaviors {
+    /// Main images by the digest in their TLVs (SHA-256 over header, payload and protected TLVs).
+    pub images: BTreeMap<Digest, ImageBehavior>,
+    /// Install handlers by the version requested.
+    pub installs: BTreeMap<FirmwareVersion, Dealt<InstallOutcome>>,
+}
+
+/// What a main image is and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageBehavior {
+    /// Which version it is.
+    pub firmware: FirmwareVersion,
+    /// What happens when it runs.
+    pub boot: Dealt<BootOutcome>,
+}
+
+/// An outcome for each device of a fleet: dealt exactly, by rank, when the plan was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dealt<T> {
+    /// The same for all.
+    Same(T),
+    /// One of several.
+    Each {
+        /// The outcomes.
+        outcomes: Vec<T>,
+        /// Index into `outcomes`, by the device's number in its fleet.
+        by_number: Vec<u8>,
+    },
+}
+
+impl<T> Dealt<T> {
+    /// The outcome of the device with this number in its fleet.
+    pub fn of(&self, number: u32) -> &T {
+        match self {
+            Dealt::Same(outcome) => outcome,
+            Dealt::Each { outcomes, by_number } => &outcomes[usize::from(by_number[number as usize])],
+        }
+    }
+}
+
+/// What a main image does once it runs; times count from the start of the image (contract, section 1, `boot`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootOutcome {
+    /// Confirms itself after this long.
+    ConfirmAfter(Duration),
+    /// Confirms at the first OTA SUBACK; resets if that has not come `within`.
+    ConfirmOnConnect {
+        /// Limit, if there is one.
+        within: Option<Duration>,
+    },
+    /// Resets after this long, unconfirmed.
+    CrashAfter(Duration),
+    /// Confirms, and resets later, again and again.
+    ConfirmThenCrash {
+        /// From start to confirmation.
+        confirm: Duration,
+        /// From start to each crash.
+        crash: Duration,
+    },
+    /// Silent from the start, until power returns.
+    Hang,
+    /// Silent from the start, until the watchdog resets it.
+    HangWatchdog(Duration),
+    /// Online, and never confirms.
+    Unconfirmed,
+    /// Confirms and reports after this long, then falls silent.
+    MuteAfter(Duration),
+}
+
+impl Default for BootOutcome {
+    /// The contract's default: `confirm after 1s`.
+    fn default() -> Self {
+        BootOutcome::ConfirmAfter(Duration::from_secs(1))
+    }
+}
+
+/// What the install handler of a non-main version does (contract, section 1, `install`); times count from the end of its download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstallOutcome {
+    /// Downloads, then succeeds after this long.
+    SucceedAfter {
+        /// From the last byte.
+        after: Duration,
+        /// Does not listen to cancellations.
+        deaf: bool,
+    },
+    /// Downloads, then fails after this long.
+    FailAfter {
+        /// From the last byte.
+        after: Duration,
+        /// Does not listen to cancellations.
+        deaf: bool,
+    },
+    /// Downloads, then returns CANCELED after this long.
+    CancelAfter {
+        /// From the last byte.
+        after: Duration,
+        /// Does not listen to cancellations.
+        deaf: bool,
+    },
+    /// Downloads and never returns, unless it listens to a cancellation.
+    Never {
+        /// Does not listen to cancellations.
+        deaf: bool,
+    },
+    /// There is no handler: FAILED at once.
+    Unhandled,
+}
+
+impl Default for InstallOutcome {
+    /// The contract's default: `succeed after 1s`.
+    fn default() -> Self {
+        InstallOutcome::SucceedAfter {
+            after: Duration::from_secs(1),
+            deaf: false,
+        }
+    }
+}

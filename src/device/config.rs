@@ -1,0 +1,94 @@
+//! What a device is built of and set to: shared by its fleet, fixed for the run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{DeviceId, IngestKey, Slug};
+
+/// One device's own data.
+#[derive(Clone, Debug)]
+pub struct DeviceIdentity {
+    /// Its id: the MQTT user name.
+    pub id: DeviceId,
+    /// The key under which it draws (see [`crate::luck::device_key`]).
+    pub key: u64,
+    /// Its number in its fleet, from zero.
+    pub number: u32,
+}
+
+/// Build options and settings, shared by a fleet.
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// Slug of the firmware in the primary slot.
+    pub main: Slug,
+    /// Password for MQTT.
+    pub ingest_key: IngestKey,
+    /// Flash geometry and times.
+    pub chip: Arc<Chip>,
+    /// How MCUboot exchanges images.
+    pub swap: SwapMethod,
+    /// Waits before MQTT connects again; the SDK's is a constant 500 ms (protocol 2.3).
+    pub reconnect: Backoff,
+    /// Waits before a download is tried again; the SDK's is 5 s to 300 s, doubling, upper half (protocol 5.5).
+    pub retry: Backoff,
+    /// How long a CONNACK may take (protocol 2.3: 500 ms).
+    pub connack_timeout: Duration,
+    /// MQTT keep-alive (protocol 2.1: 60 s).
+    pub keep_alive: Duration,
+    /// Most artifacts of a manifest, 1 to 32 (protocol 3.1: 4).
+    pub max_artifacts: u8,
+    /// False in a run without TLS: `http` URLs are then accepted, a deviation that reports name.
+    pub tls: bool,
+}
+
+/// How MCUboot exchanges the images of the two slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwapMethod {
+    /// The new image stands one page higher in the secondary slot: two erases and writes a page (realism.md, section 3).
+    Offset,
+}
+
+/// Geometry and times of a chip's flash, and its speed at hashing. Sources stand in `profiles/chips.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chip {
+    /// Name in scenarios.
+    pub name: String,
+    /// Bytes of an erasable page.
+    pub page_size: u32,
+    /// Bytes of the smallest write.
+    pub write_size: u32,
+    /// Time to erase one page.
+    pub page_erase: Duration,
+    /// Time to write 1 KiB.
+    pub kib_write: Duration,
+    /// Bytes of one slot, trailer included.
+    pub slot_size: u32,
+    /// Time to hash 1 KiB at boot.
+    pub kib_hash: Duration,
+    /// Time to verify a signature at boot.
+    pub verify: Duration,
+    /// Time from reset to the application, without hashing and verifying.
+    pub boot: Duration,
+}
+
+/// How waits grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// First ceiling.
+    pub first: Duration,
+    /// Largest ceiling; the ceiling doubles after each failure up to here. Equal to `first` for a constant wait.
+    pub max: Duration,
+    /// Where below the ceiling the wait lies.
+    pub jitter: Jitter,
+}
+
+/// Where a wait lies below its ceiling c.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Exactly c.
+    Fixed,
+    /// Evenly in [ceil(c/2), c], in whole milliseconds (protocol 5.5).
+    Half,
+    /// Evenly in [0, c].
+    Full,
+}

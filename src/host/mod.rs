@@ -1,0 +1,1 @@
+//! Our server on real sockets.

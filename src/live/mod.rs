@@ -1,0 +1,1 @@
+//! Real time: devices as tasks on shards, over real sockets.

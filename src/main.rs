@@ -1,0 +1,3 @@
+//! Arguments to `cli`, exit code back; nothing else.
+
+fn main() {}

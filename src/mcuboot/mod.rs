@@ -1,0 +1,1 @@
+//! MCUboot's image format, trailer and swap status.

@@ -1,0 +1,125 @@
+//! Measures: what a scenario asks of the figures (contract, sections 1, 3 and 8).
+
+use crate::model::Key;
+
+/// `metric{labels} aggregate [op limit]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// What is counted or timed.
+    pub metric: Metric,
+    /// Conditions, all of which must hold.
+    pub labels: Vec<Label>,
+    /// How many values become one.
+    pub aggregate: Aggregate,
+    /// What the value is compared with; `None` only where a measure is asked for as such.
+    pub comparison: Option<Comparison>,
+}
+
+crate::model::word_enum! {
+    /// A metric (contract, section 3).
+    Metric {
+        /// Gauge: devices.
+        Devices = "devices",
+        /// Counter: ended attempts.
+        Attempts = "attempts",
+        /// Counter: returns to the old image.
+        Rollbacks = "rollbacks",
+        /// Trend: manifest first received until the final result is published.
+        UpdateTime = "update_time",
+        /// Trend: attempt due until the server has the final result.
+        DeployTime = "deploy_time",
+        /// Trend: one visit to a phase.
+        PhaseTime = "phase_time",
+        /// Counter: tries to connect.
+        Connects = "connects",
+        /// Trend: first wanted to OTA SUBACK.
+        ConnectTime = "connect_time",
+        /// Counter: phase changes.
+        Transitions = "transitions",
+    }
+}
+
+/// One condition of a measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Turned round by `!`.
+    pub negated: bool,
+    /// Which property.
+    pub key: LabelKey,
+    /// Values joined by `|`.
+    pub values: Vec<String>,
+}
+
+/// A property of a device, or one of the event counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelKey {
+    /// A property of the device.
+    Who(Key),
+    /// A property of the event: `result`, `reason`, `from`, `to`, `cause`, ...
+    Own(OwnKey),
+}
+
+crate::model::word_enum! {
+    /// A property of a counted event.
+    OwnKey {
+        /// How it ended.
+        Result = "result",
+        /// Why.
+        Reason = "reason",
+        /// Phase left.
+        From = "from",
+        /// Phase entered.
+        To = "to",
+        /// Why the phase changed.
+        Cause = "cause",
+    }
+}
+
+/// How many values become one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aggregate {
+    /// Number of events or devices.
+    Count,
+    /// Number in a second.
+    Rate,
+    /// Part of the same selection without state, phase, session, runs, result, code, done; 0 to 1.
+    Share,
+    /// Sum.
+    Sum,
+    /// Smallest.
+    Min,
+    /// Mean.
+    Avg,
+    /// Median.
+    Med,
+    /// Largest.
+    Max,
+    /// Percentile, 0 to 100.
+    Percentile(f64),
+}
+
+/// What a measured value is compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Comparison {
+    /// How.
+    pub op: Op,
+    /// With what, in the unit of the measure: seconds, bytes, bytes a second, a share from 0 to 1, a count.
+    pub limit: f64,
+}
+
+/// How a measured value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    More,
+    /// `>=`
+    AtLeast,
+    /// `==`
+    Equal,
+    /// `!=`
+    Unequal,
+}

@@ -1,0 +1,88 @@
+//! What a server tells about itself: the event stream that harness, dashboards and CI read.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AttemptId, CohortName, DeploymentName, DeviceId};
+use super::phase::UpdateState;
+use super::words::word_enum;
+
+/// One event. In JSON an object with the field `event`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum ServerEvent {
+    /// A device became known, by registration or by its first connection.
+    DeviceRegistered {
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A device authenticated.
+    DeviceConnected {
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A device's connection ended.
+    DeviceDisconnected {
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A device entered a cohort.
+    CohortJoined {
+        /// Which device.
+        device: DeviceId,
+        /// Which cohort.
+        cohort: CohortName,
+    },
+    /// A device left a cohort.
+    CohortLeft {
+        /// Which device.
+        device: DeviceId,
+        /// Which cohort.
+        cohort: CohortName,
+    },
+    /// The state of an attempt changed; from `none` when it was created.
+    StateChanged {
+        /// Which device.
+        device: DeviceId,
+        /// The deployment that the attempt carries out.
+        deployment: DeploymentName,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// State left.
+        from: UpdateState,
+        /// State entered.
+        to: UpdateState,
+        /// Why.
+        reason: StateReason,
+    },
+    /// A manifest was sent.
+    ManifestSent {
+        /// Which device.
+        device: DeviceId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// True from the second time on.
+        repeat: bool,
+    },
+}
+
+word_enum! {
+    /// Why the state of an attempt changed at the server.
+    StateReason {
+        /// A deployment reached the device.
+        Deployed = "deployed",
+        /// The manifest was sent.
+        Offered = "offered",
+        /// Complete results came.
+        Results = "results",
+        /// The device reported an attempt error.
+        AttemptError = "attempt-error",
+        /// Cancelled by a person or a step.
+        Cancelled = "cancelled",
+        /// A newer deployment took its place.
+        Superseded = "superseded",
+        /// The device left the cohort.
+        Left = "left",
+        /// No end came by the deadline.
+        Deadline = "deadline",
+    }
+}

@@ -1,0 +1,194 @@
+//! Identities: what names a device, an attempt, a cohort, a deployment, an image.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Position of a device in a run: devices stand in the order (fleet name, number in the fleet), which is also the order in which
+/// simultaneous events are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceIndex(pub u32);
+
+impl DeviceIndex {
+    /// The position as an index into a `Vec`.
+    pub const fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name; its owner has checked its form.
+            pub fn new(name: impl Into<Arc<str>>) -> Self {
+                Self(name.into())
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self::new(name)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// What a device calls itself: its MQTT user name (protocol 2.1).
+    DeviceId
+}
+name_type! {
+    /// Name of a set of devices that deployments target. `all` always exists.
+    CohortName
+}
+name_type! {
+    /// Name of a deployment, unique on its server; in a scenario the name of its step.
+    DeploymentName
+}
+
+impl CohortName {
+    /// The cohort that every device is in.
+    pub fn all() -> Self {
+        CohortName::new("all")
+    }
+}
+
+/// Names one update attempt of one device: nonzero, growing, never reused (protocol O3, O4). A string in JSON, since JSON numbers
+/// are not exact above 2^53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(NonZeroU64);
+
+impl AttemptId {
+    /// The attempt with this number; `None` for zero, which names no attempt.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(AttemptId(number)),
+            None => None,
+        }
+    }
+
+    /// The number on the wire.
+    pub const fn number(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for AttemptId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .ok()
+            .and_then(AttemptId::new)
+            .ok_or_else(|| serde::de::Error::custom("attempt ids are 1 to 2^64-1, as text"))
+    }
+}
+
+macro_rules! hash_type {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+    };
+}
+
+hash_type! {
+    /// The identity that a running image reports: 20 bytes (protocol 6.1).
+    BuildId, 20
+}
+hash_type! {
+    /// SHA-256 of an image file.
+    Digest, 32
+}
+
+/// The password with which devices authenticate (protocol 2.1). Never shown: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IngestKey(Arc<str>);
+
+impl IngestKey {
+    /// Wraps the key.
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
+        IngestKey(key.into())
+    }
+
+    /// The key, for the CONNECT packet and for comparing; not for display.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IngestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IngestKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempt_ids_are_text_in_json_and_never_zero() {
+        let id = AttemptId::new(u64::MAX).unwrap();
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"18446744073709551615\"");
+        assert_eq!(
+            serde_json::from_str::<AttemptId>("\"7\"").unwrap(),
+            AttemptId::new(7).unwrap()
+        );
+        assert!(serde_json::from_str::<AttemptId>("\"0\"").is_err());
+        assert!(AttemptId::new(0).is_none());
+    }
+
+    #[test]
+    fn an_ingest_key_is_not_printed() {
+        assert_eq!(format!("{:?}", IngestKey::new("topsecret")), "IngestKey(..)");
+    }
+}

@@ -1,0 +1,29 @@
+//! The words of the product: identities, firmware versions, phases, results, tags, selectors, quantities, what is done to a server
+//! and what is seen of devices. Plain values without behavior of their own; every other module speaks in them.
+
+mod admin;
+mod event;
+mod ids;
+mod manifest;
+mod observation;
+mod phase;
+mod quantity;
+mod selector;
+mod text;
+mod why;
+mod words;
+
+pub use admin::{AdminAction, CohortRule, NewDevice, Tags};
+pub use event::{ServerEvent, StateReason};
+pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, IngestKey};
+pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};
+pub use observation::{AttemptResult, BootReason, ConnectResult, FailureReason, Observation, RecordKey, RetryReason};
+pub use phase::{Cause, LEGAL, Phase, Session, Transition, UpdateState};
+pub use quantity::{
+    EventRate, QuantityError, Share, parse_data_rate, parse_duration, parse_event_rate, parse_share, parse_size, show_count,
+    show_duration, show_size,
+};
+pub use selector::{GrammarError, Key, Pick, Selector, Term, Test, Who, closest, is_word};
+pub use text::{FirmwareVersion, Secret, Slug, TextError, Url, Version};
+pub use why::Why;
+pub(crate) use words::word_enum;

@@ -1,0 +1,155 @@
+//! What a run came to: everything that reports are made of.
+
+use std::sync::Arc;
+
+use crate::measure::Recorder;
+use crate::scenario::Plan;
+use crate::time::SimTime;
+use crate::verdict::{Finding, Judgement};
+
+use super::io::{Mode, RunEnd};
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was played.
+    pub plan: Arc<Plan>,
+    /// By which driver.
+    pub mode: Mode,
+    /// When it ended.
+    pub elapsed: SimTime,
+    /// How it came to its end.
+    pub end: RunEnd,
+    /// Every figure, the devices' last states and the trace.
+    pub recorder: Recorder,
+    /// Expectations of this mode, judged.
+    pub judgements: Vec<Judgement>,
+    /// Broken invariants, grouped by rule.
+    pub findings: Vec<Finding>,
+    /// How many rules were held in how many checks.
+    pub checks: Checks,
+    /// Trouble of the harness, grouped by message.
+    pub errors: Vec<RunError>,
+    /// When it began, RFC 3339; only in real time.
+    pub started_at: Option<String>,
+    /// How the harness fared; only in real time.
+    pub harness: Option<HarnessReport>,
+}
+
+/// How much was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// Invariants watched.
+    pub rules: u32,
+    /// Single checks made.
+    pub checks: u64,
+}
+
+/// One kind of trouble in the harness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    /// What went wrong.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+    /// The first device concerned, if it concerned one.
+    pub first_device: Option<String>,
+}
+
+/// How the harness and the embedded server fared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HarnessReport {
+    /// False when the harness was the bottleneck: the figures are then not the server's.
+    pub valid: bool,
+    /// Why not, in words.
+    pub reasons: Vec<String>,
+    /// Lateness of timer wakes, 99th percentile, seconds.
+    pub late_p99_s: f64,
+    /// Processor time of the harness, percent of one core, mean over the run.
+    pub cpu_percent: f64,
+    /// Peak memory of the harness, bytes.
+    pub memory_bytes: u64,
+    /// Work dropped.
+    pub dropped: u64,
+    /// Peak memory of the embedded server, bytes.
+    pub server_memory_bytes: Option<u64>,
+    /// Processor time of the embedded server, percent of one core, mean over the run.
+    pub server_cpu_percent: Option<f64>,
+    /// The machine.
+    pub machine: Machine,
+}
+
+/// The machine that a run was made on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Processor model.
+    pub cpu: String,
+    /// Processors available.
+    pub cores: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// Operating system and release.
+    pub os: String,
+}
+
+/// What a run meant, in one word; the command line makes it an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Every expectation held, no invariant broke.
+    Passed,
+    /// An expectation failed.
+    Failed,
+    /// An invariant broke.
+    Broken,
+    /// The harness was the bottleneck.
+    Invalid,
+    /// The user ended it.
+    Interrupted,
+    /// The run could not go on, or the harness has a defect.
+    Error,
+}
+
+impl Status {
+    /// The word in `summary.json`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Status::Passed => "passed",
+            Status::Failed => "failed",
+            Status::Broken => "broken",
+            Status::Invalid => "invalid",
+            Status::Interrupted => "interrupted",
+            Status::Error => "error",
+        }
+    }
+
+    /// The exit code (contract, section 4).
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Status::Passed => 0,
+            Status::Error => 1,
+            Status::Failed => 99,
+            Status::Broken => 100,
+            Status::Invalid => 102,
+            Status::Interrupted => 130,
+        }
+    }
+}
+
+impl Outcome {
+    /// The status: of several the first of error, broken, interrupted, invalid, failed (contract, section 4).
+    pub fn status(&self) -> Status {
+        if matches!(self.end, RunEnd::Failed(_)) || !self.errors.is_empty() {
+            Status::Error
+        } else if !self.findings.is_empty() {
+            Status::Broken
+        } else if self.end == RunEnd::Interrupted {
+            Status::Interrupted
+        } else if self.harness.as_ref().is_some_and(|harness| !harness.valid) {
+            Status::Invalid
+        } else if self.judgements.iter().any(|judgement| !judgement.passed) {
+            Status::Failed
+        } else {
+            Status::Passed
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What is said at the end: text, JSON, CSV, the run directory.

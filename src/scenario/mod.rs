@@ -1,0 +1,8 @@
+//! The scenario language: from a file to a [`Plan`] decided down to each device.
+
+mod plan;
+
+pub use plan::{
+    Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
+    TlsPlan,
+};

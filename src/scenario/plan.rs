@@ -1,0 +1,274 @@
+//! A run decided down to each device. Nothing below this reads a file or applies a default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
+use crate::faults::LinkProfile;
+use crate::luck::Luck;
+use crate::measure::Measure;
+use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
+use crate::time::SimTime;
+use crate::verdict::Expectation;
+
+/// What is played.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Shown everywhere.
+    pub name: String,
+    /// A sentence, if the file has one.
+    pub description: Option<String>,
+    /// Source of all luck.
+    pub seed: u64,
+    /// 16 hex digits over what is played: steps, nouns, faults; not names, expectations or target.
+    pub hash: String,
+    /// What flags and environment changed, by dotted key.
+    pub overrides: BTreeMap<String, String>,
+    /// The file as given.
+    pub source: String,
+    /// Every default and the seed written out, as TOML.
+    pub resolved: String,
+    /// What `check --strict` would refuse.
+    pub warnings: Vec<String>,
+    /// Steps and faults happen within it.
+    pub duration: Duration,
+    /// How long the fleet may take to come to rest.
+    pub settle: Settle,
+    /// When the run ends.
+    pub ends: Ends,
+    /// Trends leave this out.
+    pub warmup: Duration,
+    /// Whether transitions are written.
+    pub trace: bool,
+    /// The server under test.
+    pub server: ServerPlan,
+    /// Versions with their images, in order of the file.
+    pub versions: Vec<PlannedVersion>,
+    /// Fleets by name.
+    pub fleets: Vec<PlannedFleet>,
+    /// Devices by (fleet name, number): a [`DeviceIndex`] is a position here.
+    pub devices: Vec<PlannedDevice>,
+    /// Cohorts by name, `all` left out.
+    pub cohorts: Vec<PlannedCohort>,
+    /// Steps in order of the file.
+    pub steps: Vec<PlannedStep>,
+    /// Expectations in order of the file.
+    pub expectations: Vec<Expectation>,
+}
+
+impl Plan {
+    /// The source of the run's draws.
+    pub fn luck(&self) -> Luck {
+        Luck::new(self.seed)
+    }
+
+    /// The fleet of a device.
+    pub fn fleet_of(&self, device: DeviceIndex) -> &PlannedFleet {
+        &self.fleets[usize::from(self.devices[device.at()].fleet)]
+    }
+
+    /// The device's own data.
+    pub fn identity(&self, device: DeviceIndex) -> DeviceIdentity {
+        let planned = &self.devices[device.at()];
+        DeviceIdentity {
+            id: planned.id.clone(),
+            key: planned.key,
+            number: planned.number,
+        }
+    }
+
+    /// Every measure that the scenario names, so that series can be laid down before the run.
+    pub fn measures(&self) -> impl Iterator<Item = &Measure> {
+        let steps = self.steps.iter().filter_map(|step| step.when.as_ref());
+        steps.chain(self.expectations.iter().map(|expectation| &expectation.measure))
+    }
+}
+
+/// How long the fleet may take to come to rest after trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// The latest timer armed, one clean attempt, `chase`, and a minute.
+    Auto,
+    /// This long.
+    For(Duration),
+    /// Not judged: the run ends with its duration.
+    Off,
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// As soon as nothing is left to happen and no attempt is open.
+    Settled,
+    /// After its duration.
+    Duration,
+}
+
+/// The embedded server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPlan {
+    /// Where MQTT listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Certificates, or none.
+    pub tls: TlsPlan,
+    /// Missing results are asked for after this long.
+    pub chase: Duration,
+}
+
+/// TLS of the embedded server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsPlan {
+    /// A CA and certificates made for the run.
+    Auto,
+    /// Neither MQTT nor HTTP is encrypted.
+    Off,
+    /// Files of a certificate chain and its key.
+    Files {
+        /// Chain, PEM.
+        cert: std::path::PathBuf,
+        /// Key, PEM.
+        key: std::path::PathBuf,
+    },
+}
+
+/// A version and its image.
+#[derive(Clone, Debug)]
+pub struct PlannedVersion {
+    /// Firmware and version.
+    pub firmware: FirmwareVersion,
+    /// The image file.
+    pub image: Bytes,
+}
+
+/// A fleet.
+#[derive(Clone, Debug)]
+pub struct PlannedFleet {
+    /// Its name.
+    pub name: String,
+    /// Its path to the server.
+    pub link: LinkProfile,
+    /// Settings of its devices.
+    pub config: Arc<DeviceConfig>,
+    /// What versions do on its devices.
+    pub behaviors: Arc<Behaviors>,
+    /// What its devices run at the start; the first is main.
+    pub runs: Vec<FirmwareVersion>,
+    /// Image in the primary slot at the start, confirmed.
+    pub image: Bytes,
+    /// Position of its first device.
+    pub first: DeviceIndex,
+    /// Number of its devices.
+    pub count: u32,
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub struct PlannedDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// Position of its fleet in [`Plan::fleets`].
+    pub fleet: u16,
+    /// Number in its fleet, from zero.
+    pub number: u32,
+    /// The key under which it draws.
+    pub key: u64,
+    /// When it is first powered on.
+    pub boot_at: SimTime,
+    /// Its tags at the start.
+    pub tags: Arc<Tags>,
+}
+
+/// A cohort.
+#[derive(Clone, Debug)]
+pub struct PlannedCohort {
+    /// Its name.
+    pub name: CohortName,
+    /// By hand or by tags.
+    pub rule: CohortRule,
+    /// Members by hand at the start.
+    pub members: Vec<DeviceIndex>,
+}
+
+/// A step.
+#[derive(Clone, Debug)]
+pub struct PlannedStep {
+    /// Its name: given, or made of verb and position.
+    pub name: String,
+    /// Line in the scenario file, from 1.
+    pub line: u32,
+    /// Not before this.
+    pub at: StepTime,
+    /// Fires once this has held; `None` fires at `at`.
+    pub when: Option<Measure>,
+    /// How long `when` must have held.
+    pub held_for: Duration,
+    /// A share over fewer devices satisfies no `when`.
+    pub min_count: u64,
+    /// What it does.
+    pub verb: StepVerb,
+}
+
+/// The earliest moment of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepTime {
+    /// A moment.
+    At(SimTime),
+    /// A while after another step fired.
+    After {
+        /// Name of that step.
+        step: String,
+        /// How long after.
+        by: Duration,
+    },
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepVerb {
+    /// Makes a deployment, named like the step.
+    Deploy {
+        /// Packages in manifest order.
+        packages: Vec<FirmwareVersion>,
+        /// Which devices.
+        cohort: CohortName,
+        /// Which package is main.
+        main: Option<Slug>,
+    },
+    /// Withdraws the deployments of these steps.
+    Cancel {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Puts devices into a cohort.
+    Join {
+        /// Which devices, judged when the step fires.
+        who: Selector,
+        /// Which cohort.
+        cohort: CohortName,
+    },
+    /// Takes devices out of a cohort.
+    Leave {
+        /// Which devices, judged when the step fires.
+        who: Selector,
+        /// Which cohort.
+        cohort: CohortName,
+    },
+    /// Sets tags.
+    Tag {
+        /// Which devices, judged when the step fires.
+        who: Selector,
+        /// Tags to set.
+        tags: Tags,
+    },
+    /// Removes tags.
+    Untag {
+        /// Which devices, judged when the step fires.
+        who: Selector,
+        /// Keys to remove.
+        keys: Vec<String>,
+    },
+}

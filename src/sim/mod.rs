@@ -1,0 +1,1 @@
+//! Virtual time: the clock jumps to the next event.

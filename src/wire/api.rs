@@ -1,0 +1,242 @@
+//! The management API's JSON: request bodies, views, the ready line of `serve`, problems. Server core, host and harness share it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AttemptId, CohortName, DeploymentName, DeviceId, ServerEvent, Tags, UpdateState};
+
+/// First line that `squall serve` prints, once every listener is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadyLine {
+    /// `squall.ready/1`.
+    pub schema: String,
+    /// `mqtts://host:port` or `mqtt://host:port`.
+    pub mqtt: String,
+    /// Base URL of the images.
+    pub images: String,
+    /// Base URL of the management API.
+    pub admin: String,
+    /// Path of the CA certificate (PEM) that signed the server's; absent without TLS.
+    pub ca: Option<String>,
+    /// Path of the 0600 file with [`Credentials`].
+    pub credentials: String,
+}
+
+/// Content of the credentials file (JSON). Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    /// Bearer token of the management API.
+    pub token: String,
+    /// MQTT password of devices.
+    pub ingest_key: String,
+}
+
+/// One line of standard input that a parent process hands its child server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildOrders {
+    /// The parent's start of the run on the machine's monotonic clock, nanoseconds.
+    pub epoch_monotonic_ns: u64,
+}
+
+/// One line of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Growing number of the event.
+    pub seq: u64,
+    /// Nanoseconds since the server's epoch (its start, or the parent's run).
+    pub at_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: ServerEvent,
+}
+
+/// An error answer (RFC 9457, `application/problem+json`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Kind of problem: `about:blank` or a word such as `unknown-cohort`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Short, the same for every occurrence.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// This occurrence: names thing and value.
+    pub detail: String,
+    /// The field of the request that is wrong, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// `POST /v1/firmware`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirmwareBody {
+    /// 1 to 32 bytes without `/`.
+    pub slug: String,
+}
+
+/// A firmware with its versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareView {
+    /// Its identifier.
+    pub slug: String,
+    /// Versions in order of creation.
+    pub versions: Vec<VersionView>,
+}
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionView {
+    /// Its name.
+    pub version: String,
+    /// Size of the image, bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the image file, hex.
+    pub digest: String,
+    /// Build id, hex, if the image has one.
+    pub build_id: Option<String>,
+}
+
+/// `POST /v1/devices`: one or many devices; known ones get their tags replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevicesBody {
+    /// Devices to make known.
+    pub devices: Vec<DeviceBody>,
+}
+
+/// One device to register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceBody {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// `PATCH /v1/devices/{id}` and `POST /v1/tags`: tags to set; `null` removes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagsBody {
+    /// Devices concerned; left out where the path names one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceId>,
+    /// Key to value, or to `null`.
+    pub tags: BTreeMap<String, Option<String>>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its tags.
+    pub tags: Tags,
+    /// Cohorts that it is in, `all` left out.
+    pub cohorts: Vec<CohortName>,
+    /// Connected and subscribed to its OTA topic.
+    pub online: bool,
+    /// Build id last reported, hex.
+    pub build_id: Option<String>,
+    /// Attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// An attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its id, as text.
+    pub id: AttemptId,
+    /// Whose attempt.
+    pub device: DeviceId,
+    /// What it carries out.
+    pub deployment: DeploymentName,
+    /// What the server believes.
+    pub state: UpdateState,
+    /// A cancellation was asked for and the device has not answered.
+    pub cancel_requested: bool,
+    /// One entry an artifact: `succeeded`, `failed`, `canceled`, or `null` while pending.
+    pub results: Vec<Option<String>>,
+    /// Number of the attempt error, if the device reported one.
+    pub error: Option<u64>,
+}
+
+/// `POST /v1/cohorts`, `PATCH /v1/cohorts/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CohortBody {
+    /// Its name; left out where the path names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CohortName>,
+    /// Rule on tags, such as `tag.region:west`; left out for a cohort by hand.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// A cohort.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CohortView {
+    /// Its name.
+    pub name: CohortName,
+    /// Its rule, if it has one.
+    #[serde(rename = "where")]
+    pub rule: Option<String>,
+    /// Number of members.
+    pub members: u64,
+    /// The deployment that holds for it.
+    pub deployment: Option<DeploymentName>,
+}
+
+/// `POST /v1/cohorts/{name}/join` and `/leave`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MembersBody {
+    /// Devices to put in or take out.
+    pub devices: Vec<DeviceId>,
+}
+
+/// `POST /v1/deployments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentBody {
+    /// Name, unique on the server; made up when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<DeploymentName>,
+    /// Which devices.
+    pub cohort: CohortName,
+    /// `SLUG@VERSION` in manifest order.
+    pub packages: Vec<String>,
+    /// Slug of the main package, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<String>,
+}
+
+/// A deployment and its progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentView {
+    /// Its name.
+    pub name: DeploymentName,
+    /// Which devices.
+    pub cohort: CohortName,
+    /// `SLUG@VERSION` in manifest order.
+    pub packages: Vec<String>,
+    /// Slug of the main package, if one is.
+    pub main: Option<String>,
+    /// False once cancelled or superseded.
+    pub active: bool,
+    /// Attempts by state.
+    pub progress: BTreeMap<UpdateState, u64>,
+}
+
+/// A page of anything: items and where the next page begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Value for `after` that gives the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
