@@ -44,6 +44,14 @@ pub enum Dealt<T> {
 }
 
 impl<T> Dealt<T> {
+    /// Every outcome that a device may be dealt.
+    pub fn outcomes(&self) -> &[T] {
+        match self {
+            Dealt::Same(outcome) => std::slice::from_ref(outcome),
+            Dealt::Each { outcomes, .. } => outcomes,
+        }
+    }
+
     /// The outcome of the device with this number in its fleet.
     pub fn of(&self, number: u32) -> &T {
         match self {
