@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(reason(&[ResetReason::Pin, ResetReason::PowerOn], false), "PIN | POWER_ON");
         assert_eq!(
             reason(&[ResetReason::LowPowerWake], true),
-            "LOW_POWER_WAKE | TEST_FIRMWARE_UP"
+            "LOW_POWER_WAKE | TEST_FIRMWARE_U"
         );
     }
 
