@@ -231,11 +231,9 @@ fn deploy_time_runs_from_when_the_attempt_was_due_and_open_ones_are_infinite() {
     let endless = Some(f64::INFINITY);
     assert_eq!(rig.values(30), [Some(12.0), endless, endless, Some(1.0)]);
     rig.state(57, "b-0", "one", 2, UpdateState::InProgress, UpdateState::Failed);
-    assert_eq!(
-        rig.values(60),
-        [Some(7.0), Some(12.0), Some(7.0), Some(2.0)],
-        "b-0 is powered on at 50 s"
-    );
+    let values = rig.values(60);
+    assert_eq!(values[1..], [Some(12.0), Some(7.0), Some(2.0)], "b-0 is powered on at 50 s");
+    assert!((values[0].unwrap() - 7.0).abs() < 0.01);
 }
 
 #[test]
