@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::measure::{Measure, Measured, Op};
+use crate::measure::{Measure, Measured};
 use crate::time::SimTime;
 
 /// One `[[expect]]`.
@@ -75,15 +75,5 @@ pub fn judge(expectation: &Expectation, measured: Option<Measured>) -> bool {
     let Some(comparison) = expectation.measure.comparison else {
         return true;
     };
-    let Some(Measured { value, .. }) = measured else {
-        return false;
-    };
-    match comparison.op {
-        Op::Less => value < comparison.limit,
-        Op::AtMost => value <= comparison.limit,
-        Op::More => value > comparison.limit,
-        Op::AtLeast => value >= comparison.limit,
-        Op::Equal => value == comparison.limit,
-        Op::Unequal => value != comparison.limit,
-    }
+    measured.is_some_and(|measured| comparison.holds(measured.value))
 }
