@@ -1,3 +1,5 @@
 //! Arguments to `cli`, exit code back; nothing else.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    squall::cli::main()
+}
