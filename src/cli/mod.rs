@@ -1,6 +1,8 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod flags;
+mod interrupt;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -49,7 +51,10 @@ struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    /// Plays a scenario in virtual time: the same outcome each time, byte for byte
+    Sim(sim::SimArgs),
+}
 
 /// Parses the arguments, carries the command out, returns its exit code.
 pub fn main() -> ExitCode {
@@ -57,5 +62,8 @@ pub fn main() -> ExitCode {
         eprintln!("error: not supported yet: command `{word}`");
         return ExitCode::from(BAD_INPUT);
     }
-    match Cli::parse().command {}
+    let code = match Cli::parse().command {
+        Command::Sim(args) => sim::run(&args),
+    };
+    ExitCode::from(code)
 }
