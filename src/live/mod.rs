@@ -4,6 +4,15 @@
 //! harness itself. Decides nothing: device cores decide what devices do, the Director what the run does. Shards send sightings to the
 //! conductor on the calling thread, which hands them to the Director and carries its directives out.
 
+mod clock;
+mod download;
+mod gauges;
+mod link;
+mod mqtt;
+mod shard;
+mod station;
+mod stream;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
