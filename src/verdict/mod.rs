@@ -2,6 +2,8 @@
 
 mod expectation;
 mod finding;
+mod referee;
 
-pub use expectation::{Expectation, JudgedAt, Judgement, Modes};
+pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;
+pub use referee::{Referee, RefereeSetup};
