@@ -4,11 +4,19 @@
 //! harness itself. Decides nothing: device cores decide what devices do, the Director what the run does. Shards send sightings to the
 //! conductor on the calling thread, which hands them to the Director and carries its directives out.
 
+mod admin;
+mod child;
 mod clock;
+mod conductor;
+mod descriptors;
 mod download;
+mod events;
 mod gauges;
+mod harness;
+mod interrupt;
 mod link;
 mod mqtt;
+mod progress;
 mod shard;
 mod station;
 mod stream;
@@ -16,8 +24,11 @@ mod stream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::play::Outcome;
+use crate::play::{Director, Mode, Outcome};
 use crate::scenario::Plan;
+use crate::time::SimTime;
+
+pub use descriptors::{TooLarge, make_room};
 
 /// How a plan is played in real time.
 #[derive(Clone, Debug)]
@@ -28,6 +39,8 @@ pub struct PlayOptions {
     pub log: Option<PathBuf>,
     /// What is shown meanwhile.
     pub progress: Progress,
+    /// When the run begins, RFC 3339, for the report.
+    pub started_at: Option<String>,
 }
 
 /// What is shown on standard error while a run is on.
@@ -41,23 +54,23 @@ pub enum Progress {
     Bar,
 }
 
-/// Why a run could not begin. Nothing is left behind.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlayError {
-    /// The fleet needs more descriptors than a process may have.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The server did not come up, or refused what the scenario needs before its start.
-    #[error("{0}")]
-    Server(String),
-}
-
-/// Plays `plan` from its arrivals to its end.
-///
-/// # Errors
-///
-/// When the run could not begin; whatever goes wrong later is part of the [`Outcome`].
-pub fn play(plan: Arc<Plan>, options: PlayOptions) -> Result<Outcome, PlayError> {
-    let _ = (plan, options);
-    Err(PlayError::Server("the live driver is not built in".to_owned()))
+/// Plays `plan` from its arrivals to its end. Whatever goes wrong becomes part of the [`Outcome`]; call [`make_room`] before, so that
+/// a fleet that does not fit is refused before anything begins.
+pub fn play(plan: Arc<Plan>, options: PlayOptions) -> Outcome {
+    let begun = interrupt::watch().and_then(|interrupts| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok((interrupts, runtime))
+    });
+    match begun {
+        Ok((interrupts, runtime)) => {
+            let outcome = runtime.block_on(conductor::conduct(plan, options, interrupts));
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => {
+            let mut director = Director::new(plan, Mode::Run);
+            director.fail(SimTime::ZERO, format!("the run could not begin: {error}"), &mut Vec::new());
+            director.finish(SimTime::ZERO, None, options.started_at)
+        }
+    }
 }

@@ -201,14 +201,23 @@ pub(crate) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, String> {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
         roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
+    Ok(Arc::new(trusting(roots)))
+}
+
+/// TLS settings under which no server is accepted: for clients that speak plain HTTP and must be given some.
+pub(crate) fn trusting_nobody() -> ClientConfig {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| unreadable(&error))?
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    config
 }
 
 /// An open connection.
