@@ -56,6 +56,41 @@ pub struct RunError {
     pub first_device: Option<String>,
 }
 
+/// Trouble as it comes, grouped by message.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    rows: Vec<RunError>,
+}
+
+impl Errors {
+    /// Most messages that are kept apart; what comes beyond is counted under one.
+    const LIMIT: usize = 100;
+
+    /// Counts one piece of trouble.
+    pub(super) fn add(&mut self, message: String, device: Option<String>) {
+        let full = self.rows.len() >= Self::LIMIT;
+        let known = self.rows.iter().position(|row| row.message == message);
+        let message = if full && known.is_none() {
+            "further errors".to_owned()
+        } else {
+            message
+        };
+        match known.or_else(|| self.rows.iter().position(|row| row.message == message)) {
+            Some(row) => self.rows[row].count += 1,
+            None => self.rows.push(RunError {
+                message,
+                count: 1,
+                first_device: device,
+            }),
+        }
+    }
+
+    /// The rows, in order of their first appearance.
+    pub(super) fn into_rows(self) -> Vec<RunError> {
+        self.rows
+    }
+}
+
 /// How the harness and the embedded server fared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HarnessReport {
