@@ -15,7 +15,9 @@ pub(crate) struct Clock {
 impl Clock {
     /// Counts from this moment.
     pub(crate) fn starting() -> Self {
-        Clock { epoch_ns: monotonic_ns() }
+        Clock {
+            epoch_ns: monotonic_ns(),
+        }
     }
 
     /// Counts from `epoch_ns` on CLOCK_MONOTONIC, which processes of one machine share.

@@ -89,7 +89,10 @@ fn from_client(packet: v4::Packet) -> Result<Packet, Malformed> {
 
 /// The codec reads an absent user name or password as an empty one.
 fn from_connect(connect: v4::Connect) -> Connect {
-    let (user_name, password) = connect.login.map(|login| (login.username, login.password)).unwrap_or_default();
+    let (user_name, password) = connect
+        .login
+        .map(|login| (login.username, login.password))
+        .unwrap_or_default();
     Connect {
         client_id: connect.client_id,
         user_name: (!user_name.is_empty()).then(|| DeviceId::new(user_name)),
@@ -117,7 +120,10 @@ fn nonzero(id: u16) -> Result<u16, Malformed> {
 fn to_client(packet: Packet) -> Option<v4::Packet> {
     match packet {
         Packet::ConnAck { code } => Some(v4::Packet::ConnAck(v4::ConnAck::new(connect_code(code), false))),
-        Packet::SubAck { id, granted } => Some(v4::Packet::SubAck(v4::SubAck::new(id, granted.into_iter().map(granted_code).collect()))),
+        Packet::SubAck { id, granted } => Some(v4::Packet::SubAck(v4::SubAck::new(
+            id,
+            granted.into_iter().map(granted_code).collect(),
+        ))),
         Packet::Publish(publish) => Some(v4::Packet::Publish(v4::Publish {
             dup: publish.dup,
             qos: codec_qos(publish.qos),
@@ -129,12 +135,16 @@ fn to_client(packet: Packet) -> Option<v4::Packet> {
         Packet::PubAck { id } => Some(v4::Packet::PubAck(v4::PubAck::new(id))),
         Packet::UnsubAck { id } => Some(v4::Packet::UnsubAck(v4::UnsubAck::new(id))),
         Packet::PingResponse => Some(v4::Packet::PingResp),
-        Packet::Connect(_) | Packet::Subscribe { .. } | Packet::Unsubscribe { .. } | Packet::PingRequest | Packet::Disconnect => None,
+        Packet::Connect(_) | Packet::Subscribe { .. } | Packet::Unsubscribe { .. } | Packet::PingRequest | Packet::Disconnect => {
+            None
+        }
     }
 }
 
 fn granted_code(granted: Option<QoS>) -> v4::SubscribeReasonCode {
-    granted.map_or(v4::SubscribeReasonCode::Failure, |qos| v4::SubscribeReasonCode::Success(codec_qos(qos)))
+    granted.map_or(v4::SubscribeReasonCode::Failure, |qos| {
+        v4::SubscribeReasonCode::Success(codec_qos(qos))
+    })
 }
 
 fn codec_qos(qos: QoS) -> mqttbytes::QoS {
@@ -186,12 +196,18 @@ mod tests {
         let mut stream = written(v4::Packet::Connect(v4::Connect::new("x")));
         stream[8] = 5;
         assert_eq!(decode(&mut stream), Err(Malformed::Level(5)));
-        assert!(matches!(decode(&mut BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..])), Err(Malformed::Packet(_))));
+        assert!(matches!(
+            decode(&mut BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..])),
+            Err(Malformed::Packet(_))
+        ));
     }
 
     #[test]
     fn a_packet_waits_for_its_last_byte() {
-        let whole = written(v4::Packet::Subscribe(v4::Subscribe { pkid: 7, ..v4::Subscribe::new("ota-cbor-c2d", mqttbytes::QoS::ExactlyOnce) }));
+        let whole = written(v4::Packet::Subscribe(v4::Subscribe {
+            pkid: 7,
+            ..v4::Subscribe::new("ota-cbor-c2d", mqttbytes::QoS::ExactlyOnce)
+        }));
         let mut stream = BytesMut::new();
         for byte in &whole[..whole.len() - 1] {
             stream.extend_from_slice(&[*byte]);
@@ -205,13 +221,20 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_its_bytes_come() {
-        assert!(matches!(decode(&mut BytesMut::from(&[0x30, 0x81, 0x80, 0x04][..])), Err(Malformed::Packet(_))));
+        assert!(matches!(
+            decode(&mut BytesMut::from(&[0x30, 0x81, 0x80, 0x04][..])),
+            Err(Malformed::Packet(_))
+        ));
         assert_eq!(decode(&mut BytesMut::from(&[0x30, 0x80, 0x80, 0x04][..])), Ok(None));
     }
 
     #[test]
     fn what_only_a_server_sends_is_refused() {
-        for packet in [v4::Packet::PingResp, v4::Packet::UnsubAck(v4::UnsubAck::new(1)), v4::Packet::PubRel(v4::PubRel::new(1))] {
+        for packet in [
+            v4::Packet::PingResp,
+            v4::Packet::UnsubAck(v4::UnsubAck::new(1)),
+            v4::Packet::PubRel(v4::PubRel::new(1)),
+        ] {
             assert!(decode(&mut written(packet)).is_err());
         }
     }
@@ -219,8 +242,19 @@ mod tests {
     #[test]
     fn answers_are_the_bytes_of_the_standard() {
         let mut stream = BytesMut::new();
-        encode(Packet::ConnAck { code: ConnectCode::NotAuthorized }, &mut stream);
-        encode(Packet::SubAck { id: 0x0102, granted: vec![Some(QoS::AtLeastOnce), None] }, &mut stream);
+        encode(
+            Packet::ConnAck {
+                code: ConnectCode::NotAuthorized,
+            },
+            &mut stream,
+        );
+        encode(
+            Packet::SubAck {
+                id: 0x0102,
+                granted: vec![Some(QoS::AtLeastOnce), None],
+            },
+            &mut stream,
+        );
         encode(Packet::PingResponse, &mut stream);
         encode(Packet::PubAck { id: 9 }, &mut stream);
         encode(Packet::PingRequest, &mut stream);

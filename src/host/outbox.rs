@@ -44,7 +44,10 @@ impl Outbox {
         if room {
             waiting.packets.push(packet);
         } else {
-            *waiting = Waiting { packets: Vec::new(), end: Some(End::Aborted) };
+            *waiting = Waiting {
+                packets: Vec::new(),
+                end: Some(End::Aborted),
+            };
         }
         drop(waiting);
         self.changed.notify_one();
@@ -60,7 +63,10 @@ impl Outbox {
     /// Takes what waits.
     pub(crate) fn take(&self) -> Waiting {
         let mut waiting = self.lock();
-        Waiting { packets: std::mem::take(&mut waiting.packets), end: waiting.end }
+        Waiting {
+            packets: std::mem::take(&mut waiting.packets),
+            end: waiting.end,
+        }
     }
 
     /// Waits until something may have changed since [`Outbox::take`].
