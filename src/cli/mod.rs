@@ -1,6 +1,7 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod flags;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -49,7 +50,10 @@ struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    /// Serves whatever device connects
+    Serve(serve::ServeArgs),
+}
 
 /// Parses the arguments, carries the command out, returns its exit code.
 pub fn main() -> ExitCode {
@@ -57,5 +61,7 @@ pub fn main() -> ExitCode {
         eprintln!("error: not supported yet: command `{word}`");
         return ExitCode::from(BAD_INPUT);
     }
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Serve(args) => ExitCode::from(serve::run(args)),
+    }
 }
