@@ -29,7 +29,6 @@ const LAST_WORDS: usize = 5;
 const LINE_MAX: u64 = 64 * 1024;
 
 /// A running server.
-#[derive(Debug)]
 pub(crate) struct ChildServer {
     child: Child,
     /// Its end tells the server to end.

@@ -98,7 +98,7 @@ async fn dress(plan: &Arc<Plan>, director: &Director, server: ChildServer) -> Re
     for _ in &shards {
         match reports.recv().await {
             Some(Report::Broke(problem)) => return Err((server, problem)),
-            Some(Report::Ready | Report::Sightings(_) | Report::LatestTimer(_) | Report::Stopped(_)) => {}
+            Some(Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Stopped(_)) => {}
             None => return Err((server, "the shards ended before the run".to_owned())),
         }
     }
@@ -228,9 +228,8 @@ impl Conductor {
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::Sightings(batch) => {
-                // The count is over all shards; which of them it is taken from does not matter.
-                self.gauges[0].taken(batch.len());
+            Report::Sightings(shard, batch) => {
+                self.gauges[shard as usize].taken(batch.len());
                 for (at, sighting) in batch {
                     self.sight(at, sighting);
                 }
@@ -310,7 +309,7 @@ impl Conductor {
                         }
                     }
                     Report::Broke(_) => running -= 1,
-                    Report::Ready | Report::Sightings(_) | Report::LatestTimer(_) => {}
+                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) => {}
                 }
             }
         };

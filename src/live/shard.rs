@@ -67,8 +67,8 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// Its devices are made.
     Ready,
-    /// What its devices showed, in order.
-    Sightings(Vec<Stamped>),
+    /// What its devices showed, in order, with the number of the shard.
+    Sightings(u32, Vec<Stamped>),
     /// The latest timer of any device, keep-alive and heartbeat left out.
     LatestTimer(Option<SimTime>),
     /// It has ended; these devices were not at rest.
@@ -129,6 +129,7 @@ pub(crate) struct Surroundings {
     pub scratch: RefCell<Vec<u8>>,
     /// The queue of outputs, empty between two inputs.
     pub outputs: Cell<Outputs>,
+    shard: u32,
     sightings: RefCell<Vec<Stamped>>,
 }
 
@@ -147,7 +148,7 @@ impl Surroundings {
 
     fn batch(&self) -> Option<Report> {
         let gathered = self.sightings.take();
-        (!gathered.is_empty()).then_some(Report::Sightings(gathered))
+        (!gathered.is_empty()).then_some(Report::Sightings(self.shard, gathered))
     }
 }
 
@@ -183,6 +184,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
+        shard: setup.number,
         sightings: RefCell::default(),
     });
     for station in stations.values() {
