@@ -1,6 +1,7 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod flags;
+mod run;
 mod serve;
 
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Plays a scenario in real time, with real connections to a server of its own
+    Run(run::RunArgs),
     /// Serves whatever device connects
     Serve(serve::ServeArgs),
 }
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(BAD_INPUT);
     }
     match Cli::parse().command {
+        Command::Run(args) => ExitCode::from(run::run(&args)),
         Command::Serve(args) => ExitCode::from(serve::run(args)),
     }
 }

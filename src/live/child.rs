@@ -252,13 +252,13 @@ mod tests {
     async fn a_server_that_ends_at_once_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let program = program(&folder, "echo 'error: port 8883 is in use' >&2; exit 1");
-        let problem = ChildServer::start(&program, &plan(), None).await.unwrap_err();
+        let problem = ChildServer::start(&program, &plan(), None).await.err().unwrap();
         assert_eq!(problem, "the server did not start: it ended with exit code 1: port 8883 is in use");
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_program_that_is_not_there_is_named() {
-        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None).await.unwrap_err();
+        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None).await.err().unwrap();
         assert!(problem.contains("/nowhere/squall"), "{problem}");
     }
 
