@@ -4,10 +4,24 @@
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
 mod grammar;
+mod group;
+mod matrix;
 mod query;
 mod recorder;
+mod roster;
+mod selection;
+mod series;
+mod snapshot;
+mod timeline;
 mod trace;
+mod trend;
 
+pub use group::Group;
+pub use matrix::Matrix;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 pub use recorder::{Census, CensusDevice, Measured, Recorder, RecorderSetup};
+pub use series::Series;
+pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
+pub use timeline::{Happened, Timeline, TimelineRow};
 pub use trace::{Trace, TraceRow};
+pub use trend::Trend;

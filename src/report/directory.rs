@@ -32,6 +32,18 @@ impl RunDirectory {
         Ok(RunDirectory { path: out.to_owned() })
     }
 
+    /// Makes a folder called `name` in this one, for another run: `rep-01`.
+    ///
+    /// # Errors
+    /// [`ReportError`] if the folder cannot be made.
+    pub fn within(&self, name: &str) -> Result<RunDirectory, ReportError> {
+        let path = self.path.join(name);
+        match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok(RunDirectory { path }),
+            Err(source) => Err(ReportError { path, source }),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
