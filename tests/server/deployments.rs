@@ -338,7 +338,7 @@ fn a_hundred_thousand_devices_are_deployed_to_in_one_go() {
     rig.cohort("west", Some("tag.region:west"));
     let device = |number: u32| NewDevice {
         id: format!("d-{number:06}").as_str().into(),
-        tags: tags(&[("region", if number % 2 == 0 { "west" } else { "north" })]),
+        tags: tags(&[("region", if number.is_multiple_of(2) { "west" } else { "north" })]),
     };
     rig.must(AdminAction::RegisterDevices {
         devices: (0..100_000).map(device).collect(),

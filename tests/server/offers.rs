@@ -188,7 +188,7 @@ fn missing_results_are_asked_for_once_a_chase() {
         rig.pass(CHASE - Duration::from_millis(1));
         assert_eq!(rig.messages(), []);
         rig.pass(Duration::from_millis(1));
-        assert_eq!(rig.messages(), [report.clone()]);
+        assert_eq!(rig.messages(), std::slice::from_ref(&report));
     }
     rig.results(1, 1001, &[0], &[], &[]);
     rig.received(1, Packet::PingRequest);
