@@ -2,6 +2,8 @@
 
 mod flags;
 mod interrupt;
+mod run;
+mod serve;
 mod sim;
 
 use std::process::ExitCode;
@@ -52,8 +54,12 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Plays a scenario in real time, with real connections to a server of its own
+    Run(run::RunArgs),
     /// Plays a scenario in virtual time: the same outcome each time, byte for byte
     Sim(sim::SimArgs),
+    /// Serves whatever device connects
+    Serve(serve::ServeArgs),
 }
 
 /// Parses the arguments, carries the command out, returns its exit code.
@@ -63,7 +69,9 @@ pub fn main() -> ExitCode {
         return ExitCode::from(BAD_INPUT);
     }
     let code = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Serve(args) => serve::run(args),
     };
     ExitCode::from(code)
 }
