@@ -381,3 +381,51 @@ impl Writer {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_width_and_sign_are_read_and_written() {
+        for number in [0, 23, 24, 255, 256, 65_535, 65_536, i64::from(u32::MAX), 1 << 32, i64::MAX] {
+            for int in [number, -1 - number] {
+                let mut writer = Writer::default();
+                writer.int(int);
+                assert_eq!(Reader::new(&writer.finish()).int(), Ok(int));
+            }
+        }
+        assert_eq!(Reader::new(&[0x1b, 0xff, 0, 0, 0, 0, 0, 0, 0]).int(), Err(CborError::Type));
+    }
+
+    /// Values of RFC 8949, appendix A.
+    #[test]
+    fn floats_of_every_width_are_read() {
+        for (bytes, value) in [
+            (&[0xf9, 0x3c, 0x00][..], 1.0),
+            (&[0xf9, 0x7b, 0xff], 65_504.0),
+            (&[0xf9, 0x00, 0x01], 5.960_464_477_539_063e-8),
+            (&[0xf9, 0xc4, 0x00], -4.0),
+            (&[0xf9, 0xfc, 0x00], f64::NEG_INFINITY),
+            (&[0xfa, 0x47, 0xc3, 0x50, 0x00], 100_000.0),
+            (&[0xfb, 0xc0, 0x10, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66], -4.1),
+        ] {
+            assert_eq!(Reader::new(bytes).number(), Ok(Number::Float(value)));
+        }
+    }
+
+    #[test]
+    fn a_map_with_half_a_pair_cannot_be_skipped() {
+        assert_eq!(Reader::new(&[0xbf, 0x01, 0xff]).skip(), Err(CborError::Malformed));
+        assert_eq!(Reader::new(&[0xbf, 0x01, 0x02, 0xff]).skip(), Ok(()));
+        assert_eq!(Reader::new(&[0xa1, 0x01]).skip(), Err(CborError::End));
+    }
+
+    #[test]
+    fn lengths_beyond_every_message_end_it() {
+        let huge = [0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(Reader::new(&huge).text(), Err(CborError::End));
+        let map = [0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(Reader::new(&map).skip(), Err(CborError::End));
+    }
+}

@@ -147,3 +147,46 @@ pub fn decode_reported(payload: &[u8]) -> Result<ReportedConfiguration, FieldErr
     };
     Ok(ReportedConfiguration { severity, acknowledged })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESIRED_12: DesiredConfiguration = DesiredConfiguration {
+        severity: Some(Severity::WARNING),
+        version: 12,
+    };
+
+    #[test]
+    fn desired_keys_stand_in_order_and_what_follows_is_not_looked_at() {
+        assert_eq!(decode_desired(b"\xa3\x00\x03\x10\x18\x32\x12\x0c"), Ok(DESIRED_12));
+        assert_eq!(decode_desired(b"\xbf\x00\x03\x10\x18\x32\x12\x0c"), Ok(DESIRED_12));
+        assert_eq!(decode_desired(b"\xa4\x00\x03\x10\x18\x32\x12\x0c\x1c"), Ok(DESIRED_12));
+        assert_eq!(decode_desired(b"\xa3\x00\x03\x12\x0c\x10\x18\x32").unwrap().severity, None);
+    }
+
+    #[test]
+    fn desired_keys_out_of_order_are_refused() {
+        let missing_version = Err(FieldError::Missing(key::DESIRED_VERSION));
+        assert_eq!(decode_desired(b"\xa3\x00\x03\x13\x00\x12\x0c"), missing_version);
+        assert_eq!(decode_desired(b"\xa2\x00\x03\x10\x18\x32\x12\x0c"), missing_version);
+        let no_type = Err(FieldError::MessageType {
+            expected: 3,
+            found: None,
+        });
+        assert_eq!(decode_desired(b"\xa2\x12\x0c\x00\x03"), no_type);
+        assert_eq!(decode_desired(b"\xa0"), no_type);
+    }
+
+    #[test]
+    fn one_threshold_without_the_other_is_refused() {
+        assert_eq!(
+            decode_reported(b"\xa2\x00\x04\x10\x18\x28"),
+            Err(FieldError::Missing(key::COMPILED))
+        );
+        assert_eq!(
+            decode_reported(b"\xa2\x00\x04\x11\x18\x28"),
+            Err(FieldError::Missing(key::SEVERITY))
+        );
+    }
+}

@@ -10,13 +10,18 @@ pub mod config;
 mod fields;
 mod image;
 pub mod ota;
+pub mod overhead;
 mod packet;
+mod range;
 pub mod session;
 pub mod telemetry;
 pub mod topic;
+mod url;
 
 pub use cbor::{CborError, Number};
 pub use fields::{FieldError, message_type};
 pub use image::{ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, ImageUrl};
 pub use ota::receive_limit;
 pub use packet::{Connect, ConnectCode, Packet, Publish, QoS, Topic};
+pub use range::ByteRange;
+pub use url::UrlError;

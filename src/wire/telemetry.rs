@@ -294,3 +294,32 @@ fn text_labels(writer: &mut Writer, labels: &[(String, String)]) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_metric_names_the_test_image_in_32_bytes() {
+        let reason = |reasons: &[ResetReason], unconfirmed| {
+            let metric = Metric::boot_reset(41, reasons, unconfirmed);
+            let [(name, reason)] = metric.labels.try_into().unwrap();
+            assert_eq!(name, "reason");
+            reason
+        };
+        assert_eq!(reason(&[ResetReason::Software], true), "SOFTWARE | TEST_FIRMWARE_UPGRADE");
+        assert_eq!(reason(&[], false), "UNKNOWN");
+        assert_eq!(reason(&[], true), "UNKNOWN | TEST_FIRMWARE_UPGRADE");
+        assert_eq!(reason(&[ResetReason::Pin, ResetReason::PowerOn], false), "PIN | POWER_ON");
+        assert_eq!(reason(&[ResetReason::LowPowerWake], true), "LOW_POWER_WAKE | TEST_FIRMWARE_U");
+    }
+
+    #[test]
+    fn a_heartbeat_has_neither_interval_nor_sequence() {
+        let encoded = encode_metric(&Metric::heartbeat(60_012));
+        assert_eq!(
+            encoded[..],
+            *b"\xbf\x00\x05\x15\x69uptime_ms\x06\x19\xea\x6c\x18\x18\x19\xea\x6c\xff"
+        );
+    }
+}

@@ -148,3 +148,29 @@ fn read_positions(reader: &mut Reader<'_>) -> Result<Vec<u64>, CborError> {
     }
     Ok(positions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_outside_the_schema_is_refused_for_its_first_fault() {
+        let cases: [(&[u8], ResultsError); 12] = [
+            (b"", ResultsError::Cbor(CborError::End)),
+            (b"\x83\x00\x09\x01", ResultsError::Cbor(CborError::Type)),
+            (b"\xa2\x00\x09\x18", ResultsError::Cbor(CborError::End)),
+            (b"\xa2\x00\x08\x18\x20\x01", ResultsError::MessageType),
+            (b"\xa1\x18\x20\x01", ResultsError::MessageType),
+            (b"\xa1\x00\x09", ResultsError::AttemptId),
+            (b"\xa2\x00\x09\x18\x20\x00", ResultsError::AttemptId),
+            (b"\xa3\x00\x09\x18\x20\x01\x18\x21\xf5", ResultsError::UnknownKey(Some(33))),
+            (b"\xa3\x00\x09\x18\x20\x01\x60\x00", ResultsError::UnknownKey(None)),
+            (b"\xa3\x00\x09\x18\x20\x01\x18\x20\x01", ResultsError::DuplicateKey(32)),
+            (b"\xa4\x00\x09\x18\x20\x01\x18\x2a\x80\x18\x2d\x00", ResultsError::Mixed),
+            (b"\xa3\x00\x09\x18\x20\x01\x18\x2a\x00", ResultsError::Cbor(CborError::Type)),
+        ];
+        for (payload, error) in cases {
+            assert_eq!(decode_results(payload), Err(error), "{payload:02x?}");
+        }
+    }
+}
