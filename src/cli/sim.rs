@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use crate::luck::text_key;
+use crate::measure::{Trace, TraceRow};
 use crate::play::{Director, Outcome, Status};
 use crate::report::{ReportError, RunDirectory, Style, Summary, summary_text};
 use crate::scenario::{Overrides, Plan, Source, load};
@@ -144,31 +145,25 @@ fn verify(
 
 /// Where two outcomes of one plan part: in the trace, in the fingerprint, or in a file.
 fn first_difference(first: &Outcome, second: &Outcome, one: &Path, other: &Path) -> std::io::Result<Option<String>> {
-    let line = |outcome: &Outcome, row: usize| {
-        let row = outcome.recorder.trace().sorted().get(row).copied();
-        row.map_or_else(
-            || "nothing".to_owned(),
-            |row| {
-                let mut line = String::new();
-                row.write_line(&outcome.plan.devices[row.device.at()].id, &mut line);
-                line.trim_end().to_owned()
-            },
-        )
-    };
-    let rows = [first, second].map(|outcome| outcome.recorder.trace().sorted());
+    let rows = [first, second].map(|outcome| outcome.recorder.trace().map(Trace::sorted).unwrap_or_default());
     let longest = rows[0].len().max(rows[1].len());
-    if let Some(row) = (0..longest).find(|row| rows[0].get(*row) != rows[1].get(*row)) {
-        return Ok(Some(format!(
-            "trace, line {}: {} and {}",
-            row + 1,
-            line(first, row),
-            line(second, row)
-        )));
+    if let Some(at) = (0..longest).find(|at| rows[0].get(*at) != rows[1].get(*at)) {
+        let [one, other] = [0, 1].map(|side: usize| trace_line(first, rows[side].get(at)));
+        return Ok(Some(format!("trace, line {}: {one} and {other}", at + 1)));
     }
     if first.recorder.fingerprint() != second.recorder.fingerprint() {
         return Ok(Some("the fingerprint, with no difference in the trace".to_owned()));
     }
     different_file(one, other)
+}
+
+fn trace_line(outcome: &Outcome, row: Option<&TraceRow>) -> String {
+    let mut line = String::new();
+    match row {
+        Some(row) => row.write_line(&outcome.plan.devices[row.device.at()].id, &mut line),
+        None => line.push_str("nothing"),
+    }
+    line.trim_end().to_owned()
 }
 
 /// The first file, and its first line, in which two run directories differ; the log is left out.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, Observation, Phase, Selector, Session, UpdateState, Why};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedStep, StepVerb};
 use crate::time::SimTime;
 use crate::verdict::{Expectation, Referee, RefereeSetup};
@@ -188,10 +188,10 @@ impl Director {
     pub fn snapshot(&self, now: SimTime) -> Snapshot {
         Snapshot {
             at: now,
-            online: self.count(&format!("session:{}", Session::Online)),
+            online: self.recorder.in_session(Session::Online),
             open: self.recorder.open_attempts(),
-            ok: self.count(&format!("state:{}", UpdateState::Succeeded)),
-            failed: self.count(&format!("state:{}", UpdateState::Failed)),
+            ok: self.recorder.in_state(UpdateState::Succeeded),
+            failed: self.recorder.in_state(UpdateState::Failed),
         }
     }
 
@@ -201,6 +201,7 @@ impl Director {
             Stage::Over { end, unsettled } => (end, unsettled),
             Stage::Trouble | Stage::Asked | Stage::Settling { .. } => (RunEnd::Interrupted, false),
         };
+        self.recorder.second_over(now);
         if unsettled {
             self.judge_settled(now);
         }
@@ -291,34 +292,19 @@ impl Director {
 
     /// Every device that is open after the settle bound breaks the rule, unless its own firmware keeps it from ending.
     fn judge_settled(&mut self, now: SimTime) {
-        for &phase in Phase::ALL {
-            let open_at_server = self.devices(&format!(
-                "phase:{phase},state:{}|{}",
-                UpdateState::Pending,
-                UpdateState::InProgress
-            ));
-            let mut open = match phase.at_rest() {
-                true => open_at_server,
-                false => self.devices(&format!("phase:{phase}")),
-            };
-            open.retain(|device| !self.left_open.get(device).is_some_and(|(_, stuck)| *stuck));
-            for device in open {
-                let why = match self.left_open.get(&device) {
-                    Some((why, _)) => why.to_string(),
-                    None => "the server holds its attempt open".to_owned(),
-                };
-                self.referee.unsettled(now, device, phase, &why);
+        for device in self.recorder.devices() {
+            let held = device
+                .attempts
+                .iter()
+                .any(|attempt| attempt.deployment.is_some() && !attempt.state.ended());
+            let left = self.left_open.get(&device.index);
+            let stuck = left.is_some_and(|(_, stuck)| *stuck);
+            if (device.phase.at_rest() && !held) || stuck {
+                continue;
             }
+            let why = left.map_or_else(|| "the server holds its attempt open".to_owned(), |(why, _)| why.to_string());
+            self.referee.unsettled(now, device.index, device.phase, &why);
         }
-    }
-
-    fn devices(&self, who: &str) -> Vec<DeviceIndex> {
-        let selector = Selector::parse(who).expect("made of the grammar's own words");
-        self.recorder.matching(&selector)
-    }
-
-    fn count(&self, who: &str) -> u64 {
-        self.devices(who).len() as u64
     }
 
     fn over(&self) -> bool {
