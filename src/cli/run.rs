@@ -52,7 +52,8 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     }
     make_room(plan.devices.len()).map_err(|error| refused(INTERNAL, &error))?;
-    let server_program = std::env::current_exe().map_err(|error| refused(INTERNAL, &format!("this program's own path: {error}")))?;
+    let server_program =
+        std::env::current_exe().map_err(|error| refused(INTERNAL, &format!("this program's own path: {error}")))?;
     let began = now();
     let directory = RunDirectory::create(&args.output.out, &plan.name, began)?;
     directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
@@ -134,7 +135,10 @@ fn refused(code: u8, problem: &dyn std::fmt::Display) -> Refusal {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "when a run began names its directory and stands in its report")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when a run began names its directory and stands in its report"
+)]
 fn now() -> SystemTime {
     SystemTime::now()
 }

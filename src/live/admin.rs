@@ -34,9 +34,14 @@ impl Admin {
             Some(tls) => ClientConfig::clone(&tls),
             None => super::stream::trusting_nobody(),
         };
-        let client = Client::builder().tls_backend_preconfigured(tls).no_proxy().connect_timeout(TIMEOUT);
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .connect_timeout(TIMEOUT);
         Ok(Admin {
-            client: client.build().map_err(|error| format!("management client: {}", chain(&error)))?,
+            client: client
+                .build()
+                .map_err(|error| format!("management client: {}", chain(&error)))?,
             base: base.trim_end_matches('/').into(),
             token: credentials.token.as_str().into(),
         })
@@ -49,7 +54,9 @@ impl Admin {
     /// What the server said against it, or what happened on the way.
     pub async fn carry_out(&self, action: AdminAction) -> Result<(), String> {
         let answer = self.request(action).timeout(TIMEOUT).send().await;
-        accepted(answer.map_err(|error| format!("management API: {}", chain(&error)))?).await.map(|_| ())
+        accepted(answer.map_err(|error| format!("management API: {}", chain(&error)))?)
+            .await
+            .map(|_| ())
     }
 
     /// Opens the event stream behind event number `after`.
@@ -59,7 +66,13 @@ impl Admin {
     /// What the server said against it, or what happened on the way.
     pub async fn events(&self, after: u64) -> Result<Response, String> {
         let asked = self.at(Method::GET, &["v1", "events"]).query(&[("after", after)]);
-        accepted(asked.send().await.map_err(|error| format!("event stream: {}", chain(&error)))?).await
+        accepted(
+            asked
+                .send()
+                .await
+                .map_err(|error| format!("event stream: {}", chain(&error)))?,
+        )
+        .await
     }
 
     fn request(&self, action: AdminAction) -> RequestBuilder {
@@ -67,7 +80,8 @@ impl Admin {
             AdminAction::CreateFirmware { slug } => self.post(&["v1", "firmware"], &FirmwareBody { slug: slug.to_string() }),
             AdminAction::CreateVersion { firmware, image } => {
                 let (slug, version) = (firmware.slug.to_string(), firmware.version.to_string());
-                self.at(Method::PUT, &["v1", "firmware", &slug, "versions", &version]).body(image)
+                self.at(Method::PUT, &["v1", "firmware", &slug, "versions", &version])
+                    .body(image)
             }
             AdminAction::RegisterDevices { devices } => {
                 let devices = devices.into_iter().map(|device| DeviceBody {
@@ -82,7 +96,12 @@ impl Admin {
                 let request = self.at(Method::PATCH, &["v1", "cohorts", cohort.as_str()]);
                 request.json(&cohort_body(None, &rule))
             }
-            AdminAction::Deploy { deployment, cohort, packages, main } => {
+            AdminAction::Deploy {
+                deployment,
+                cohort,
+                packages,
+                main,
+            } => {
                 let body = DeploymentBody {
                     name: Some(deployment),
                     cohort,
@@ -115,7 +134,9 @@ impl Admin {
 
     fn at(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let path: String = path.iter().flat_map(|segment| ["/".to_owned(), escaped(segment)]).collect();
-        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+        self.client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
     }
 }
 
@@ -172,7 +193,11 @@ mod tests {
         let request = admin().request(action).build().unwrap();
         assert_eq!(request.headers()["authorization"], "Bearer t");
         let body = request.body().and_then(|body| body.as_bytes()).unwrap_or_default();
-        (request.method().to_string(), request.url().path().to_owned(), String::from_utf8(body.to_vec()).unwrap())
+        (
+            request.method().to_string(),
+            request.url().path().to_owned(),
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
     }
 
     #[test]
@@ -181,7 +206,10 @@ mod tests {
             firmware: "app@1.0/rc 1".parse().unwrap(),
             image: bytes::Bytes::from_static(b"image"),
         };
-        assert_eq!(sent(version), ("PUT".into(), "/v1/firmware/app/versions/1.0%2Frc%201".into(), "image".into()));
+        assert_eq!(
+            sent(version),
+            ("PUT".into(), "/v1/firmware/app/versions/1.0%2Frc%201".into(), "image".into())
+        );
         let devices = AdminAction::RegisterDevices {
             devices: vec![NewDevice {
                 id: "d-1".into(),
@@ -194,7 +222,14 @@ mod tests {
             devices: vec!["d-1".into()],
             keys: vec!["region".to_owned()],
         };
-        assert_eq!(sent(untag), ("POST".into(), "/v1/tags".into(), r#"{"devices":["d-1"],"tags":{"region":null}}"#.into()));
+        assert_eq!(
+            sent(untag),
+            (
+                "POST".into(),
+                "/v1/tags".into(),
+                r#"{"devices":["d-1"],"tags":{"region":null}}"#.into()
+            )
+        );
         let deploy = AdminAction::Deploy {
             deployment: "one".into(),
             cohort: CohortName::all(),
@@ -207,7 +242,12 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_server_that_is_not_there_is_told_with_its_cause() {
-        let told = admin().carry_out(AdminAction::Cancel { deployment: "one".into() }).await.unwrap_err();
+        let told = admin()
+            .carry_out(AdminAction::Cancel {
+                deployment: "one".into(),
+            })
+            .await
+            .unwrap_err();
         assert!(told.starts_with("management API: ") && told.contains("refused"), "{told}");
     }
 }

@@ -50,7 +50,9 @@ impl ChildServer {
     ///
     /// A sentence: the program cannot be started, ended at once, or did not become ready in time.
     pub async fn start(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
-        let log = log.map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display()))).transpose()?;
+        let log = log
+            .map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display())))
+            .transpose()?;
         let mut child = Command::new(program)
             .arg("serve")
             .args(arguments(plan))
@@ -151,7 +153,10 @@ async fn greet(child: &mut Child, epoch_monotonic_ns: u64) -> Result<(ChildStdin
     let mut input = child.stdin.take().expect("standard input was piped");
     let mut orders = serde_json::to_string(&ChildOrders { epoch_monotonic_ns }).expect("orders have a JSON form");
     orders.push('\n');
-    input.write_all(orders.as_bytes()).await.map_err(|error| format!("it took no orders: {error}"))?;
+    input
+        .write_all(orders.as_bytes())
+        .await
+        .map_err(|error| format!("it took no orders: {error}"))?;
     input.flush().await.map_err(|error| format!("it took no orders: {error}"))?;
     let output = child.stdout.as_mut().expect("standard output was piped");
     let mut line = String::new();
@@ -205,7 +210,10 @@ async fn listen(errors: impl AsyncRead + Unpin, last_words: Arc<Mutex<VecDeque<S
 
 /// Waits for the last words of a server that has ended; a copy of the pipe elsewhere could keep them open.
 async fn settle(listening: &mut JoinHandle<()>) {
-    if tokio::time::timeout(Duration::from_millis(200), &mut *listening).await.is_err() {
+    if tokio::time::timeout(Duration::from_millis(200), &mut *listening)
+        .await
+        .is_err()
+    {
         listening.abort();
     }
 }
@@ -223,7 +231,10 @@ fn quoted(last_words: &Mutex<VecDeque<String>>) -> String {
     if kept.is_empty() {
         return String::new();
     }
-    let lines: Vec<_> = kept.iter().map(|line| line.trim_start_matches("error: ").to_owned()).collect();
+    let lines: Vec<_> = kept
+        .iter()
+        .map(|line| line.trim_start_matches("error: ").to_owned())
+        .collect();
     format!(": {}", lines.join("; "))
 }
 
@@ -253,12 +264,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = program(&folder, "echo 'error: port 8883 is in use' >&2; exit 1");
         let problem = ChildServer::start(&program, &plan(), None).await.err().unwrap();
-        assert_eq!(problem, "the server did not start: it ended with exit code 1: port 8883 is in use");
+        assert_eq!(
+            problem,
+            "the server did not start: it ended with exit code 1: port 8883 is in use"
+        );
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_program_that_is_not_there_is_named() {
-        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None).await.err().unwrap();
+        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None)
+            .await
+            .err()
+            .unwrap();
         assert!(problem.contains("/nowhere/squall"), "{problem}");
     }
 
@@ -271,13 +288,22 @@ mod tests {
             r#"{{"schema":"squall.ready/1","mqtt":"mqtt://127.0.0.1:1","images":"http://127.0.0.1:2","admin":"http://127.0.0.1:3","ca":null,"credentials":"{}"}}"#,
             credentials.display()
         );
-        let program = program(&folder, &format!("read orders; echo \"orders $orders\" >&2; echo '{ready}'; cat; echo bye >&2"));
+        let program = program(
+            &folder,
+            &format!("read orders; echo \"orders $orders\" >&2; echo '{ready}'; cat; echo bye >&2"),
+        );
         let log = folder.path().join("log.txt");
         let server = ChildServer::start(&program, &plan(), Some(&log)).await.unwrap();
-        assert_eq!((server.ready.mqtt.as_str(), server.credentials.token.as_str()), ("mqtt://127.0.0.1:1", "t"));
+        assert_eq!(
+            (server.ready.mqtt.as_str(), server.credentials.token.as_str()),
+            ("mqtt://127.0.0.1:1", "t")
+        );
         server.stop().await;
         let log = std::fs::read_to_string(log).unwrap();
-        assert!(log.starts_with("server: orders {\"epoch_monotonic_ns\":") && log.ends_with("server: bye\n"), "{log}");
+        assert!(
+            log.starts_with("server: orders {\"epoch_monotonic_ns\":") && log.ends_with("server: bye\n"),
+            "{log}"
+        );
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -38,7 +38,11 @@ impl Clock {
 
     /// The run's time of a moment that another process stamped, relative to its epoch on the machine's monotonic clock.
     pub fn stamped(&self, epoch_monotonic_ns: u64, at_ns: u64) -> SimTime {
-        SimTime::from_nanos(epoch_monotonic_ns.saturating_add(at_ns).saturating_sub(self.zero_monotonic_ns))
+        SimTime::from_nanos(
+            epoch_monotonic_ns
+                .saturating_add(at_ns)
+                .saturating_sub(self.zero_monotonic_ns),
+        )
     }
 }
 

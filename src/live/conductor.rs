@@ -50,7 +50,9 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     match prepared {
         Ok(stage) => {
             let show = Show::new(options.progress, plan.duration);
-            Conductor::new(director, stage, show).play(interrupts, options.started_at).await
+            Conductor::new(director, stage, show)
+                .play(interrupts, options.started_at)
+                .await
         }
         Err(problem) => {
             director.fail(SimTime::ZERO, problem, &mut directives);
@@ -119,7 +121,8 @@ type Shards = (Vec<Shard>, UnboundedReceiver<Report>, Vec<Arc<Gauges>>);
 fn connect(plan: &Arc<Plan>, server: &ChildServer) -> Result<(Admin, Shards), String> {
     let tls = server.ready.ca.as_ref().map(|ca| client_config(Path::new(ca))).transpose()?;
     let admin = Admin::new(&server.ready.admin, &server.credentials, tls.clone())?;
-    let broker = Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
+    let broker =
+        Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
     let (told, reports) = unbounded_channel();
     let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
     let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
@@ -134,7 +137,9 @@ fn connect(plan: &Arc<Plan>, server: &ChildServer) -> Result<(Admin, Shards), St
             reports: told.clone(),
         })
     });
-    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(|error| format!("no thread for a shard: {error}"))?;
+    let shards = shards
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("no thread for a shard: {error}"))?;
     Ok((admin, (shards, reports, gauges)))
 }
 

@@ -67,7 +67,13 @@ mod tests {
     fn the_largest_fleet_fits_and_one_more_does_not() {
         assert_eq!(fits(6_633, 20_000), Ok(()));
         let refused = fits(6_634, 20_000).unwrap_err().to_string();
-        assert!(refused.starts_with("6,634 devices need 20,002 file descriptors (3 a device:"), "{refused}");
-        assert!(refused.contains("may have 20,000 here: 6,633 devices fit; use `-d 6633`"), "{refused}");
+        assert!(
+            refused.starts_with("6,634 devices need 20,002 file descriptors (3 a device:"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("may have 20,000 here: 6,633 devices fit; use `-d 6633`"),
+            "{refused}"
+        );
     }
 }

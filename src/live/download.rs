@@ -199,7 +199,10 @@ async fn ask(
     tokio::time::sleep(delays.request_after).await;
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true).max_buf_size(READ_MAX);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| judged(&error))?;
+    let (mut sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| judged(&error))?;
     let mut connection = Some(connection);
     let response = {
         let mut answer = std::pin::pin!(sender.send_request(asked));
@@ -230,7 +233,9 @@ fn asking(request: &DownloadRequest) -> Option<Request<Empty<Bytes>>> {
     let uri: Uri = request.target.path.parse().ok()?;
     let mut secret = HeaderValue::from_bytes(&[b"OtaSecret ", request.secret.as_bytes()].concat()).ok()?;
     secret.set_sensitive(true);
-    let mut asked = Request::get(uri).header(HOST, &request.target.host).header(AUTHORIZATION, secret);
+    let mut asked = Request::get(uri)
+        .header(HOST, &request.target.host)
+        .header(AUTHORIZATION, secret);
     if request.offset > 0 {
         asked = asked.header(RANGE, format!("bytes={}-", request.offset));
     }
@@ -257,7 +262,9 @@ fn judged(error: &hyper::Error) -> DownloadError {
             return match error.kind() {
                 io::ErrorKind::TimedOut => DownloadError::TimedOut,
                 io::ErrorKind::ConnectionAborted => DownloadError::Aborted,
-                io::ErrorKind::InvalidData if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => DownloadError::Tls,
+                io::ErrorKind::InvalidData if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                    DownloadError::Tls
+                }
                 _ => DownloadError::Reset,
             };
         }

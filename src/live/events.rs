@@ -84,7 +84,11 @@ mod tests {
             let (first, second) = stream.as_bytes().split_at(cut);
             let mut events = lines.take(first).unwrap();
             events.extend(lines.take(second).unwrap());
-            assert_eq!(events.iter().map(|line| line.seq).collect::<Vec<_>>(), [1, 2, 3], "cut at {cut}");
+            assert_eq!(
+                events.iter().map(|line| line.seq).collect::<Vec<_>>(),
+                [1, 2, 3],
+                "cut at {cut}"
+            );
         }
     }
 

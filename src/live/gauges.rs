@@ -36,7 +36,10 @@ impl Gauges {
     /// A timer woke its device this late.
     pub fn woke_late(&self, late: Duration) {
         let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.lateness.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+        self.lateness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saturating_record(micros);
     }
 
     /// This much of an image came.

@@ -96,7 +96,11 @@ impl Watch {
         let own = usage("self");
         let percent = |cpu: Duration, before: Duration| {
             let elapsed = now.as_secs_f64();
-            if elapsed > 0.0 { cpu.saturating_sub(before).as_secs_f64() / elapsed * 100.0 } else { 0.0 }
+            if elapsed > 0.0 {
+                cpu.saturating_sub(before).as_secs_f64() / elapsed * 100.0
+            } else {
+                0.0
+            }
         };
         HarnessReport {
             valid: reasons.is_empty(),
@@ -116,7 +120,10 @@ fn reasons(late: Duration, exhausted: u64, dropped: u64, busy: &[String]) -> Vec
     let mut reasons = Vec::new();
     if late > LATE_MAX {
         let limit = LATE_MAX.as_millis();
-        reasons.push(format!("timers woke {} ms late at the 99th percentile, limit {limit} ms", late.as_millis()));
+        reasons.push(format!(
+            "timers woke {} ms late at the 99th percentile, limit {limit} ms",
+            late.as_millis()
+        ));
     }
     if exhausted > 0 {
         reasons.push(format!("out of descriptors or ports for {exhausted} connections"));
@@ -124,7 +131,10 @@ fn reasons(late: Duration, exhausted: u64, dropped: u64, busy: &[String]) -> Vec
     if dropped > 0 {
         reasons.push(format!("{dropped} observations dropped"));
     }
-    reasons.extend(busy.iter().map(|name| format!("thread {name} over {BUSY_MAX} % busy for {} s", WINDOW.as_secs())));
+    reasons.extend(
+        busy.iter()
+            .map(|name| format!("thread {name} over {BUSY_MAX} % busy for {} s", WINDOW.as_secs())),
+    );
     reasons
 }
 
@@ -139,7 +149,9 @@ fn usage(process: &str) -> Option<Usage> {
 
 /// Name and processor time of every thread of this process, by thread id.
 fn thread_times() -> BTreeMap<u32, (String, Duration)> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return BTreeMap::new() };
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return BTreeMap::new();
+    };
     let times = threads.filter_map(|thread| {
         let thread = thread.ok()?;
         let id = thread.file_name().to_str()?.parse().ok()?;
@@ -168,7 +180,11 @@ fn kib_of(text: &str, key: &str) -> Option<u64> {
 fn machine() -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
-    let cpu = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim()));
+    let cpu = processors.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(':')
+            .map(|(_, model)| model.trim())
+    });
     Machine {
         cpu: cpu.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),

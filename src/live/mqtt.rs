@@ -57,8 +57,16 @@ fn to_codec(packet: &Packet) -> v4::Packet {
             clean_session: connect.clean_session,
             last_will: None,
             login: Some(v4::Login {
-                username: connect.user_name.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
-                password: connect.password.as_ref().map(|key| key.reveal().to_owned()).unwrap_or_default(),
+                username: connect
+                    .user_name
+                    .as_ref()
+                    .map(|id| id.as_str().to_owned())
+                    .unwrap_or_default(),
+                password: connect
+                    .password
+                    .as_ref()
+                    .map(|key| key.reveal().to_owned())
+                    .unwrap_or_default(),
             }),
         }),
         Packet::ConnAck { code } => v4::Packet::ConnAck(v4::ConnAck::new(return_code(*code), false)),
@@ -101,7 +109,9 @@ fn to_codec(packet: &Packet) -> v4::Packet {
 
 fn from_codec(packet: v4::Packet) -> Result<Packet, Malformed> {
     match packet {
-        v4::Packet::ConnAck(ack) => Ok(Packet::ConnAck { code: connect_code(ack.code) }),
+        v4::Packet::ConnAck(ack) => Ok(Packet::ConnAck {
+            code: connect_code(ack.code),
+        }),
         v4::Packet::Publish(publish) => Ok(Packet::Publish(Publish {
             topic: Cow::Owned(publish.topic),
             qos: from_codec_qos(publish.qos)?,
@@ -132,7 +142,6 @@ fn from_codec(packet: v4::Packet) -> Result<Packet, Malformed> {
         | v4::Packet::Disconnect => Err(Malformed),
     }
 }
-
 
 const fn to_codec_qos(qos: QoS) -> mqttbytes::QoS {
     match qos {
@@ -205,8 +214,13 @@ mod tests {
             payload: Bytes::from_static(b"\xa1\x00\x06"),
         };
         for packet in [
-            Packet::ConnAck { code: ConnectCode::NotAuthorized },
-            Packet::SubAck { id: 9, granted: vec![Some(QoS::AtLeastOnce), None] },
+            Packet::ConnAck {
+                code: ConnectCode::NotAuthorized,
+            },
+            Packet::SubAck {
+                id: 9,
+                granted: vec![Some(QoS::AtLeastOnce), None],
+            },
             Packet::Publish(message),
             Packet::PubAck { id: 3 },
             Packet::UnsubAck { id: 4 },
@@ -233,7 +247,10 @@ mod tests {
 
     #[test]
     fn a_packet_is_awaited_until_its_last_byte() {
-        let whole = bytes_of(&Packet::SubAck { id: 1, granted: vec![Some(QoS::AtMostOnce)] });
+        let whole = bytes_of(&Packet::SubAck {
+            id: 1,
+            granted: vec![Some(QoS::AtMostOnce)],
+        });
         for cut in 0..whole.len() {
             assert_eq!(decode(&mut BytesMut::from(&whole[..cut])), Ok(None), "cut at {cut}");
         }

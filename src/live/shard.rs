@@ -93,17 +93,19 @@ impl Shard {
     /// When the system gives no thread.
     pub fn spawn(setup: ShardSetup) -> std::io::Result<Shard> {
         let (orders, taken) = unbounded_channel();
-        let thread = std::thread::Builder::new().name(format!("shard-{}", setup.number)).spawn(move || {
-            let reports = setup.reports.clone();
-            let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, taken)));
-            let last = match played {
-                Ok(Ok(left_open)) => Report::Stopped(left_open),
-                Ok(Err(error)) => Report::Broke(format!("shard: {error}")),
-                Err(defect) => Report::Broke(format!("shard defect: {}", panic_text(defect.as_ref()))),
-            };
-            // Nobody listens once the run is over.
-            let _ = reports.send(last);
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{}", setup.number))
+            .spawn(move || {
+                let reports = setup.reports.clone();
+                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, taken)));
+                let last = match played {
+                    Ok(Ok(left_open)) => Report::Stopped(left_open),
+                    Ok(Err(error)) => Report::Broke(format!("shard: {error}")),
+                    Err(defect) => Report::Broke(format!("shard defect: {}", panic_text(defect.as_ref()))),
+                };
+                // Nobody listens once the run is over.
+                let _ = reports.send(last);
+            })?;
         Ok(Shard { orders, thread })
     }
 
@@ -240,7 +242,13 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
         for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
             let index = DeviceIndex(index);
             let behaviors = Arc::clone(&fleet.behaviors);
-            let device = Device::new(plan.identity(index), Arc::clone(&config), behaviors, luck, fleet.image.clone());
+            let device = Device::new(
+                plan.identity(index),
+                Arc::clone(&config),
+                behaviors,
+                luck,
+                fleet.image.clone(),
+            );
             let station = Station::new(index, device, fleet.link.one_way, plan.devices[index.at()].boot_at);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }

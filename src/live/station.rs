@@ -99,7 +99,10 @@ impl Station {
 
     /// Hands the device the earliest thing that is due; false if nothing is.
     fn step(&mut self, cx: &mut Context<'_>, now: SimTime, around: &Surroundings) -> bool {
-        let timer = self.boot_at.or(self.device.next_timeout().map(|(at, _)| at)).filter(|at| *at <= now);
+        let timer = self
+            .boot_at
+            .or(self.device.next_timeout().map(|(at, _)| at))
+            .filter(|at| *at <= now);
         let arrival = self.link.as_ref().and_then(Link::arrival_due).filter(|at| *at <= now);
         if let Some(due) = arrival
             && timer.is_none_or(|timer| due <= timer)
@@ -209,7 +212,10 @@ impl Station {
             }
             DeviceOutput::FallSilent => {
                 // Two resets without a CONNACK between them: what is left of the first stays where nothing takes its place.
-                let before = self.silent.take().map_or((None, None), |silent| (silent.link, silent.download));
+                let before = self
+                    .silent
+                    .take()
+                    .map_or((None, None), |silent| (silent.link, silent.download));
                 self.silent = Some(Box::new(Silent {
                     link: self.link.take().filter(Link::has_socket).or(before.0),
                     download: self.download.take().or(before.1),
@@ -234,7 +240,9 @@ impl Station {
     }
 
     fn close(&mut self) {
-        let Some(link) = self.link.take().filter(Link::has_socket) else { return };
+        let Some(link) = self.link.take().filter(Link::has_socket) else {
+            return;
+        };
         if self.closing.len() == CLOSING_MAX {
             self.closing.remove(0);
         }
@@ -294,5 +302,7 @@ pub(crate) async fn keep_going(station: Rc<RefCell<Station>>, around: Rc<Surroun
 /// What a panic said.
 pub(crate) fn panic_text(defect: &(dyn std::any::Any + Send)) -> String {
     let text = defect.downcast_ref::<String>().map(String::as_str);
-    text.or(defect.downcast_ref::<&str>().copied()).unwrap_or("no text").to_owned()
+    text.or(defect.downcast_ref::<&str>().copied())
+        .unwrap_or("no text")
+        .to_owned()
 }

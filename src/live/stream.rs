@@ -267,9 +267,17 @@ mod tests {
 
     #[test]
     fn targets_come_from_urls() {
-        let tls = Target { host: "127.0.0.1".to_owned(), port: 8883, tls: true };
+        let tls = Target {
+            host: "127.0.0.1".to_owned(),
+            port: 8883,
+            tls: true,
+        };
         assert_eq!(Target::parse("mqtts://127.0.0.1:8883"), Some(tls));
-        let plain = Target { host: "localhost".to_owned(), port: 80, tls: false };
+        let plain = Target {
+            host: "localhost".to_owned(),
+            port: 80,
+            tls: false,
+        };
         assert_eq!(Target::parse("http://localhost:80/base"), Some(plain));
         assert_eq!(Target::parse("ftp://localhost:80"), None);
         assert_eq!(Target::parse("mqtts://localhost"), None);
@@ -277,9 +285,17 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_closed_port_refuses() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let dialer = Dialer::new(None, 1, Arc::default());
-        let target = Target { host: "127.0.0.1".to_owned(), port: free, tls: false };
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port: free,
+            tls: false,
+        };
         assert_eq!(dialer.open(&target, 0).await.unwrap_err(), OpenError::Refused);
     }
 }

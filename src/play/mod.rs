@@ -24,7 +24,7 @@ use crate::time::SimTime;
 use crate::verdict::{Expectation, Referee, RefereeSetup};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
-pub use outcome::{Checks, HarnessReport, Machine, Outcome, RunError, Status};
+pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
 
 use ending::{QUIET, Stage};
 use judging::Judging;
@@ -221,6 +221,15 @@ impl Director {
                 rules: Referee::RULES,
                 checks,
             },
+            left_open: self
+                .left_open
+                .into_iter()
+                .map(|(device, (why, stuck_by_firmware))| LeftOpen {
+                    device,
+                    why,
+                    stuck_by_firmware,
+                })
+                .collect(),
             errors: self.errors.into_rows(),
             started_at,
             harness,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::measure::Recorder;
+use crate::model::{DeviceIndex, Why};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 use crate::verdict::{Finding, Judgement};
@@ -28,12 +29,25 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// How many rules were held in how many checks.
     pub checks: Checks,
+    /// Devices that were not at rest at the end, in their order.
+    pub left_open: Vec<LeftOpen>,
     /// Trouble of the harness, grouped by message.
     pub errors: Vec<RunError>,
     /// When it began, RFC 3339; only in real time.
     pub started_at: Option<String>,
     /// How the harness fared; only in real time.
     pub harness: Option<HarnessReport>,
+}
+
+/// A device that was not at rest when the run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// Which device.
+    pub device: DeviceIndex,
+    /// Why it is where it is.
+    pub why: Why,
+    /// Its own firmware keeps it from ending: it is stuck, not broken.
+    pub stuck_by_firmware: bool,
 }
 
 /// How much was checked.

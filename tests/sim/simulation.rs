@@ -44,12 +44,7 @@ fn bad_firmware_rolls_back_everywhere_and_is_repaired() {
     assert_passed(&outcome);
     assert_eq!(outcome.judgements[0].measured, Some(100.0), "rollbacks");
     assert_eq!(count(&outcome, "runs:app@1.2.0"), 100);
-    let entered = |phase: Phase| {
-        rows(&outcome)
-            .iter()
-            .filter(|row| row.transition.to == phase)
-            .count()
-    };
+    let entered = |phase: Phase| rows(&outcome).iter().filter(|row| row.transition.to == phase).count();
     let seen = [Phase::Reverting, Phase::Failed, Phase::Probation, Phase::Succeeded].map(entered);
     assert_eq!(seen, [100, 100, 200, 100]);
 }
