@@ -385,7 +385,7 @@ mod tests {
         });
         let (device, message) = troubled.expect("the defect is reported");
         assert_eq!(device, Some(DeviceIndex(1)));
-        assert!(message.starts_with("device defect: index out of bounds"), "{message}");
+        assert!(message.starts_with("device defect at ") && message.contains("index out of bounds"), "{message}");
         shard.orders.send(Order::Stop).unwrap();
         shard.join();
     }
