@@ -1,10 +1,8 @@
 //! The management API, in plain HTTP.
 
-use std::io::{BufRead, BufReader};
-
 use serde_json::{Value, json};
 
-use super::rig::{Serve, address, image, open_request, request};
+use super::rig::{Serve, address, image, request};
 
 /// A problem as the contract wants it: content type, status, field, and a detail that holds `words`.
 fn assert_problem(answer: &super::rig::Answer, status: u16, field: Option<&str>, words: &[&str]) {
@@ -191,17 +189,7 @@ fn every_noun_can_be_made_read_listed_and_changed() {
 #[test]
 fn events_are_told_in_order_to_late_and_early_readers() {
     let serve = Serve::start(&["--tls", "off"]);
-    let bearer = format!("Bearer {}", serve.credentials.token);
-    let follow = |query: &str| {
-        let path = format!("/v1/events{query}");
-        let stream = open_request(address(&serve.ready.admin), "GET", &path, &[("Authorization", &bearer)], b"");
-        // Sizes of the chunks stand on lines of their own.
-        let lines = BufReader::new(stream).lines().map(|line| line.expect("the stream goes on"));
-        lines
-            .filter(|line| line.starts_with('{'))
-            .map(|line| serde_json::from_str::<Value>(&line).unwrap())
-    };
-    let mut early = follow("?after=0");
+    let mut early = serve.events("?after=0");
     serve.done("POST", "/v1/devices", r#"{"devices":[{"id":"a"},{"id":"b"}]}"#);
     serve.deploy_to_all("d");
     let seen: Vec<Value> = early.by_ref().take(4).collect();
@@ -228,8 +216,17 @@ fn events_are_told_in_order_to_late_and_early_readers() {
         (&seen[3]["from"], &seen[3]["to"], &seen[3]["deployment"]),
         (&json!("none"), &json!("pending"), &json!("d"))
     );
-    assert_eq!(follow("?after=3").next().as_ref(), seen.last());
-    let mut fresh = follow("");
+    assert_eq!(serve.events("?after=3").next().as_ref(), seen.last());
+    let mut fresh = serve.events("");
     serve.done("POST", "/v1/deployments/d/cancel", "");
     assert_eq!(fresh.next().map(|event| event["seq"].clone()), Some(json!(5)));
+}
+
+#[test]
+fn a_head_beyond_the_limit_is_refused() {
+    let serve = Serve::start(&["--tls", "off"]);
+    let long = "x".repeat(20_000);
+    for to in [address(&serve.ready.admin), serve.images()] {
+        assert_eq!(request(to, "GET", "/healthz", &[("X-Long", &long)], b"").status, 431);
+    }
 }

@@ -6,11 +6,14 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use squall::wire::ota::{CloudMessage, decode_cloud};
 
-use super::rig::{Serve, image, within_patience};
+use super::rig::{Serve, within_patience};
 use crate::foreign_tool;
 
 /// UPDATE_RESULTS of attempt 1001 as the SDK writes it: artifact 0 succeeded (vector `results-succeeded`).
 const SUCCEEDED: &str = "bf000918201903e9182a9f00ffff";
+
+/// Made by imgtool; version 2.0.0, signed, with a build id.
+const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/firmware-fixtures/ed25519.bin");
 
 struct Person<'a> {
     serve: &'a Serve,
@@ -86,16 +89,15 @@ fn a_rollout_can_be_done_with_curl_and_mosquitto() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (image_path, got) = (folder.path().join("app.bin"), folder.path().join("got.bin"));
-    let image = image("1.1.0", 40_000);
-    std::fs::write(&image_path, &image).unwrap();
+    let got = folder.path().join("got.bin");
+    let image = std::fs::read(IMAGE).unwrap();
     let serve = Serve::start(&["--first-attempt", "1001"]);
     let person = Person { serve: &serve };
 
-    let upload = format!("@{}", image_path.display());
+    let upload = format!("@{IMAGE}");
     for (method, path, data) in [
         ("POST", "/v1/firmware", vec!["-d", r#"{"slug":"app"}"#]),
-        ("PUT", "/v1/firmware/app/versions/1.1.0", vec!["--data-binary", &upload]),
+        ("PUT", "/v1/firmware/app/versions/2.0.0", vec!["--data-binary", &upload]),
         (
             "POST",
             "/v1/devices",
@@ -112,13 +114,15 @@ fn a_rollout_can_be_done_with_curl_and_mosquitto() {
             "/v1/deployments",
             vec![
                 "-d",
-                r#"{"name":"first","cohort":"west","packages":["app@1.1.0"],"main":"app"}"#,
+                r#"{"name":"first","cohort":"west","packages":["app@2.0.0"],"main":"app"}"#,
             ],
         ),
     ] {
         let (status, answer) = person.api(method, path, &data);
         assert!(status.starts_with('2'), "{method} {path}: {status} {answer}");
     }
+    let (_, version) = person.api("GET", "/v1/firmware/app/versions/2.0.0", &[]);
+    assert_eq!(version["build_id"], "4142434445464748494a4b4c4d4e4f5051525354");
     assert_eq!(person.state(), "pending");
 
     let subscribed = person
@@ -146,12 +150,12 @@ fn a_rollout_can_be_done_with_curl_and_mosquitto() {
     assert!(std::fs::read(&got).unwrap() == image);
     assert_eq!(person.image(&url, &["-H", &secret, "-r", "1000-1999"], &got), "206");
     assert_eq!(std::fs::read(&got).unwrap(), &image[1000..2000]);
-    std::fs::write(&got, &image[..12_345]).unwrap();
+    std::fs::write(&got, &image[..1_234]).unwrap();
     assert_eq!(person.image(&url, &["-H", &secret, "-C", "-"], &got), "206");
     assert!(std::fs::read(&got).unwrap() == image, "a cut download is completed");
     assert_eq!(person.image(&url, &["-H", "Authorization: OtaSecret wrong"], &got), "403");
     assert_eq!(person.image(&url, &[], &got), "401");
-    assert_eq!(person.image(&url, &["-H", &secret, "-r", "40000-"], &got), "416");
+    assert_eq!(person.image(&url, &["-H", &secret, "-r", "3156-"], &got), "416");
 
     let result = folder.path().join("result.cbor");
     std::fs::write(&result, unhex(SUCCEEDED)).unwrap();

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
 
-use super::rig::{Serve, exit_code, squall};
+use super::rig::{Serve, squall};
 
 const ORDERS: &str = "{\"epoch_monotonic_ns\":0}\n";
 
@@ -43,21 +44,21 @@ fn a_signal_ends_it_in_good_order() {
 
 #[test]
 fn a_child_ends_with_its_input_and_counts_from_its_parents_epoch() {
-    let mut child = squall(&["--child", "--tls", "off"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = squall(&["--child", "--tls", "off"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     input.write_all(ORDERS.as_bytes()).unwrap();
-    let mut ready = String::new();
-    std::io::BufReader::new(child.stdout.as_mut().unwrap())
-        .read_line(&mut ready)
-        .unwrap();
-    assert!(ready.contains("squall.ready/1"), "{ready}");
-    assert!(child.try_wait().unwrap().is_none(), "a child lives as long as its input");
+    let mut serve = Serve::from_child(child);
+    let machine_is_up = clock_gettime(ClockId::Monotonic).tv_sec as u64 * 1_000_000_000;
+    serve.done("POST", "/v1/devices", r#"{"devices":[{"id":"a"}]}"#);
+    let event = serve.events("?after=0").next().unwrap();
+    assert!(event["at_ns"].as_u64().unwrap() >= machine_is_up, "{event}");
+    assert!(
+        serve.child.try_wait().unwrap().is_none(),
+        "a child lives as long as its input"
+    );
     drop(input);
-    assert_eq!(exit_code(&mut child), Some(0));
+    assert_eq!(serve.exit_code(), Some(0));
 }
 
 #[test]

@@ -28,7 +28,11 @@ impl Serve {
     }
 
     pub fn from_command(command: &mut Command) -> Serve {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("squall starts");
+        Serve::from_child(command.stdout(Stdio::piped()).spawn().expect("squall starts"))
+    }
+
+    /// Takes over a server that was just started, its output piped.
+    pub fn from_child(mut child: Child) -> Serve {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout is readable");
@@ -92,6 +96,18 @@ impl Serve {
         image
     }
 
+    /// The events behind `query`, without end.
+    pub fn events(&self, query: &str) -> impl Iterator<Item = Value> + use<> {
+        let bearer = format!("Bearer {}", self.credentials.token);
+        let path = format!("/v1/events{query}");
+        let stream = open_request(address(&self.ready.admin), "GET", &path, &[("Authorization", &bearer)], b"");
+        // Sizes of the chunks stand on lines of their own.
+        let lines = BufReader::new(stream).lines().map(|line| line.expect("the stream goes on"));
+        lines
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(&line).expect("an event is JSON"))
+    }
+
     /// Waits until the device's newest attempt is `expected`.
     pub fn await_state(&self, device: &str, expected: &str) {
         let mut state = Value::Null;
@@ -110,7 +126,9 @@ impl Serve {
 
     /// Waits for the process; gives its exit code.
     pub fn exit_code(&mut self) -> Option<i32> {
-        exit_code(&mut self.child)
+        let ended = within_patience(|| self.child.try_wait().expect("a child can be waited for").is_some());
+        assert!(ended, "the server does not end");
+        self.child.wait().expect("it has ended").code()
     }
 }
 
@@ -129,12 +147,6 @@ pub fn squall(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
     command.arg("serve").args(flags);
     command
-}
-
-pub fn exit_code(child: &mut Child) -> Option<i32> {
-    let ended = within_patience(|| child.try_wait().expect("a child can be waited for").is_some());
-    assert!(ended, "the server does not end");
-    child.wait().expect("it has ended").code()
 }
 
 /// Asks again and again; false if `done` stays false for too long.
