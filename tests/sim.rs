@@ -1,5 +1,6 @@
 //! Tests of `play` and `sim` across modules.
 
+mod command;
 mod director;
 mod simulation;
 

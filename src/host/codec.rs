@@ -23,6 +23,9 @@ pub(crate) enum Malformed {
 
 /// Takes the next whole packet out of `stream`; `None` until one is complete.
 pub(crate) fn decode(stream: &mut BytesMut) -> Result<Option<Packet>, Malformed> {
+    if stream.first().is_some_and(|first| !flags_fit(*first)) {
+        return Err(Malformed::Packet(format!("a packet begins with {:#04x}", stream[0])));
+    }
     let level = connect_level(stream);
     if let Some(level) = level.filter(|level| *level != 4) {
         return Err(Malformed::Level(level));
@@ -39,6 +42,15 @@ pub(crate) fn encode(packet: Packet, stream: &mut BytesMut) {
     if let Some(packet) = to_client(packet) {
         let written = packet.write(stream, usize::MAX);
         debug_assert!(written.is_ok(), "{written:?}");
+    }
+}
+
+/// The lower half of the first byte is fixed but for PUBLISH (MQTT 3.1.1, 2.2.2), which tells garbage apart at once.
+fn flags_fit(first: u8) -> bool {
+    match first >> 4 {
+        3 => true,
+        6 | 8 | 10 => first & 0x0f == 2,
+        _ => first & 0x0f == 0,
     }
 }
 

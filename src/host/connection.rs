@@ -197,3 +197,115 @@ async fn send_rest<S: AsyncWrite + Unpin>(stream: &mut S, bytes: BytesMut, outbo
         () = outbox.aborted() => Err(Over::Closed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::mqttbytes::v4;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::sync::mpsc;
+
+    const ID: ConnectionId = ConnectionId(1);
+
+    fn conversing(buffer: usize) -> (DuplexStream, mpsc::Receiver<Message>) {
+        let (client, server) = duplex(buffer);
+        let (core, messages) = CoreHandle::to_nobody();
+        tokio::spawn(converse(server, ID, core));
+        (client, messages)
+    }
+
+    async fn opened(messages: &mut mpsc::Receiver<Message>) -> Arc<Outbox> {
+        match messages.recv().await {
+            Some(Message::Opened { id: ID, outbox }) => outbox,
+            _ => panic!("a connection opens first"),
+        }
+    }
+
+    /// What the core hears until the connection is gone.
+    async fn heard(messages: &mut mpsc::Receiver<Message>) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        loop {
+            match messages.recv().await {
+                Some(Message::Received { from: ID, packet }) => packets.push(packet),
+                Some(Message::Closed(ID)) => return packets,
+                _ => panic!("packets, then the end"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_orderly_end_is_told_from_a_broken_stream() {
+        for (last, expected) in [
+            (&[0xe0, 0][..], vec![Packet::PingRequest, Packet::Disconnect]),
+            (&[], vec![Packet::PingRequest]),
+        ] {
+            let (mut client, mut messages) = conversing(64);
+            let _outbox = opened(&mut messages).await;
+            client.write_all(&[0xc0, 0]).await.unwrap();
+            client.write_all(last).await.unwrap();
+            drop(client);
+            assert_eq!(heard(&mut messages).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_sent_before_the_core_closes() {
+        let (mut client, mut messages) = conversing(64);
+        let outbox = opened(&mut messages).await;
+        assert!(outbox.push(Packet::ConnAck {
+            code: ConnectCode::BadCredentials
+        }));
+        outbox.close();
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(bytes, [0x20, 2, 0, 4]);
+    }
+
+    #[tokio::test]
+    async fn another_protocol_version_is_refused_with_its_code() {
+        let (mut client, mut messages) = conversing(64);
+        let _outbox = opened(&mut messages).await;
+        let mut connect = BytesMut::new();
+        v4::Packet::Connect(v4::Connect::new("x"))
+            .write(&mut connect, usize::MAX)
+            .unwrap();
+        connect[8] = 5;
+        client.write_all(&connect).await.unwrap();
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!((bytes, heard(&mut messages).await), (vec![0x20, 2, 0, 1], vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_closed() {
+        let (_client, mut messages) = conversing(4);
+        let outbox = opened(&mut messages).await;
+        for _ in 0..9 {
+            assert!(outbox.push(Packet::PingResponse));
+        }
+        let early = tokio::time::timeout(WRITE_TIMEOUT - Duration::from_secs(1), messages.recv()).await;
+        assert!(early.is_err(), "closed before its time");
+        let in_time = tokio::time::timeout(Duration::from_secs(2), heard(&mut messages)).await;
+        assert_eq!(in_time, Ok(vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_outbox_ends_even_a_write_under_way() {
+        let (_client, mut messages) = conversing(4);
+        let outbox = opened(&mut messages).await;
+        while outbox.push(Packet::PingResponse) {
+            tokio::task::yield_now().await;
+        }
+        let at_once = tokio::time::timeout(WRITE_TIMEOUT / 2, heard(&mut messages)).await;
+        assert_eq!(at_once, Ok(vec![]));
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let (core, _messages) = CoreHandle::to_nobody();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let bytes = std::mem::size_of_val(&converse(stream, ID, core));
+        assert!(bytes <= 1024, "the future of a connection takes {bytes} bytes");
+    }
+}

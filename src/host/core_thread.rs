@@ -47,11 +47,17 @@ pub(crate) enum Message {
         /// Which.
         action: Box<AdminAction>,
         /// Where the answer goes.
-        answer: oneshot::Sender<Result<(), AdminError>>,
+        answer: AnswerTo,
     },
     /// Somebody wants to look.
-    Look(Box<dyn FnOnce(&Server) + Send>),
+    Look(Look),
 }
+
+/// Where the answer to a change goes.
+type AnswerTo = oneshot::Sender<Result<(), AdminError>>;
+
+/// A look at the core's state.
+type Look = Box<dyn FnOnce(&Server) + Send>;
 
 /// The core's thread has ended: the process is about to.
 #[derive(Debug)]
@@ -64,6 +70,13 @@ pub(crate) struct CoreHandle {
 }
 
 impl CoreHandle {
+    /// A way to a test's own ears.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        (CoreHandle { inbox }, messages)
+    }
+
     /// Hands a message over, when there is room.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
         self.inbox.send(message).await.map_err(|_| CoreGone)
@@ -97,10 +110,10 @@ pub(crate) struct CoreThread {
     events: Arc<EventLog>,
     inbox: mpsc::Receiver<Message>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
-    questions: BTreeMap<RequestId, oneshot::Sender<Result<(), AdminError>>>,
+    questions: BTreeMap<RequestId, AnswerTo>,
     asked: u64,
     outputs: ServerOutputs,
-    looks: Vec<Box<dyn FnOnce(&Server) + Send>>,
+    looks: Vec<Look>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
     cut: Vec<ConnectionId>,
 }

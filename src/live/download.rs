@@ -272,3 +272,156 @@ fn judged(error: &hyper::Error) -> DownloadError {
     }
     DownloadError::Reset
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use crate::model::Secret;
+    use crate::wire::ImageUrl;
+
+    /// A server for one request: it sends `answer` and closes. Gives its port, and what it was asked.
+    fn serve(answer: Vec<u8>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let asked = lines
+                .by_ref()
+                .map(Result::unwrap)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            stream.write_all(&answer).unwrap();
+            asked
+        });
+        (port, served)
+    }
+
+    fn request(port: u16, offset: u64) -> DownloadRequest {
+        DownloadRequest {
+            target: ImageUrl {
+                tls: false,
+                host: "127.0.0.1".to_owned(),
+                port,
+                path: "/a/7/0".to_owned(),
+            },
+            secret: Secret::new("q7Zk2mXw9RtB4nVc8LdY1pHs").unwrap(),
+            offset,
+        }
+    }
+
+    /// Takes events until the last one; every piece of the body gives credit for as many bytes again.
+    fn events(port: u16, offset: u64, credit: u32) -> Vec<DownloadEvent> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let clock = Clock::starting_in(Duration::ZERO);
+        let dialer = Rc::new(Dialer::new(None, 1, Arc::default()));
+        let delays = RequestDelays {
+            one_way: Duration::ZERO,
+            request_after: Duration::ZERO,
+        };
+        runtime.block_on(async {
+            let mut download = Download::start(request(port, offset), 0, dialer, clock, delays);
+            download.read(credit);
+            let mut events = Vec::new();
+            loop {
+                let next = std::future::poll_fn(|cx| download.poll(cx, clock.now()));
+                let event = tokio::time::timeout(Duration::from_secs(10), next)
+                    .await
+                    .expect("an event comes");
+                let last = matches!(event, DownloadEvent::Finished | DownloadEvent::Broken(_));
+                if let DownloadEvent::Body(bytes) = &event {
+                    assert!(
+                        bytes.len() <= credit as usize,
+                        "{} bytes for a credit of {credit}",
+                        bytes.len()
+                    );
+                    download.read(bytes.len() as u32);
+                }
+                events.push(event);
+                if last {
+                    return events;
+                }
+            }
+        })
+    }
+
+    fn body(events: &[DownloadEvent]) -> Vec<u8> {
+        let pieces = events.iter().filter_map(|event| match event {
+            DownloadEvent::Body(bytes) => Some(bytes.to_vec()),
+            DownloadEvent::Answered(_) | DownloadEvent::Finished | DownloadEvent::Broken(_) => None,
+        });
+        pieces.flatten().collect()
+    }
+
+    #[test]
+    fn a_request_has_the_headers_of_the_protocol_and_no_others() {
+        let answer = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\nContent-Range: bytes 2-4/5\r\n\r\ncde";
+        let (port, served) = serve(answer.to_vec());
+        let events = events(port, 2, 512);
+        let head = ImageHead {
+            status: 206,
+            content_length: Some(3),
+            content_range: Some(ContentRange {
+                first: 2,
+                last: 4,
+                total: 5,
+            }),
+        };
+        let whole = Bytes::from_static(b"cde");
+        assert_eq!(
+            events,
+            [
+                DownloadEvent::Answered(head),
+                DownloadEvent::Body(whole),
+                DownloadEvent::Finished
+            ]
+        );
+        let asked = [
+            "GET /a/7/0 HTTP/1.1",
+            "Host: 127.0.0.1",
+            "Authorization: OtaSecret q7Zk2mXw9RtB4nVc8LdY1pHs",
+            "Range: bytes=2-",
+        ];
+        assert_eq!(served.join().unwrap(), asked);
+    }
+
+    #[test]
+    fn bytes_come_within_the_read_credit() {
+        let image: Vec<u8> = (0..70_000u32).map(|n| n as u8).collect();
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n".to_vec();
+        answer.extend_from_slice(&image);
+        let (port, _served) = serve(answer);
+        let events = events(port, 0, 512);
+        assert_eq!(body(&events), image);
+        assert_eq!(events.last(), Some(&DownloadEvent::Finished));
+    }
+
+    #[test]
+    fn a_connection_cut_in_the_middle_is_a_reset_after_its_bytes() {
+        let (port, _served) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd".to_vec());
+        let events = events(port, 0, 512);
+        assert_eq!(body(&events), b"abcd");
+        assert_eq!(events.last(), Some(&DownloadEvent::Broken(DownloadError::Reset)));
+    }
+
+    #[test]
+    fn an_answer_that_never_begins_is_a_reset_and_nonsense_is_malformed() {
+        let (port, _served) = serve(Vec::new());
+        assert_eq!(events(port, 0, 512), [DownloadEvent::Broken(DownloadError::Reset)]);
+        let (port, _served) = serve(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec());
+        assert_eq!(events(port, 0, 512), [DownloadEvent::Broken(DownloadError::Malformed)]);
+    }
+
+    #[test]
+    fn an_empty_body_is_finished_without_credit() {
+        let (port, _served) = serve(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let events = events(port, 0, 0);
+        assert_eq!(events.len(), 2);
+        assert_eq!(events.last(), Some(&DownloadEvent::Finished));
+    }
+}

@@ -208,3 +208,110 @@ impl Link {
         self.inbound.push_back((now + self.delays.one_way, Arrival::Lost(loss)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::clock::Clock;
+    use super::super::stream::{Dialer, Target};
+    use crate::wire::ConnectCode;
+
+    const ONE_WAY: Duration = Duration::from_millis(20);
+
+    /// A link to a peer that `speak` plays on a thread of its own.
+    fn link(speak: impl FnOnce(std::net::TcpStream) + Send + 'static) -> Link {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            tls: false,
+        };
+        std::thread::spawn(move || speak(listener.accept().unwrap().0));
+        let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
+        let delays = Delays {
+            one_way: ONE_WAY,
+            handshake_rest: ONE_WAY,
+        };
+        Link::new(Box::pin(opening), delays)
+    }
+
+    async fn next(link: &mut Link, clock: Clock) -> (SimTime, Arrival) {
+        let mut scratch = [0; 64];
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        let arrival = std::future::poll_fn(|cx| {
+            let now = clock.now();
+            link.drive(cx, now, &mut scratch);
+            while ticks.poll_tick(cx).is_ready() {}
+            link.arrived(now).map_or(Poll::Pending, |arrival| Poll::Ready((now, arrival)))
+        });
+        tokio::time::timeout(Duration::from_secs(10), arrival)
+            .await
+            .expect("something arrives")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn packets_cross_the_path_in_order_and_not_before_their_time() {
+        let mut link = link(|mut peer| {
+            let mut asked = [0; 2];
+            peer.read_exact(&mut asked).unwrap();
+            assert_eq!(asked, *b"\xc0\x00");
+            // An acknowledgement in two pieces, and another packet at its heels.
+            peer.write_all(b"\x20").unwrap();
+            std::thread::park_timeout(Duration::from_millis(5));
+            peer.write_all(b"\x02\x00\x00\xd0\x00").unwrap();
+        });
+        let clock = Clock::starting_in(Duration::ZERO);
+        let (up_at, up) = next(&mut link, clock).await;
+        assert_eq!(up, Arrival::Up);
+        assert!(up_at >= SimTime::ZERO + ONE_WAY, "{up_at}");
+        link.transmit(Packet::PingRequest, up_at);
+        let (answered_at, answer) = next(&mut link, clock).await;
+        let code = ConnectCode::Accepted;
+        assert_eq!(answer, Arrival::Packet(Packet::ConnAck { code }));
+        assert!(answered_at >= up_at + 2 * ONE_WAY, "{answered_at}");
+        assert_eq!(next(&mut link, clock).await.1, Arrival::Packet(Packet::PingResponse));
+        assert_eq!(next(&mut link, clock).await.1, Arrival::Lost(LinkLoss::Closed));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_peer_that_does_not_speak_mqtt_is_lost() {
+        let mut link = link(|mut peer| {
+            peer.write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+            std::thread::park_timeout(Duration::from_millis(200));
+        });
+        let clock = Clock::starting_in(Duration::ZERO);
+        assert_eq!(next(&mut link, clock).await.1, Arrival::Up);
+        assert_eq!(next(&mut link, clock).await.1, Arrival::Lost(LinkLoss::Closed));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_retired_connection_still_sends_what_was_on_its_way() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let mut link = link(move |mut peer| {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            told.send(all).unwrap();
+        });
+        let clock = Clock::starting_in(Duration::ZERO);
+        next(&mut link, clock).await;
+        link.transmit(Packet::PingRequest, clock.now());
+        link.transmit(Packet::Disconnect, clock.now());
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        std::future::poll_fn(|cx| {
+            while ticks.poll_tick(cx).is_ready() {}
+            match link.drive_retired(cx, clock.now()) {
+                Retired::Busy => Poll::Pending,
+                Retired::Done => Poll::Ready(()),
+            }
+        })
+        .await;
+        drop(link);
+        assert_eq!(heard.recv_timeout(Duration::from_secs(10)).unwrap(), b"\xc0\x00\xe0\x00");
+    }
+}

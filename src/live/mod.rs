@@ -16,6 +16,8 @@ mod harness;
 mod interrupt;
 mod link;
 mod mqtt;
+#[cfg(test)]
+mod peers;
 mod progress;
 mod shard;
 mod station;

@@ -255,3 +255,168 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
     }
     stations
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::super::peers::{broker, cutting_images, offer};
+    use crate::device::{BootOutcome, Dealt};
+    use crate::model::{BootReason, Observation};
+    use crate::scenario::{Overrides, Source, load};
+    use crate::wire::ota::Report as Results;
+
+    /// Two devices on small images, which try a download again soon.
+    const SCENARIO: &str = r#"
+        scenario = { duration = "20s" }
+        server.tls = "off"
+        firmware.app = { "1.0.0" = { size = "8 KiB" }, "1.1.0" = { size = "8 KiB", boot = "confirm after 100ms" } }
+        fleet.few = { count = 2, runs = "app@1.0.0", retry = "50ms" }
+        step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices count == 2"]
+    "#;
+
+    fn plan() -> Plan {
+        load(Source::Stdin(SCENARIO.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// A started shard with every device of `plan`.
+    fn shard(plan: Plan, broker: SocketAddr) -> (Shard, UnboundedReceiver<Report>) {
+        let (told, reports) = unbounded_channel();
+        let setup = ShardSetup {
+            number: 0,
+            shards: 1,
+            plan: Arc::new(plan),
+            ingest_key: IngestKey::new("k"),
+            broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
+            tls: None,
+            gauges: Arc::default(),
+            reports: told,
+        };
+        let shard = Shard::spawn(setup).unwrap();
+        shard.orders.send(Order::Start(Clock::starting_in(Duration::ZERO))).unwrap();
+        (shard, reports)
+    }
+
+    /// Sightings until `enough` holds.
+    fn sightings(reports: &mut UnboundedReceiver<Report>, mut enough: impl FnMut(&Sighting) -> bool) -> Vec<Stamped> {
+        let mut seen = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let gathered = runtime.block_on(tokio::time::timeout(Duration::from_secs(60), async {
+            while let Some(report) = reports.recv().await {
+                if let Report::Sightings(_, batch) = report {
+                    let last = batch.iter().any(|(_, sighting)| enough(sighting));
+                    seen.extend(batch);
+                    if last {
+                        return;
+                    }
+                }
+            }
+        }));
+        gathered.unwrap_or_else(|_| panic!("not enough within a minute; last seen {:?}", seen.last()));
+        seen
+    }
+
+    #[test]
+    fn a_download_cut_in_the_middle_resumes_by_range_and_the_image_is_right() {
+        let plan = plan();
+        let new = &plan.versions[1];
+        let (images, ranges) = cutting_images(new.image.clone());
+        let (broker, reported) = broker(offer(&new.firmware, images));
+        let (firmware, half) = (new.firmware.clone(), new.image.len() / 2);
+        let (shard, mut reports) = shard(plan, broker);
+        let mut published = 0;
+        let seen = sightings(&mut reports, |sighting| {
+            published += usize::from(matches!(
+                sighting,
+                Sighting::Observed(_, Observation::ResultPublished { complete: true, .. })
+            ));
+            published == 2
+        });
+        // The bootloader runs the new image only if the digest over all of it is right.
+        let booted = seen.iter().filter(|(_, sighting)| {
+            matches!(sighting, Sighting::Observed(_, Observation::Booted { firmware: ran, why: BootReason::Software, .. }) if *ran == firmware)
+        });
+        assert_eq!(booted.count(), 2);
+        for _ in 0..2 {
+            let (_, results) = reported.recv_timeout(Duration::from_secs(10)).unwrap();
+            let succeeded = Results::Results {
+                succeeded: vec![0],
+                failed: vec![],
+                canceled: vec![],
+            };
+            assert_eq!(results.report, succeeded);
+        }
+        let mut asked: Vec<_> = ranges.try_iter().collect();
+        asked.sort();
+        let resumed = Some(format!("bytes={half}-"));
+        assert_eq!(asked, [None, None, resumed.clone(), resumed]);
+        shard.orders.send(Order::Stop).unwrap();
+        shard.join();
+    }
+
+    #[test]
+    fn a_defect_in_one_device_becomes_an_error_row_and_spares_the_others() {
+        let mut plan = plan();
+        let digests: Vec<_> = plan.fleets[0].behaviors.images.keys().copied().collect();
+        let behaviors = Arc::make_mut(&mut plan.fleets[0].behaviors);
+        for digest in digests {
+            // The second device finds no outcome: an index out of bounds.
+            let image = behaviors.images.get_mut(&digest).unwrap();
+            image.boot = Dealt::Each {
+                outcomes: vec![BootOutcome::default()],
+                by_number: vec![0],
+            };
+        }
+        let (images, _ranges) = cutting_images(plan.versions[1].image.clone());
+        let (broker, _reported) = broker(offer(&plan.versions[1].firmware, images));
+        let (shard, mut reports) = shard(plan, broker);
+        let mut troubled = None;
+        sightings(&mut reports, |sighting| match sighting {
+            Sighting::Trouble { device, message } => {
+                assert_eq!(troubled.replace((*device, message.clone())), None, "more than one row");
+                false
+            }
+            Sighting::Observed(DeviceIndex(0), Observation::ResultPublished { complete: true, .. }) => true,
+            Sighting::Observed(..)
+            | Sighting::Sent(..)
+            | Sighting::Delivered(..)
+            | Sighting::Server(_)
+            | Sighting::Answered { .. } => false,
+        });
+        let (device, message) = troubled.expect("the defect is reported");
+        assert_eq!(device, Some(DeviceIndex(1)));
+        assert!(
+            message.starts_with("device defect at ") && message.contains("index out of bounds"),
+            "{message}"
+        );
+        shard.orders.send(Order::Stop).unwrap();
+        shard.join();
+    }
+
+    #[test]
+    fn a_stopped_shard_says_when_its_devices_act_next() {
+        let (shard, mut reports) = shard(plan(), "127.0.0.1:9".parse().unwrap());
+        shard.orders.send(Order::LatestTimer).unwrap();
+        shard.orders.send(Order::Stop).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut answers = Vec::new();
+        runtime.block_on(async {
+            while let Some(report) = reports.recv().await {
+                answers.push(report);
+            }
+        });
+        assert!(
+            answers.iter().any(|report| matches!(report, Report::LatestTimer(Some(_)))),
+            "{answers:?}"
+        );
+        assert!(
+            matches!(answers.last(), Some(Report::Stopped(left_open)) if left_open.is_empty()),
+            "{answers:?}"
+        );
+        shard.join();
+    }
+}

@@ -166,6 +166,9 @@ impl ImageInfo {
                 found: u16::from_le_bytes([low, high]),
             });
         };
+        // No value but the digest is read here, so a missing end would go unnoticed.
+        let len = at + u64::from(unprotected);
+        take::<1>(&mut read, len - 1)?;
         let digest = tlvs
             .iter()
             .find(|tlv| tlv.kind == TlvKind::SHA256 && !tlv.protected && tlv.len == 32);
@@ -174,7 +177,7 @@ impl ImageInfo {
             header,
             digest,
             tlvs,
-            len: at + u64::from(unprotected),
+            len,
         })
     }
 

@@ -53,6 +53,14 @@ pub(crate) struct Container {
     left: Option<u64>,
 }
 
+/// A container whose items are being skipped.
+enum Enclosing {
+    /// Items left, keys and values alike.
+    Counted(u64),
+    /// Ends with a break, which must not stand between a key and its value.
+    UntilBreak { map: bool, half: bool },
+}
+
 /// A position in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'b> {
@@ -164,52 +172,56 @@ impl<'b> Reader<'b> {
 
     /// Passes over one item with everything in it. Needs no stack of the machine's: hostile nesting costs heap only.
     pub(crate) fn skip(&mut self) -> Result<(), CborError> {
-        // Items that each open container still expects; `None` waits for a break.
-        let mut open: Vec<Option<u64>> = vec![Some(1)];
-        // Items seen in the open indefinite maps modulo two: a break in place of a value is malformed.
-        let mut halves: Vec<Option<bool>> = vec![None];
-        while let Some(left) = open.last_mut() {
-            match left {
-                Some(0) => {
-                    open.pop();
-                    halves.pop();
-                    continue;
+        let mut open: Vec<Enclosing> = Vec::new();
+        loop {
+            open.extend(self.enter()?);
+            while let Some(innermost) = open.last_mut() {
+                if self.item_follows(innermost)? {
+                    break;
                 }
-                Some(left) => *left -= 1,
-                None if self.peek()? == BREAK => {
-                    if halves.last() == Some(&Some(true)) {
-                        return Err(CborError::Malformed);
-                    }
-                    self.rest = &self.rest[1..];
-                    open.pop();
-                    halves.pop();
-                    continue;
-                }
-                None => {
-                    if let Some(Some(half)) = halves.last_mut() {
-                        *half = !*half;
-                    }
-                }
+                open.pop();
             }
-            let head = self.head_behind_tags()?;
-            let indefinite = head.info == INDEFINITE;
-            match head.major {
-                BYTES | TEXT => {
-                    self.take(head.argument)?;
-                }
-                ARRAY | MAP if indefinite => {
-                    open.push(None);
-                    halves.push((head.major == MAP).then_some(false));
-                }
-                ARRAY | MAP => {
-                    let items = head.argument.checked_mul(u64::from(head.major - 3)).ok_or(CborError::End)?;
-                    open.push(Some(items));
-                    halves.push(None);
-                }
-                _ => {}
+            if open.is_empty() {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Passes over an item's head, its tags and, unless it is a container, its content.
+    fn enter(&mut self) -> Result<Option<Enclosing>, CborError> {
+        let head = self.head_behind_tags()?;
+        match head.major {
+            BYTES | TEXT => self.take(head.argument).map(|_| None),
+            ARRAY | MAP if head.info == INDEFINITE => Ok(Some(Enclosing::UntilBreak {
+                map: head.major == MAP,
+                half: false,
+            })),
+            ARRAY => Ok(Some(Enclosing::Counted(head.argument))),
+            MAP => head
+                .argument
+                .checked_mul(2)
+                .map(|items| Some(Enclosing::Counted(items)))
+                .ok_or(CborError::End),
+            _ => Ok(None),
+        }
+    }
+
+    fn item_follows(&mut self, container: &mut Enclosing) -> Result<bool, CborError> {
+        match container {
+            Enclosing::Counted(0) => Ok(false),
+            Enclosing::Counted(left) => {
+                *left -= 1;
+                Ok(true)
+            }
+            Enclosing::UntilBreak { map, half } if self.peek()? == BREAK => {
+                self.rest = &self.rest[1..];
+                if *map && *half { Err(CborError::Malformed) } else { Ok(false) }
+            }
+            Enclosing::UntilBreak { half, .. } => {
+                *half = !*half;
+                Ok(true)
+            }
+        }
     }
 
     fn string(&mut self, major: u8) -> Result<&'b [u8], CborError> {

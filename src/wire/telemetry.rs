@@ -311,10 +311,7 @@ mod tests {
         assert_eq!(reason(&[], false), "UNKNOWN");
         assert_eq!(reason(&[], true), "UNKNOWN | TEST_FIRMWARE_UPGRADE");
         assert_eq!(reason(&[ResetReason::Pin, ResetReason::PowerOn], false), "PIN | POWER_ON");
-        assert_eq!(
-            reason(&[ResetReason::LowPowerWake], true),
-            "LOW_POWER_WAKE | TEST_FIRMWARE_UP"
-        );
+        assert_eq!(reason(&[ResetReason::LowPowerWake], true), "LOW_POWER_WAKE | TEST_FIRMWARE_U");
     }
 
     #[test]

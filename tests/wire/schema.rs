@@ -154,6 +154,21 @@ fn a_cut_behind_both_header_keys_is_rejected() {
     }
 }
 
+/// The device takes four artifacts; where a fifth would begin, nothing is left to count.
+#[test]
+fn a_cut_where_a_surplus_artifact_would_begin_is_a_cut() {
+    let definite = encode(&map(update(vec![artifact(); 5])));
+    let surplus = encode(&map(artifact())).len();
+    let indefinite = encode_as(&map(update(vec![artifact(); 4])), &mut Style::new(vec![1], false));
+    let breaks = 2;
+    for cut in [
+        &definite[..definite.len() - surplus],
+        &indefinite[..indefinite.len() - breaks],
+    ] {
+        assert_eq!(decode(cut), Err(reject(AttemptError::CannotParseMessage)));
+    }
+}
+
 #[test]
 fn an_unknown_message_type_with_a_readable_id_is_rejected() {
     for kind in [0, 1, 2, 3, 4, 5, 9, 10, 255, u64::from(u32::MAX)] {

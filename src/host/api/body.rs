@@ -80,7 +80,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         match path.as_str() {
-            "." => ApiError::new(StatusCode::BAD_REQUEST, "invalid-json", "Invalid JSON body", message),
+            // Where the fault lies beside every field, such as a body that breaks off.
+            "." | "?" => ApiError::new(StatusCode::BAD_REQUEST, "invalid-json", "Invalid JSON body", message),
             field => ApiError::new(
                 StatusCode::BAD_REQUEST,
                 "invalid-json",

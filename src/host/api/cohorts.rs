@@ -11,9 +11,6 @@ use super::problem::ApiError;
 use crate::model::{AdminAction, CohortName, CohortRule, DeviceId, Selector};
 use crate::wire::api::{CohortBody, CohortView, MembersBody, Page};
 
-/// Longest name of a cohort or deployment, bytes.
-const NAME_MAX_BYTES: usize = 32;
-
 /// `GET /v1/cohorts`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<CohortView>>, ApiError> {
     let all = api.look(|server| server.cohorts()).await?;
@@ -28,7 +25,6 @@ pub(crate) async fn create(
     let name = body
         .name
         .ok_or_else(|| ApiError::invalid("name", "name: a cohort needs one"))?;
-    check_name("name", name.as_str())?;
     let rule = parse_rule(body.rule.as_deref())?;
     api.change(AdminAction::CreateCohort {
         cohort: name.clone(),
@@ -105,23 +101,6 @@ pub(crate) async fn leave(
     })
     .await?;
     view(&api, cohort).await
-}
-
-/// Names are `[a-z0-9-]{1,32}` (contract, section 1).
-pub(crate) fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
-    let fits = (1..=NAME_MAX_BYTES).contains(&name.len());
-    if fits
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    {
-        return Ok(());
-    }
-    let shown = name.escape_debug();
-    Err(ApiError::invalid(
-        field,
-        format!("{field}: `{shown}` is not 1 to {NAME_MAX_BYTES} of a-z, 0-9 and `-`"),
-    ))
 }
 
 fn parse_rule(text: Option<&str>) -> Result<CohortRule, ApiError> {

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 
 use super::Api;
 use super::body::JsonBody;
-use super::cohorts::check_name;
 use super::firmware::{parse_package, parse_slug};
 use super::page::PageQuery;
 use super::problem::ApiError;
@@ -28,7 +27,6 @@ pub(crate) async fn create(
         Some(name) => name,
         None => api.look(|server| free_name(server.deployments())).await?,
     };
-    check_name("name", name.as_str())?;
     let packages = body
         .packages
         .iter()

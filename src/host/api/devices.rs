@@ -10,11 +10,8 @@ use super::Api;
 use super::body::JsonBody;
 use super::page::PageQuery;
 use super::problem::ApiError;
-use crate::model::{AdminAction, DeviceId, NewDevice, Tags, is_word};
+use crate::model::{AdminAction, DeviceId, NewDevice, Tags};
 use crate::wire::api::{DeviceView, DevicesBody, Page, TagsBody};
-
-/// Longest device id, bytes.
-const ID_MAX_BYTES: usize = 64;
 
 /// `GET /v1/devices`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<DeviceView>>, ApiError> {
@@ -25,17 +22,11 @@ pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Jso
 
 /// `POST /v1/devices`.
 pub(crate) async fn register(State(api): State<Api>, JsonBody(body): JsonBody<DevicesBody>) -> Result<StatusCode, ApiError> {
-    let mut devices = Vec::with_capacity(body.devices.len());
-    for (index, device) in body.devices.into_iter().enumerate() {
-        check_id(&format!("devices[{index}].id"), &device.id)?;
-        for (key, value) in &device.tags {
-            check_tag(&format!("devices[{index}].tags"), key, Some(value))?;
-        }
-        devices.push(NewDevice {
-            id: device.id,
-            tags: device.tags,
-        });
-    }
+    let devices = body.devices.into_iter().map(|device| NewDevice {
+        id: device.id,
+        tags: device.tags,
+    });
+    let devices = devices.collect();
     api.change(AdminAction::RegisterDevices { devices }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -72,7 +63,6 @@ async fn tag(api: &Api, devices: Vec<DeviceId>, changes: BTreeMap<String, Option
     let mut tags = Tags::new();
     let mut keys = Vec::new();
     for (key, value) in changes {
-        check_tag("tags", &key, value.as_deref())?;
         match value {
             Some(value) => drop(tags.insert(key, value)),
             None => keys.push(key),
@@ -95,31 +85,4 @@ async fn view(api: &Api, id: DeviceId) -> Result<Json<DeviceView>, ApiError> {
     let wanted = id.clone();
     let found = api.look(move |server| server.device(&wanted)).await?;
     found.map(Json).ok_or_else(|| ApiError::unknown("device", id))
-}
-
-/// An id is an MQTT user name: text without control characters.
-fn check_id(field: &str, id: &DeviceId) -> Result<(), ApiError> {
-    let id = id.as_str();
-    if id.is_empty() || id.len() > ID_MAX_BYTES || id.chars().any(char::is_control) {
-        let shown = id.escape_debug();
-        return Err(ApiError::invalid(
-            field,
-            format!("{field}: `{shown}` is not 1 to {ID_MAX_BYTES} bytes without control characters"),
-        ));
-    }
-    Ok(())
-}
-
-/// Tag keys and values are words (contract, section 8).
-fn check_tag(field: &str, key: &str, value: Option<&str>) -> Result<(), ApiError> {
-    for text in [Some(key), value].into_iter().flatten() {
-        if !is_word(text) {
-            let (field, shown) = (format!("{field}.{key}"), text.escape_debug());
-            return Err(ApiError::invalid(
-                &field,
-                format!("{field}: `{shown}` is not 1 to 64 of letters, digits, `.`, `_`, `-`"),
-            ));
-        }
-    }
-    Ok(())
 }
