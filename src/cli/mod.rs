@@ -4,6 +4,7 @@ mod flags;
 mod interrupt;
 mod refusal;
 mod run;
+mod schema;
 mod serve;
 mod sim;
 
@@ -62,6 +63,8 @@ enum Command {
     Sim(sim::SimArgs),
     /// Serves whatever device connects
     Serve(serve::ServeArgs),
+    /// Prints the JSON Schema of a file
+    Schema(schema::SchemaArgs),
 }
 
 /// Parses the arguments, carries the command out, returns its exit code.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Schema(args) => schema::run(&args),
     };
     ExitCode::from(code)
 }
