@@ -189,6 +189,10 @@ impl Page {
             let time = summary.metric("deploy_time", if name == all.as_str() { &[] } else { &labels });
             self.cohort(name, states, time);
         }
+        match summary.devices.by_state.get(UpdateState::Cancelled.word()) {
+            None | Some(0) => {}
+            Some(&cancelled) => self.entry("cancelled", &counted(cancelled, "device")),
+        }
     }
 
     fn cohort(&mut self, name: &str, states: &BTreeMap<String, u64>, time: Option<&MetricRow>) {
