@@ -249,6 +249,23 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn the_environments_seed_counts_less_than_any_flag() {
+    let seed_of = |arguments: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command
+            .args(["sim", "quickstart", "-d", "2", "--json", "-q", "--out"])
+            .arg(folder.path());
+        let output = command.args(arguments).env("SQUALL_SEED", "6").output().unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        summary["scenario"]["seed"].to_string()
+    };
+    assert!(seed_of(&[]).contains('6'));
+    assert!(seed_of(&["--set", "scenario.seed=7"]).contains('7'));
+    assert!(seed_of(&["--set", "scenario.seed=7", "--seed", "8"]).contains('8'));
+}
+
+#[test]
 fn scaling_keeps_the_proportions_of_fleets() {
     let counts = |devices| {
         let overrides = Overrides {
