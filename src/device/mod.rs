@@ -199,3 +199,14 @@ impl Device {
         self.ordinals.generations
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_device_is_small() {
+        println!("{} bytes", std::mem::size_of::<Device>());
+        assert!(std::mem::size_of::<Device>() <= 640);
+    }
+}

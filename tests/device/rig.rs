@@ -98,6 +98,14 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// An image whose download takes a while.
+    pub fn long() -> Setup {
+        Setup {
+            sizes: (IMAGE_SIZE, 60_000),
+            ..Setup::default()
+        }
+    }
+
     pub fn boot(boot: BootOutcome) -> Setup {
         Setup {
             boot,
@@ -128,10 +136,7 @@ impl Setup {
     pub fn build(self) -> Rig {
         let old = image("app@1.0.0", self.sizes.0);
         let new = image("app@1.1.0", self.sizes.1);
-        let known = [
-            ("app@1.0.0", &old, BootOutcome::default()),
-            ("app@1.1.0", &new, self.boot),
-        ];
+        let known = [("app@1.0.0", &old, BootOutcome::default()), ("app@1.1.0", &new, self.boot)];
         let images = known.map(|(firmware, image, boot)| {
             let info = ImageInfo::read(slice_reader(image)).unwrap();
             let behavior = ImageBehavior {
@@ -160,9 +165,7 @@ impl Setup {
         let mut cloud = Cloud::default();
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
-        cloud
-            .images
-            .insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
         Rig {
             device,
             now: SimTime::ZERO,
@@ -394,7 +397,7 @@ impl Rig {
 
     /// Runs until the offer has been answered in full.
     pub fn run_to_answer(&mut self) {
-        self.run_until(Duration::from_secs(600), |rig| rig.cloud.is_answered());
+        self.run_until(Duration::from_secs(7200), |rig| rig.cloud.is_answered());
     }
 
     /// The last report of an attempt as (succeeded, failed, canceled).
@@ -432,11 +435,7 @@ impl Rig {
 
     pub fn ends(&self) -> Vec<(u64, AttemptResult, Option<FailureReason>)> {
         let end = |observation: &Observation| match observation {
-            Observation::AttemptEnded {
-                attempt,
-                result,
-                reason,
-            } => Some((attempt.number(), *result, *reason)),
+            Observation::AttemptEnded { attempt, result, reason } => Some((attempt.number(), *result, *reason)),
             _ => None,
         };
         self.observations().filter_map(end).collect()
