@@ -19,6 +19,8 @@ pub(super) struct Shown {
     pub(super) attempt: Option<AttemptId>,
     /// Why the attempt will not succeed, as far as is known.
     pub(super) reason: Option<FailureReason>,
+    /// The end last told of: a rollback may bring a device back to it.
+    pub(super) ended: Option<(AttemptId, Phase)>,
     /// How it stands to its server.
     pub(super) session: Session,
     /// What runs, or ran last.
@@ -90,11 +92,13 @@ impl Device {
         };
         let cause = cause_of(self.shown.phase, phase, at_boot);
         self.enter(phase, cause, reason, out);
-        out.push(DeviceOutput::Observed(Observation::AttemptEnded {
-            attempt: id,
-            result,
-            reason: ended_by,
-        }));
+        if self.shown.ended.replace((id, phase)) != Some((id, phase)) {
+            out.push(DeviceOutput::Observed(Observation::AttemptEnded {
+                attempt: id,
+                result,
+                reason: ended_by,
+            }));
+        }
     }
 
     /// An artifact succeeded and others are pending: the attempt goes on, or waits for its manifest.
@@ -119,15 +123,18 @@ impl Device {
             }
             return;
         };
-        let known = self.shown.attempt == Some(attempt.id);
         if attempt.stage == Stage::Ended {
             let rejected = attempt.results().is_none();
-            let shown = known && phase.ended() && (phase == Phase::Rejected) == rejected;
-            if !shown {
+            let told = self
+                .shown
+                .ended
+                .is_some_and(|(id, end)| id == attempt.id && end == phase && (end == Phase::Rejected) == rejected);
+            if !told {
                 self.show_end(true, out);
             }
             return;
         }
+        self.shown.reason = None;
         // Power failed between the write of the first record and the acceptance that follows it.
         if phase.at_rest() {
             self.enter(Phase::Accepted, Cause::Normal, None, out);
