@@ -53,11 +53,15 @@ impl Device {
                 if phase == Phase::Swapping {
                     self.enter(Phase::Probation, Cause::Normal, None, out);
                 }
-                let known = matches!(
-                    self.shown.phase,
-                    Phase::Probation | Phase::Reverting | Phase::Succeeded | Phase::Failed | Phase::Rejected
-                );
-                if known {
+                // An end that was stored but not told of yet comes first, and hence without this phase.
+                let stored = self.flash.records.attempt(self.config.max_artifacts);
+                let told = stored.map(|record| record.attempt) == self.shown.ended.map(|(attempt, _)| attempt);
+                let shown = match self.shown.phase {
+                    Phase::Probation | Phase::Reverting => true,
+                    Phase::Succeeded | Phase::Failed | Phase::Rejected => told,
+                    _ => false,
+                };
+                if shown {
                     self.enter(Phase::Reverting, Cause::Power, None, out);
                 }
             }
