@@ -137,6 +137,7 @@ impl Device {
                 phase: Phase::Idle,
                 attempt: None,
                 reason: None,
+                ended: None,
                 session: Session::Off,
                 running,
             },

@@ -163,6 +163,7 @@ fn rejection_on_probation_survives_the_rollback() {
             (Phase::Reverting, Phase::Rejected, Cause::Normal)
         ]
     );
+    assert_eq!(rig.ends().len(), 1, "an end is told once");
 }
 
 #[test]
