@@ -1,5 +1,6 @@
 //! All tests across modules, in one binary.
 
+mod agreement;
 mod device;
 mod host;
 mod live;
