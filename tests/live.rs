@@ -180,10 +180,10 @@ fn play_both(example: &str, devices: &str) -> serde_json::Value {
 
 #[test]
 fn quickstart_updates_every_device_over_real_sockets() {
-    let summary = play_both("quickstart", "20");
+    let summary = play_both("quickstart", "200");
     assert_eq!(summary["mode"], "run");
-    assert_eq!(summary["devices"]["by_state"]["succeeded"], 20);
-    assert_eq!(summary["devices"]["by_version"]["app@1.1.0"], 20);
+    assert_eq!(summary["devices"]["by_state"]["succeeded"], 200);
+    assert_eq!(summary["devices"]["by_version"]["app@1.1.0"], 200);
     let harness = &summary["harness"];
     assert_eq!(harness["dropped"], 0);
     assert!(harness["memory_bytes"].as_u64().unwrap() > 1_000_000, "{harness}");

@@ -1,6 +1,5 @@
 //! All tests across modules, in one binary.
 
-mod agreement;
 mod device;
 mod host;
 mod live;

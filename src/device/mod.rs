@@ -22,6 +22,7 @@ mod restore;
 mod session;
 mod shown;
 mod slot;
+mod stretch;
 mod swap;
 mod timers;
 mod worker;

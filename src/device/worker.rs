@@ -7,9 +7,9 @@ use super::Device;
 use super::attempt::{Stage, report};
 use super::boot::Power;
 use super::fetch::Fetch;
-use super::flash::Stretch;
 use super::io::{DeviceOutput, Outputs};
 use super::records::{RecordBody, encode_version};
+use super::stretch::Stretch;
 use crate::model::{ArtifactResult, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::time::SimTime;
 
