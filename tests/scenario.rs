@@ -20,3 +20,12 @@ fn the_examples_load() {
         assert_eq!(again.hash, plan.hash);
     }
 }
+#[test]
+fn tmp() {
+    for f in std::env::var("F").unwrap().split(' ') {
+        match load(Source::Path(f.into()), &Overrides::default()) {
+            Ok(p) => println!("OK {:?}", p.warnings),
+            Err(e) => println!("{e}"),
+        }
+    }
+}

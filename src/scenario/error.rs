@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn columns_count_characters() {
         assert_eq!(
-            shown("a = 1\nü = \"ß\tx\"", 14, 15),
+            shown("a = 1\nü = \"ß\tx\"", 15, 16),
             "f.toml:2:8: error: wrong\n  ü = \"ß x\"\n         ^ do right\n"
         );
     }

@@ -71,6 +71,10 @@ impl<'f> Names<'f> {
         }
     }
 
+    fn tags_known(&self) -> bool {
+        self.file.fleets.iter().all(|fleet| fleet.tags_known)
+    }
+
     pub fn fleet_names(&self) -> impl Iterator<Item = &'f str> + Clone {
         self.file.fleets.iter().map(|fleet| fleet.name.as_str())
     }
@@ -183,7 +187,7 @@ impl<'f> Names<'f> {
                     problems.add(at, format!("no device is called `{}` in {subject}", cut(value)), self.ids());
                 }
             }
-            Key::Tag(tag) => {
+            Key::Tag(tag) if self.tags_known() => {
                 if !self.tags.get(tag.as_str()).is_some_and(|values| values.contains(value)) {
                     problems.add(
                         term,
@@ -192,6 +196,7 @@ impl<'f> Names<'f> {
                     );
                 }
             }
+            Key::Tag(_) => {}
             Key::State => one_of(UpdateState::ALL.iter().map(|state| state.word()).collect()),
             Key::Phase => one_of(Phase::ALL.iter().map(|phase| phase.word()).collect()),
             Key::Session => one_of(Session::ALL.iter().map(|session| session.word()).collect()),
@@ -265,7 +270,7 @@ impl<'f> Names<'f> {
         match key {
             Key::Fleet => values.contains(&fleet.name) != term.negated,
             Key::Device => term.negated || values.iter().any(|value| has_device(fleet, value)),
-            Key::Tag(tag) => {
+            Key::Tag(tag) if self.tags_known() => {
                 let later = asking == Asking::Ever;
                 let at_start = fleet.tags.get(tag);
                 let start_values = at_start
@@ -280,7 +285,7 @@ impl<'f> Names<'f> {
                     true => may_lack || possible.any(|value| !values.contains(value)),
                 }
             }
-            Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => true,
+            Key::Tag(_) | Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => true,
         }
     }
 
