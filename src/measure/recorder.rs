@@ -152,6 +152,7 @@ impl Recorder {
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested
             | Observation::Answered { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }

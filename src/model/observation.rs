@@ -109,6 +109,8 @@ pub enum Observation {
         status: u16,
         /// Whether the request was ranged.
         ranged: bool,
+        /// Bytes that the body will have, if the answer tells.
+        length: Option<u64>,
     },
     /// A download waits before its next request.
     RetryScheduled {
@@ -116,6 +118,15 @@ pub enum Observation {
         reason: RetryReason,
         /// When the next request is due.
         until: SimTime,
+        /// Bytes of the image that have come so far, which the next request will not ask for.
+        received: u64,
+    },
+    /// RAM was lost, and with it how far a download had come.
+    DownloadLost {
+        /// Bytes of the image that had come.
+        received: u64,
+        /// Bytes of the whole image, if that was known.
+        total: Option<u64>,
     },
     /// Flash was used in a way that the chip does not allow: a defect of the device model.
     FlashMisused {
