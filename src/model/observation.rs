@@ -257,6 +257,33 @@ impl FailureReason {
     }
 }
 
+impl FailureReason {
+    /// The reasons that have no further field.
+    const PLAIN: &'static [FailureReason] = &[
+        FailureReason::ResetBeforeConfirm,
+        FailureReason::NotSwapped,
+        FailureReason::NoBuildId,
+        FailureReason::TooBig,
+        FailureReason::SlotRefused,
+        FailureReason::Download,
+        FailureReason::Storage,
+        FailureReason::InstallFailed,
+        FailureReason::Unhandled,
+        FailureReason::AppAbort,
+        FailureReason::InstallCanceled,
+        FailureReason::ServerCancel,
+        FailureReason::Superseded,
+    ];
+
+    /// The reason that `word` names; `status` is the HTTP status, where one was written beside it.
+    pub fn from_word(word: &str, status: Option<u16>) -> Option<FailureReason> {
+        let rejected = AttemptError::ALL.iter().copied().map(FailureReason::Rejected);
+        let with_field = [FailureReason::Status(status.unwrap_or(0))].into_iter().chain(rejected);
+        let mut all = Self::PLAIN.iter().copied().chain(with_field);
+        all.find(|reason| reason.word() == word)
+    }
+}
+
 /// Names a record in a device's settings store (protocol 7.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
