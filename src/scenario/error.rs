@@ -75,7 +75,7 @@ impl ScenarioError {
         match &self.excerpt {
             Some(Excerpt { line, before, marked }) => {
                 let carets = format!("{}{} {hint}", " ".repeat(*before), "^".repeat(*marked));
-                writeln!(f, "  {line}\n  {}", carets.trim_end())
+                writeln!(f, "{}\n  {}", format!("  {line}").trim_end(), carets.trim_end())
             }
             None if hint.is_empty() => Ok(()),
             None => writeln!(f, "  {hint}"),

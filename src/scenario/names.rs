@@ -109,7 +109,17 @@ impl<'f> Names<'f> {
     /// Says that a version is not known.
     pub fn unknown_version(&self, version: &str, at: Place, subject: &str, problems: &Problems) {
         let versions = self.versions();
-        let hint = suggest(version, versions.iter().map(String::as_str), "versions");
+        let slug = version.split_once('@').map_or(version, |(slug, _)| slug);
+        let of_slug: Vec<&str> = versions
+            .iter()
+            .filter_map(|known| known.split_once('@'))
+            .filter(|(known, _)| *known == slug)
+            .map(|(_, version)| version)
+            .collect();
+        let hint = match of_slug.as_slice() {
+            [] => suggest(version, versions.iter().map(String::as_str), "versions"),
+            known => format!("versions of `{slug}` are {}", list(known.iter().copied())),
+        };
         problems.add(at, format!("unknown firmware version `{}` in {subject}", cut(version)), hint);
     }
 
@@ -188,12 +198,11 @@ impl<'f> Names<'f> {
                 }
             }
             Key::Tag(tag) if self.tags_known() => {
-                if !self.tags.get(tag.as_str()).is_some_and(|values| values.contains(value)) {
-                    problems.add(
-                        term,
-                        format!("no device is ever `{key}:{}` in {subject}", cut(value)),
-                        self.tag_hint(tag, value),
-                    );
+                let known = self.tags.get(tag.as_str());
+                if !known.is_some_and(|values| values.contains(value)) {
+                    let at = if known.is_some() { at } else { term };
+                    let message = format!("no device is ever `{key}:{}` in {subject}", cut(value));
+                    problems.add(at, message, self.tag_hint(tag, value));
                 }
             }
             Key::Tag(_) => {}
@@ -217,7 +226,8 @@ impl<'f> Names<'f> {
             list(values)
         };
         if let Some(known) = self.tags.get(tag) {
-            return match closest(value, known.iter().copied()) {
+            // A word of one or two letters is close to everything.
+            return match closest(value, known.iter().copied()).filter(|_| value.len() > 2) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("values of `{tag}` are {}", values(tag)),
             };
