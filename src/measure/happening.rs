@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{
     AttemptId, AttemptResult, BootReason, ConnectResult, FailureReason, Observation, RecordKey, RetryReason, ServerEvent, Session,
-    StateReason, Transition, UpdateState,
+    StateReason, Transition, UpdateState, word_enum,
 };
 use crate::time::SimTime;
 
@@ -133,6 +133,17 @@ pub enum Happening {
         /// What was done.
         what: NameId,
     },
+    /// Something came of a fault.
+    Fault {
+        /// Its name.
+        name: NameId,
+        /// Its kind.
+        kind: NameId,
+        /// What came of it.
+        came: FaultCame,
+        /// Why, where it says so.
+        why: Option<NameId>,
+    },
     /// The server changed the state of the device's attempt.
     State {
         /// Which attempt.
@@ -151,6 +162,20 @@ pub enum Happening {
         /// Of which attempt.
         attempt: AttemptId,
     },
+}
+
+word_enum! {
+    /// What came of a fault at a device.
+    FaultCame {
+        /// It is on from here.
+        Began = "began",
+        /// It has struck.
+        Done = "done",
+        /// It cannot strike any more.
+        Missed = "missed",
+        /// It is over.
+        Ended = "ended",
+    }
 }
 
 /// A record of a device's settings store.

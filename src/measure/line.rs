@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
-use super::happening::{Happening, NameId, StoredRecord, TraceNames};
+use super::happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 
 /// A line that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,16 @@ impl Line<'_> {
                 self.what("misused");
                 self.name("how", what);
             }
+            Happening::Fault { name, kind, came, why } => {
+                self.what("fault");
+                self.name("fault", name);
+                self.name("kind", kind);
+                self.word("came", came);
+                match why {
+                    Some(why) => self.name("how", why),
+                    None => self.raw("how", "null"),
+                }
+            }
             Happening::State {
                 attempt,
                 deployment,
@@ -268,6 +278,12 @@ struct Fields<'a> {
     #[serde(borrow)]
     how: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    fault: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    came: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     deployment: Option<Cow<'a, str>>,
     #[serde(borrow)]
     was: Option<Cow<'a, str>>,
@@ -341,6 +357,12 @@ impl Fields<'_> {
             },
             "misused" => Happening::Misused {
                 what: name("how", &self.how, names)?,
+            },
+            "fault" => Happening::Fault {
+                name: name("fault", &self.fault, names)?,
+                kind: name("kind", &self.kind, names)?,
+                came: known("came", &self.came, FaultCame::from_word)?,
+                why: self.how.as_deref().map(|why| names.intern(why)),
             },
             "state" => Happening::State {
                 attempt: attempt()?,
@@ -523,6 +545,18 @@ mod tests {
             },
             Happening::Misused {
                 what: names.intern("a page written twice"),
+            },
+            Happening::Fault {
+                name: names.intern("cut"),
+                kind: names.intern("power-cut"),
+                came: FaultCame::Missed,
+                why: Some(names.intern("the download was over")),
+            },
+            Happening::Fault {
+                name: names.intern("busy"),
+                kind: names.intern("http 503"),
+                came: FaultCame::Done,
+                why: None,
             },
             Happening::State {
                 attempt: attempt(),

@@ -19,7 +19,7 @@ mod trace;
 mod trend;
 
 pub use group::Group;
-pub use happening::{Happening, NameId, StoredRecord, TraceNames};
+pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 pub use line::{LineError, TraceLine};
 pub use matrix::Matrix;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};

@@ -11,6 +11,7 @@ use crate::model::{
 use crate::time::SimTime;
 
 use super::group::{Entry, Group};
+use super::happening::FaultCame;
 use super::matrix::Matrix;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
@@ -181,6 +182,13 @@ impl Recorder {
             }
             ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
             }
+        }
+    }
+
+    /// Takes what came of a fault, given by name and kind, at a device; for the trace alone.
+    pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
+        if let Some(trace) = &mut self.trace {
+            trace.fault(at, device, fault, came, why);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::model::{DeviceId, DeviceIndex, Observation, ServerEvent, Transition};
 use crate::time::SimTime;
 
-use super::happening::{Happening, TraceNames};
+use super::happening::{FaultCame, Happening, TraceNames};
 use super::line;
 
 /// One happening of one device.
@@ -57,6 +57,20 @@ impl Trace {
         if let Some(happening) = Happening::told(event, &mut self.names) {
             self.push(at, device, happening);
         }
+    }
+
+    /// Takes what came of a fault at a device.
+    pub(super) fn fault(
+        &mut self,
+        at: SimTime,
+        device: DeviceIndex,
+        (name, kind): (&str, &str),
+        came: FaultCame,
+        why: Option<&str>,
+    ) {
+        let [name, kind] = [name, kind].map(|text| self.names.intern(text));
+        let why = why.map(|text| self.names.intern(text));
+        self.push(at, device, Happening::Fault { name, kind, came, why });
     }
 
     fn push(&mut self, at: SimTime, device: DeviceIndex, happening: Happening) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::measure::{Happening, NameId, StoredRecord, TraceNames};
+use crate::measure::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 use crate::model::{
     AttemptId, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, Phase, RetryReason, StateReason, Transition,
     UpdateState, show_duration,
@@ -183,6 +183,17 @@ impl<'a> Teller<'a> {
             Happening::Ended { attempt, result, reason } => self.on_ended(attempt, result, reason),
             Happening::Published { attempt, complete } => self.on_published(attempt, complete),
             Happening::Misused { what } => self.say(format!("uses its flash as the chip does not allow: {}", self.name(what))),
+            Happening::Fault { name, kind, came, why } => {
+                let fault = format!("fault `{}` ({})", self.name(name), self.name(kind));
+                let why = why.map_or(String::new(), |why| format!(": {}", self.name(why)));
+                let what = match came {
+                    FaultCame::Began => "begins",
+                    FaultCame::Done => "strikes",
+                    FaultCame::Missed => "cannot strike any more",
+                    FaultCame::Ended => "is over",
+                };
+                self.say(format!("{fault} {what}{why}"));
+            }
             Happening::State {
                 attempt,
                 deployment,

@@ -1,7 +1,7 @@
 //! Lives made up, told.
 
 use super::*;
-use crate::measure::StoredRecord;
+use crate::measure::{FaultCame, StoredRecord};
 use crate::model::{
     AttemptId, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, Phase, RetryReason, StateReason, Transition,
     UpdateState,
@@ -161,6 +161,10 @@ fn a_download_that_breaks_is_told_to_the_byte() {
 fn power_lost_in_a_download_names_what_was_lost_and_what_was_not() {
     let mut life = Life::downloading();
     let (received, total) = (187_392, Some(262_144));
+    let (name, kind) = (life.names.intern("cut"), life.names.intern("power-cut"));
+    let came = FaultCame::Done;
+    let why = None;
+    life.see(3_000, Happening::Fault { name, kind, came, why });
     life.see(3_000, Happening::DownloadLost { received, total });
     life.see(3_000, Happening::PowerLost);
     life.see(5_000, Happening::Offline);
@@ -171,7 +175,7 @@ fn power_lost_in_a_download_names_what_was_lost_and_what_was_not() {
     life.connect(6_385, ConnectResult::Timeout, 5_285);
     life.connect(6_985, ConnectResult::Ok, 5_285);
     let rest = [
-        "3.000 s  power is lost at byte 187,392 of 262,144 of app@1.1.0",
+        "3.000 s  fault `cut` (power-cut) strikes; power is lost at byte 187,392 of 262,144 of app@1.1.0",
         "5.000 s  power is back after 2.00 s",
         "5.285 s  app@1.0.0 starts; its record of attempt 7 is intact; needs the manifest again",
         "5.385 s  cannot connect: refused",
