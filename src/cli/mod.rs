@@ -1,9 +1,11 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod check;
+mod explore;
 mod flags;
 mod interrupt;
 mod refusal;
+mod replay;
 mod run;
 mod schema;
 mod serve;
@@ -33,8 +35,6 @@ Of several the first of 1, 2, 100, 130, 99.";
 
 /// Commands of the contract that are not there yet: refused by name.
 const NOT_YET: &[&str] = &[
-    "explore",
-    "replay",
     "report",
     "compare",
     "image",
@@ -62,6 +62,10 @@ enum Command {
     Run(run::RunArgs),
     /// Plays a scenario in virtual time: the same outcome each time, byte for byte
     Sim(sim::SimArgs),
+    /// Plays many seeds of a scenario in virtual time and keeps those that fail
+    Explore(explore::ExploreArgs),
+    /// Tells the life of one device of a run, or plays a simulation again and compares
+    Replay(replay::ReplayArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -79,6 +83,8 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Explore(args) => explore::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Schema(args) => schema::run(&args),
