@@ -12,6 +12,7 @@ use crate::report::{ReportError, RunDirectory};
 
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
+use super::results::put;
 use super::{OutputFlags, ScenarioFlags, now};
 
 /// Seeds where nothing else is said.
@@ -114,7 +115,7 @@ fn search(args: &ExploreArgs) -> Result<u8, Refusal> {
         News::Tick(tally) => teller.tick(tally),
     })?;
     let summary = summary(&exploration, &tally);
-    print!("{summary}");
+    put(&summary);
     for line in summary.lines() {
         directory.log(line)?;
     }
@@ -157,12 +158,13 @@ impl Teller<'_> {
             return;
         };
         let kept = self.args.output.out.join("latest/failures").join(result.seed.to_string());
-        println!(
+        let line = format!(
             "seed {}  {}  {failure}  squall replay {}",
             result.seed,
             result.status.word(),
             kept.display()
         );
+        put(&format!("{}\n", line.replace(char::is_control, " ")));
     }
 
     fn tick(&mut self, tally: &Tally) {

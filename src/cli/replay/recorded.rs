@@ -1,6 +1,5 @@
 //! A run directory, read.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::refusal::Refusal;
-use crate::report::SUMMARY_SCHEMA;
+use crate::report::{Product, SUMMARY_SCHEMA, ScenarioRow, rerun_command};
 
 /// Largest `summary.json` that is read.
 const SUMMARY_MAX: u64 = 64 << 20;
@@ -25,29 +24,13 @@ pub(super) struct Recorded {
 #[derive(Deserialize)]
 pub(super) struct Recap {
     pub(super) schema: String,
-    pub(super) squall: Maker,
+    pub(super) squall: Product,
     pub(super) mode: String,
     pub(super) status: String,
     pub(super) exit_code: u8,
     pub(super) elapsed_s: f64,
-    pub(super) scenario: Played,
+    pub(super) scenario: ScenarioRow,
     pub(super) fingerprint: String,
-}
-
-/// What made the run.
-#[derive(Deserialize)]
-pub(super) struct Maker {
-    pub(super) version: String,
-}
-
-/// What was played.
-#[derive(Deserialize)]
-pub(super) struct Played {
-    pub(super) name: String,
-    pub(super) hash: String,
-    pub(super) seed: u64,
-    #[serde(default)]
-    pub(super) overrides: BTreeMap<String, String>,
 }
 
 impl Recorded {
@@ -87,11 +70,7 @@ impl Recorded {
 
     /// The command that plays the run again, with `more` set.
     pub(super) fn rerun(&self, more: &str) -> String {
-        let Recap { mode, scenario, .. } = &self.summary;
-        let mut command = format!("squall {mode} {} --seed {}", scenario.name, scenario.seed);
-        let others = scenario.overrides.iter().filter(|(key, _)| *key != "scenario.seed");
-        others.for_each(|(key, value)| command.push_str(&format!(" --set {key}={value}")));
-        command + more
+        rerun_command(&self.summary.mode, &self.summary.scenario) + more
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use crate::cli::refusal::Refusal;
+use crate::cli::results::put;
 use crate::measure::{TraceLine, TraceNames};
 use crate::model::{closest, parse_duration};
 use crate::story::{Moment, Story};
@@ -35,8 +36,8 @@ pub(super) fn tell(args: &ReplayArgs, recorded: &Recorded, device: &str) -> Resu
     let story = Story::tell(&found.moments, &found.names, end).between(from, to);
     let summary = &recorded.summary;
     let (name, seed) = (&summary.scenario.name, summary.scenario.seed);
-    println!("{device} in {name}, {} with seed {seed}: {}", summary.mode, summary.status);
-    print!("{story}");
+    let heading = format!("{device} in {name}, {} with seed {seed}: {}", summary.mode, summary.status);
+    put(&format!("{}\n{story}", heading.replace(char::is_control, " ")));
     Ok(0)
 }
 
