@@ -54,7 +54,7 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
 /// The plan of the resolved scenario.
 fn plan(recorded: &Recorded) -> Result<Arc<Plan>, Refusal> {
     let path = recorded.folder.join("resolved.toml");
-    let plan = load(Source::Path(path.clone()), &Overrides::default()).map_err(|errors| {
+    let mut plan = load(Source::Path(path.clone()), &Overrides::default()).map_err(|errors| {
         let way_out = "images and certificates are looked for beside resolved.toml: copy it to where the scenario was and play it \
                        with `squall sim`";
         Refusal::told(format!("{errors}{way_out}"))
@@ -71,6 +71,8 @@ fn plan(recorded: &Recorded) -> Result<Arc<Plan>, Refusal> {
         );
         return Err(Refusal::bad_input(&problem));
     }
+    // The resolved scenario has them worked in; reports name them all the same.
+    plan.overrides.clone_from(&played.overrides);
     Ok(Arc::new(plan))
 }
 
