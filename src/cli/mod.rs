@@ -1,6 +1,7 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod flags;
+mod image;
 mod interrupt;
 mod run;
 mod serve;
@@ -33,7 +34,6 @@ const NOT_YET: &[&str] = &[
     "replay",
     "report",
     "compare",
-    "image",
     "qemu",
     "merge",
     "new",
@@ -60,6 +60,8 @@ enum Command {
     Sim(sim::SimArgs),
     /// Serves whatever device connects
     Serve(serve::ServeArgs),
+    /// Makes and inspects firmware images
+    Image(image::ImageArgs),
 }
 
 /// Parses the arguments, carries the command out, returns its exit code.
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Image(args) => image::run(&args),
     };
     ExitCode::from(code)
 }

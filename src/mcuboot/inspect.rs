@@ -79,7 +79,7 @@ pub enum Defect {
     ZeroBuildId,
     /// The running image would report another id than the downloaded one made expect.
     #[error(
-        "the payload holds two build ids: a device expects the first, {}, but an image reports its own, {}",
+        "the payload holds several build ids: a device expects the first, {}, but the image reports its own, {}, once it runs",
         Hex(first),
         Hex(last)
     )]
