@@ -1,1 +1,9 @@
-//! Tests of `device` across modules.
+//! Tests of `device` across modules: one device, driven by hand against a small server of the test's own.
+
+mod downloads;
+mod messages;
+mod power;
+mod rig;
+mod rollback;
+mod session;
+mod updates;

@@ -153,7 +153,9 @@ mod tests {
     fn reports_out_of_range_or_in_two_minds_say_nothing() {
         assert_eq!(Results::reported(&[2], &[], &[], 2), None);
         assert_eq!(Results::reported(&[u64::MAX], &[], &[], 32), None);
-        assert_eq!(Results::reported(&[0], &[], &[0], 2), None);
+        for (succeeded, failed, canceled) in [(&[0][..], &[][..], &[0][..]), (&[0], &[0], &[]), (&[], &[0], &[0])] {
+            assert_eq!(Results::reported(succeeded, failed, canceled, 2), None);
+        }
         assert!(Results::reported(&[31], &[], &[], 32).is_some());
     }
 

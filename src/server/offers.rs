@@ -78,7 +78,7 @@ impl Server {
         let (id, device) = (attempt.id, attempt.device);
         if attempt.state == UpdateState::Pending {
             self.end(index, UpdateState::Cancelled, StateReason::Cancelled, out);
-        } else if attempt.state == UpdateState::InProgress && !attempt.cancel_requested {
+        } else if attempt.state == UpdateState::InProgress {
             self.commit(Record::CancelRequested { attempt: id }, out);
             self.offer(device, now, out);
             if let Some(connection) = self.connections.online(device) {

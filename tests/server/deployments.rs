@@ -277,6 +277,20 @@ fn after_a_cancel_no_older_deployment_comes_back() {
 }
 
 #[test]
+fn entering_a_cohort_without_a_deployment_brings_back_none_of_another() {
+    let mut rig = Rig::stocked();
+    rig.cohort("a", None);
+    rig.cohort("b", None);
+    rig.register("d1", &[]);
+    rig.deploy("older", "a", "app@1.1.0");
+    rig.deploy("newer", "all", "app@1.2.0");
+    rig.join("a", "d1");
+    rig.cancel("newer");
+    rig.join("b", "d1");
+    assert_eq!(rig.states("d1"), [Cancelled]);
+}
+
+#[test]
 fn rejoining_makes_a_new_attempt_only_where_the_old_one_was_given_up() {
     let mut rig = Rig::stocked();
     rig.cohort("a", None);

@@ -180,6 +180,22 @@ fn every_subscribe_brings_the_same_manifest_while_results_are_missing() {
 }
 
 #[test]
+fn a_repeated_subscribe_is_handled_like_the_first() {
+    let mut rig = Rig::stocked();
+    rig.online(1, "d1");
+    rig.deploy("up", "all", "app@1.1.0");
+    let (first, _) = rig.manifest();
+    rig.subscribe(1);
+    let (second, _) = rig.manifest();
+    assert_eq!(
+        (second.dup, second.payload),
+        (false, first.payload),
+        "a new message, not an old one repeated"
+    );
+    assert_ne!(second.id, first.id);
+}
+
+#[test]
 fn missing_results_are_asked_for_once_a_chase() {
     let mut rig = in_progress(true);
     let report = (1, CloudMessage::ReportResults { attempt: id(1001) });

@@ -4,32 +4,30 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::INTERNAL;
+use crate::cli::refusal::Refusal;
 use crate::model::show_count;
-
-use super::Refusal;
 
 /// Reads a file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
-    let unreadable = |error| Refusal::bad_input(format!("{}: {error}", path.display()));
+    let unreadable = |error| Refusal::bad_input(&format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
         let message = format!("{}: more than {} bytes", path.display(), show_count(limit));
-        return Err(Refusal::bad_input(message));
+        return Err(Refusal::bad_input(&message));
     }
     Ok(bytes)
 }
 
 /// Writes a file whole or not at all. An older one is replaced, as compilers do.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
-    replace(path, bytes).map_err(|error| Refusal {
-        code: match error.kind() {
-            ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => crate::cli::BAD_INPUT,
-            _ => INTERNAL,
-        },
-        message: format!("{}: {error}", path.display()),
+    replace(path, bytes).map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => Refusal::bad_input(&message),
+            _ => Refusal::internal(&message),
+        }
     })
 }
 
@@ -93,8 +91,8 @@ mod tests {
     #[test]
     fn a_folder_and_a_missing_folder_are_bad_input() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(write(folder.path(), b"x").unwrap_err().code, 2);
-        assert_eq!(write(&folder.path().join("none/image.bin"), b"x").unwrap_err().code, 2);
+        assert_eq!(write(folder.path(), b"x").unwrap_err().tell(), 2);
+        assert_eq!(write(&folder.path().join("none/image.bin"), b"x").unwrap_err().tell(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
@@ -109,6 +107,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.bin");
         write(&path, b"seven..").unwrap();
-        assert!(read(&path, 6).unwrap_err().message.ends_with("more than 6 bytes"));
+        assert_eq!(read(&path, 7).unwrap().len(), 7);
+        assert_eq!(read(&path, 6).unwrap_err().tell(), 2);
     }
 }

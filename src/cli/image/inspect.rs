@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::BAD_INPUT;
+use crate::cli::refusal::Refusal;
 use crate::mcuboot::{self, VerifyingKey};
 
 use super::make::{LARGEST, LARGEST_KEY, align, bytes};
-use super::{Refusal, file, show};
+use super::{file, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,5 +61,5 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<u8, Refusal> {
 fn verifying_key(path: &PathBuf) -> Result<VerifyingKey, Refusal> {
     let text = file::read(path, LARGEST_KEY)?;
     VerifyingKey::from_pem(&String::from_utf8_lossy(&text))
-        .map_err(|error| Refusal::bad_input(format!("--key {}: {error}", path.display())))
+        .map_err(|error| Refusal::bad_input(&format!("--key {}: {error}", path.display())))
 }

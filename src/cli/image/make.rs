@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::refusal::Refusal;
 use crate::mcuboot::{
     Dependency, Flaw, ImageSpec, ImageVersion, Pattern, SignatureScheme, SigningKey, Slot, SpecError, TlvKind, build_image,
     inspect, security_counter,
 };
 use crate::model::{Slug, parse_size, show_count};
 
-use super::{Refusal, file, show};
+use super::{file, show};
 
 /// Bytes of an image at most: it stands in memory.
 pub(super) const LARGEST: u64 = 256 << 20;
@@ -130,10 +131,10 @@ fn signing_key(args: &MakeArgs) -> Result<Option<SigningKey>, Refusal> {
     };
     let text = file::read(path, LARGEST_KEY)?;
     let key = SigningKey::from_pem(&String::from_utf8_lossy(&text))
-        .map_err(|error| Refusal::bad_input(format!("--key {}: {error}", path.display())))?;
+        .map_err(|error| Refusal::bad_input(&format!("--key {}: {error}", path.display())))?;
     if key.scheme() != scheme {
         let message = format!("--key {}: is for {}, not for --sign {scheme}", path.display(), key.scheme());
-        return Err(Refusal::bad_input(message));
+        return Err(Refusal::bad_input(&message));
     }
     Ok(Some(key))
 }
@@ -141,7 +142,7 @@ fn signing_key(args: &MakeArgs) -> Result<Option<SigningKey>, Refusal> {
 /// A spec's error with the flag that leads out of it.
 fn refused(args: &MakeArgs, error: SpecError) -> Refusal {
     let flaw = args.flaw.map_or("", Flaw::word);
-    Refusal::bad_input(match error {
+    Refusal::bad_input(&match error {
         SpecError::TooSmall { .. } | SpecError::TooLarge { .. } => format!("--size: {error}"),
         SpecError::Protected { .. } => format!("--dependency: {error}"),
         SpecError::Slot { .. } => format!("--pad: {error}"),

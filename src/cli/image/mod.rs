@@ -28,24 +28,5 @@ pub fn run(args: &ImageArgs) -> u8 {
         ImageCommand::Make(args) => make::make(args),
         ImageCommand::Inspect(args) => inspect::inspect(args),
     };
-    done.unwrap_or_else(|Refusal { code, message }| {
-        eprintln!("error: {message}");
-        code
-    })
-}
-
-/// Why the command was not carried out.
-#[derive(Debug)]
-struct Refusal {
-    code: u8,
-    message: String,
-}
-
-impl Refusal {
-    fn bad_input(message: impl std::fmt::Display) -> Self {
-        Refusal {
-            code: super::BAD_INPUT,
-            message: message.to_string(),
-        }
-    }
+    done.unwrap_or_else(|refusal| refusal.tell())
 }
