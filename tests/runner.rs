@@ -2,6 +2,7 @@
 
 mod device;
 mod host;
+mod image;
 mod live;
 mod mcuboot;
 mod report;

@@ -66,7 +66,7 @@ impl SigningKey {
             "EC PRIVATE KEY" => p256::SecretKey::from_sec1_der(&der)
                 .map(|key| SigningKey::ecdsa_p256(key.into()))
                 .map_err(|_| malformed(label)),
-            "RSA PRIVATE KEY" => private_rsa(rsa::PrivateKey::from_pkcs1_der(&der).map_err(|_| malformed(label))?),
+            "RSA PRIVATE KEY" => private_rsa(rsa::PrivateKey::from_pkcs1_der(&der).map_err(|_| malformed(label))?, label),
             "PUBLIC KEY" | "RSA PUBLIC KEY" => Err(KeyError::Public),
             other => Err(KeyError::Label { label: other.to_owned() }),
         }
@@ -97,7 +97,7 @@ fn private_from_pkcs8(der: &[u8], label: &str) -> Result<SigningKey, KeyError> {
         ELLIPTIC_CURVE => p256::ecdsa::SigningKey::from_pkcs8_der(der)
             .map(SigningKey::ecdsa_p256)
             .map_err(|_| malformed(label)),
-        RSA => private_rsa(rsa::PrivateKey::from_pkcs8_der(der).map_err(|_| malformed(label))?),
+        RSA => private_rsa(rsa::PrivateKey::from_pkcs8_der(der).map_err(|_| malformed(label))?, label),
         oid => Err(KeyError::Algorithm { oid: oid.to_owned() }),
     }
 }
@@ -116,9 +116,9 @@ fn public_from_spki(der: &[u8], label: &str) -> Result<VerifyingKey, KeyError> {
     }
 }
 
-fn private_rsa(key: rsa::PrivateKey) -> Result<SigningKey, KeyError> {
+fn private_rsa(key: rsa::PrivateKey, label: &str) -> Result<SigningKey, KeyError> {
     match key.n().bit_width() {
-        RSA_BITS => Ok(SigningKey::rsa_2048(key)),
+        RSA_BITS => SigningKey::rsa_2048(key).ok_or_else(|| malformed(label)),
         bits => Err(KeyError::RsaBits { bits }),
     }
 }

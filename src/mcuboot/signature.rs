@@ -115,9 +115,13 @@ impl SigningKey {
         SigningKey(Private::EcdsaP256(Box::new(key)))
     }
 
-    /// A key of 2048 bits; that it is one is the caller's to check.
-    pub(super) fn rsa_2048(key: rsa::PrivateKey) -> Self {
-        SigningKey(Private::Rsa2048(Box::new(key)))
+    /// A key of 2048 bits; that it is one is the caller's to check. `None` if its numbers do not belong together, which only shows
+    /// when it signs.
+    pub(super) fn rsa_2048(key: rsa::PrivateKey) -> Option<Self> {
+        let probe = [0x5a; 32];
+        let signature = try_sign_rsa(&key, &probe).ok()?;
+        let key = SigningKey(Private::Rsa2048(Box::new(key)));
+        key.verifying_key().verifies(&probe, &signature).then_some(key)
     }
 
     /// Which scheme the key is for.
@@ -139,7 +143,7 @@ impl SigningKey {
         match &self.0 {
             Private::Ed25519(key) => key.sign(digest).to_bytes().to_vec(),
             Private::EcdsaP256(key) => sign_ecdsa(key, digest),
-            Private::Rsa2048(key) => sign_rsa(key, digest),
+            Private::Rsa2048(key) => try_sign_rsa(key, digest).expect("the key signed before"),
         }
     }
 }
@@ -160,11 +164,10 @@ fn sign_ecdsa(key: &p256::ecdsa::SigningKey, digest: &[u8; 32]) -> Vec<u8> {
         .expect("every second signature has this length")
 }
 
-fn sign_rsa(key: &rsa::PrivateKey, digest: &[u8; 32]) -> Vec<u8> {
-    let secret = key.to_pkcs8_der().expect("a key of 2048 bits has a PKCS#8 form");
+fn try_sign_rsa(key: &rsa::PrivateKey, digest: &[u8; 32]) -> Result<Vec<u8>, rsa::Error> {
+    let secret = key.to_pkcs8_der().map_err(|_| rsa::Error::Internal)?;
     let mut salt = Derived::from(&[b"squall pss salt", secret.as_bytes(), digest]);
     key.pss_sign_prehash_with_rng::<Sha256, _>(&mut salt, digest)
-        .expect("2048 bits hold a digest and a salt of 32 bytes each")
 }
 
 impl PartialEq for SigningKey {
