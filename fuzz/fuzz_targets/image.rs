@@ -5,9 +5,12 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use squall::mcuboot::{Defect, ImageInfo, SigningKey, VerifyingKey, find_build_id, inspect, own_build_id, slice_reader};
+use squall::mcuboot::{Defect, ImageInfo, VerifyingKey, find_build_id, inspect, own_build_id, slice_reader};
 
-static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| SigningKey::from_seed(1).verifying_key());
+/// The key that signed one of the inputs to begin with.
+static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| {
+    VerifyingKey::from_pem(include_str!("../../firmware-fixtures/ed25519.pub.pem")).expect("the fixture holds a key")
+});
 
 fuzz_target!(|file: &[u8]| {
     let seen = inspect(file, Some(&KEY), Some(0x8000), 4);
