@@ -5,6 +5,7 @@ mod host;
 mod image;
 mod live;
 mod mcuboot;
+mod readme;
 mod report;
 mod scenario;
 mod server;

@@ -385,6 +385,30 @@ fn image_files_are_relative_to_the_scenario_and_must_match() {
     assert!(errors.to_string().contains("its header says version 1.1.0"), "{errors}");
 }
 
+#[test]
+fn odd_files_are_refused_in_words() {
+    let said = |source| load(source, &Overrides::default()).map(|_| ()).unwrap_err().to_string();
+    let deep = format!("scenario = {}", "[".repeat(200_000));
+    assert!(said(Source::Stdin(deep)).starts_with("stdin:1:"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latin.toml");
+    std::fs::write(&path, b"# \xff\n").unwrap();
+    assert!(said(Source::Path(path)).contains("latin.toml:1: error: is not UTF-8 text"));
+    assert!(said(Source::Path("/dev/zero".into())).contains("more than 4 MiB"));
+    assert!(said(Source::Path("quikstart".into())).contains("did you mean `quickstart`?"));
+    assert!(said(Source::Path(folder.path().to_owned())).contains("cannot be read"));
+}
+
+#[test]
+fn numbers_may_be_written_as_toml_allows() {
+    let text = TWO_FLEETS.replace(
+        "count = 100, runs = \"app@1.0.0\", tags.rev",
+        "count = 1_000, runs = \"app@1.0.0\", tags.rev",
+    );
+    assert_eq!(scenario(&format!("{text}scenario.seed = 0xff\n")).seed, 255);
+    assert_eq!(scenario(&text).fleets[0].count, 1000);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
