@@ -5,6 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((max_artifacts, record)) = data.split_first() else { return };
+    let Some((max_artifacts, record)) = data.split_first() else {
+        return;
+    };
     squall::device::records_hold(record, max_artifacts % 33);
 });

@@ -1,6 +1,6 @@
 //! `squall image inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -46,7 +46,7 @@ pub(super) struct InspectArgs {
 
 /// Carries the command out; gives the exit code.
 pub(super) fn inspect(args: &InspectArgs) -> Result<u8, Refusal> {
-    let key = args.key.as_ref().map(verifying_key).transpose()?;
+    let key = args.key.as_deref().map(verifying_key).transpose()?;
     let image = file::read(&args.file, LARGEST)?;
     let slot = args.slot.map(|size| u32::try_from(size).expect("sizes are bounded"));
     let seen = mcuboot::inspect(&image, key.as_ref(), slot, args.align);
@@ -58,7 +58,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<u8, Refusal> {
     Ok(if seen.defects.is_empty() { 0 } else { BAD_INPUT })
 }
 
-fn verifying_key(path: &PathBuf) -> Result<VerifyingKey, Refusal> {
+fn verifying_key(path: &Path) -> Result<VerifyingKey, Refusal> {
     let text = file::read(path, LARGEST_KEY)?;
     VerifyingKey::from_pem(&String::from_utf8_lossy(&text))
         .map_err(|error| Refusal::bad_input(&format!("--key {}: {error}", path.display())))

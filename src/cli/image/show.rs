@@ -1,11 +1,11 @@
 //! What `squall image` prints of an image.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::results::put;
 use crate::mcuboot::{Dependency, Flag, Hex, Inspection, SignatureVerdict, SwapType, Tlv, TlvKind, VerifyingKey};
 use crate::model::show_count;
 
@@ -13,19 +13,14 @@ use crate::model::show_count;
 pub(super) fn text(path: &Path, image: &[u8], seen: &Inspection, key: Option<&VerifyingKey>) {
     let mut text = String::new();
     write_text(&mut text, path, image, seen, key).expect("a string takes everything");
-    print(&text);
+    put(&text);
 }
 
 /// Prints an image for programs.
 pub(super) fn json(path: &Path, image: &[u8], seen: &Inspection) {
     let shown = Shown::of(path, image, seen);
     let text = serde_json::to_string_pretty(&shown).expect("plain data has a JSON form");
-    print(&format!("{text}\n"));
-}
-
-/// Whoever closes the pipe early has seen enough.
-fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    put(&format!("{text}\n"));
 }
 
 fn write_text(
