@@ -35,6 +35,8 @@ pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome}
 pub use clean::{clean_duration, clean_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
 pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
+#[cfg(fuzzing)]
+pub use records::records_hold;
 pub use timers::Timer;
 
 use attempt::{Attempt, Pending};
