@@ -148,6 +148,8 @@ impl Recorder {
             | Observation::Confirmed
             | Observation::Unbootable
             | Observation::HandlerCalled { .. }
+            | Observation::HandlerReturned { .. }
+            | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested

@@ -99,6 +99,8 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
+            Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);

@@ -4,7 +4,7 @@ use crate::measure::Census;
 use crate::model::{DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Observation, Phase, ServerEvent, UpdateState};
 use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, decode_cloud, decode_results};
-use crate::wire::{Packet, topic};
+use crate::wire::{DownloadRequest, ImageHead, Packet, topic};
 
 use super::finding::Finding;
 use super::rules::{Assignment, Attempts, Boot, Confirmation, Reports, Rule, Settling, Tally, Transitions};
@@ -89,6 +89,8 @@ impl Referee {
             | Observation::ResultPublished { .. }
             | Observation::Unbootable
             | Observation::RolledBack
+            | Observation::HandlerReturned { .. }
+            | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested
@@ -128,6 +130,12 @@ impl Referee {
             self.confirmation.manifest(device, attempt, &manifest);
         }
     }
+
+    /// A device handed this image request to its transport.
+    pub fn requested(&mut self, _at: SimTime, _device: DeviceIndex, _request: &DownloadRequest) {}
+
+    /// A device was given this head of an image answer.
+    pub fn headed(&mut self, _at: SimTime, _device: DeviceIndex, _head: &ImageHead) {}
 
     /// The server told something; devices that are not in the census are passed over.
     pub fn server(&mut self, at: SimTime, event: &ServerEvent) {

@@ -154,6 +154,7 @@ impl Setup {
         let behaviors = Behaviors {
             images: if self.unknown { BTreeMap::new() } else { images.into() },
             installs: installs.collect(),
+            defect: None,
         };
         let identity = DeviceIdentity {
             id: DeviceId::new("rig-00000"),
