@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use squall::device::{
-    Backoff, Behaviors, BootOutcome, Chip, Dealt, Device, DeviceConfig, DeviceIdentity, DeviceInput, DeviceOutput, ImageBehavior,
-    InstallOutcome, Jitter, LinkLoss, Outputs, SwapMethod,
+    Backoff, Behaviors, BootOutcome, Chip, Dealt, Defect, Device, DeviceConfig, DeviceIdentity, DeviceInput, DeviceOutput,
+    ImageBehavior, InstallOutcome, Jitter, LinkLoss, Outputs, SwapMethod,
 };
 use squall::luck::{Luck, device_key};
 use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use squall::measure::{Census, CensusDevice};
 use squall::model::{
-    Artifact, AttemptId, AttemptResult, BuildId, Cause, DeviceId, Digest, FailureReason, FirmwareVersion, IngestKey, Manifest,
-    Observation, Phase, RecordKey, Session, Transition,
+    Artifact, AttemptId, AttemptResult, BuildId, Cause, DeviceId, DeviceIndex, Digest, FailureReason, FirmwareVersion, IngestKey,
+    Manifest, Observation, Phase, RecordKey, Session, Transition,
 };
 use squall::time::SimTime;
+use squall::verdict::{Build, Finding, Least, Referee, RefereeSetup, Waits};
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_results, encode_cloud};
 use squall::wire::{
     ConnectCode, ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet, Publish, QoS, topic,
@@ -76,6 +78,8 @@ pub struct Setup {
     pub keep_alive: Duration,
     /// Versions whose images the device's fleet does not know.
     pub unknown: bool,
+    /// A defect of the device, which then is expected to break rules.
+    pub defect: Option<Defect>,
 }
 
 impl Default for Setup {
@@ -93,6 +97,7 @@ impl Default for Setup {
             },
             keep_alive: Duration::from_secs(60),
             unknown: false,
+            defect: None,
         }
     }
 }
@@ -154,7 +159,7 @@ impl Setup {
         let behaviors = Behaviors {
             images: if self.unknown { BTreeMap::new() } else { images.into() },
             installs: installs.collect(),
-            defect: None,
+            defect: self.defect,
         };
         let identity = DeviceIdentity {
             id: DeviceId::new("rig-00000"),
@@ -168,6 +173,8 @@ impl Setup {
         cloud.images.insert("/app-1.1.0".into(), new);
         cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
         Rig {
+            referee: referee(&self),
+            lawful: self.defect.is_none(),
             device,
             now: SimTime::ZERO,
             seen: Vec::new(),
@@ -263,6 +270,9 @@ pub struct Rig {
     serving: Option<Serving>,
     /// Results by position as the attempt record has them, or the error.
     stored: Option<(u64, Stored)>,
+    referee: Referee,
+    /// No rule may be broken, which is judged when the rig is dropped.
+    pub lawful: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,6 +323,22 @@ impl Rig {
 
     /// Hands the device an input at once.
     pub fn input(&mut self, input: DeviceInput) {
+        self.hand_over(input);
+    }
+
+    /// The rules that were broken so far, if the run ended here. Those that need a server's events are left out.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        let (mut findings, _) = self.referee.finish(self.now, true);
+        findings.retain(|finding| !["no-version-nobody-assigned", "state-equals-truth"].contains(&finding.rule));
+        findings
+    }
+
+    fn hand_over(&mut self, input: DeviceInput) {
+        match &input {
+            DeviceInput::Received(packet) => self.referee.delivered(self.now, DEVICE, packet),
+            DeviceInput::Download(DownloadEvent::Answered(head)) => self.referee.headed(self.now, DEVICE, head),
+            _ => {}
+        }
         let mut out = Outputs::new();
         self.device.handle_input(input, self.now, &mut out);
         self.carry_out(out);
@@ -362,15 +388,17 @@ impl Rig {
             return false;
         };
         self.now = self.now.max(at);
-        let mut out = Outputs::new();
         match input {
             Some(key) if key.0 == at => {
                 let input = self.inputs.remove(&key).unwrap();
-                self.device.handle_input(input, self.now, &mut out);
+                self.hand_over(input);
             }
-            _ => self.device.handle_timeout(self.now, &mut out),
+            _ => {
+                let mut out = Outputs::new();
+                self.device.handle_timeout(self.now, &mut out);
+                self.carry_out(out);
+            }
         }
-        self.carry_out(out);
         true
     }
 
@@ -473,9 +501,27 @@ impl Rig {
 
     fn carry_out(&mut self, out: Outputs) {
         for output in out {
-            self.judge(&output);
+            match &output {
+                DeviceOutput::Transmit(packet) => self.referee.sent(self.now, DEVICE, packet),
+                DeviceOutput::StartDownload(request) => self.referee.requested(self.now, DEVICE, request),
+                DeviceOutput::Observed(observation) => self.referee.observed(self.now, DEVICE, observation),
+                _ => {}
+            }
+            if self.lawful {
+                self.judge(&output);
+            } else {
+                self.keep_report(&output);
+            }
             self.answer(&output);
             self.seen.push((self.now, output));
+        }
+    }
+
+    fn keep_report(&mut self, output: &DeviceOutput) {
+        if let DeviceOutput::Transmit(Packet::Publish(publish)) = output
+            && publish.topic == topic::OTA_D2C
+        {
+            self.cloud.reports.extend(decode_results(&publish.payload));
         }
     }
 
@@ -643,6 +689,48 @@ impl Rig {
             self.later(DeviceInput::Download(event));
         }
     }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if self.lawful && !std::thread::panicking() {
+            let findings = self.findings();
+            assert!(findings.is_empty(), "{findings:#?}");
+        }
+    }
+}
+
+const DEVICE: DeviceIndex = DeviceIndex(0);
+
+/// Watches the one device of a rig.
+fn referee(setup: &Setup) -> Referee {
+    let build = Build {
+        retry: Waits {
+            first: setup.retry.first,
+            max: setup.retry.max,
+            least: match setup.retry.jitter {
+                Jitter::Fixed => Least::Whole,
+                Jitter::Half => Least::Half,
+                Jitter::Full => Least::Nothing,
+            },
+        },
+        ..Build::default()
+    };
+    let census = Census {
+        devices: vec![CensusDevice {
+            id: "rig-00000".into(),
+            fleet: "rig".into(),
+            tags: Arc::default(),
+            runs: vec![version("app@1.0.0")],
+            boot_at: SimTime::ZERO,
+        }],
+        cohorts: Vec::new(),
+    };
+    Referee::new(RefereeSetup {
+        census: &census,
+        builds: [("rig".into(), build)].into(),
+        images: Vec::new(),
+    })
 }
 
 pub fn ota_publish(payload: Bytes) -> DeviceInput {
