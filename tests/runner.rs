@@ -1,9 +1,11 @@
 //! All tests across modules, in one binary.
 
 mod device;
+mod explore;
 mod host;
 mod live;
 mod mcuboot;
+mod readme;
 mod report;
 mod scenario;
 mod server;

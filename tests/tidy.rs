@@ -20,6 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["play", "device", "server", "faults", "measure", "verdict"]),
     ("host", &["server", "measure", "verdict"]),
     ("live", &["play", "device", "faults"]),
+    ("story", &["measure"]),
+    ("explore", &["sim", "story"]),
     ("report", &["play", "measure", "verdict"]),
 ];
 
@@ -42,7 +44,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host", "live"]),
     ("std::fs", &["scenario", "host", "live", "report", "cli"]),
     ("std::net::Tcp", &["host", "live"]),
-    ("std::thread", &["host", "live", "cli"]),
+    ("std::thread", &["host", "live", "explore", "cli"]),
     ("std::env", &["live", "host", "cli"]),
     ("std::process", &["host", "live", "cli"]),
     ("Instant::now", &["host", "live"]),

@@ -20,8 +20,15 @@ use super::{OutputFlags, ScenarioFlags, now};
 /// How often progress is told on standard error.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  squall sim quickstart                              a built-in example
+  squall sim my.toml --repeat 20                     twenty seeds, from the file's own on
+  squall sim my.toml --verify                        plays twice and compares every file";
+
 /// Arguments of `squall sim`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct SimArgs {
     #[command(flatten)]
     scenario: ScenarioFlags,
@@ -74,9 +81,9 @@ fn play_seeds(
         let seed = first.seed.wrapping_add(u64::from(repetition - 1));
         let plan = args.scenario.plan(source, Some(seed))?;
         let status = play_one(args, &plan, &directory.within(&format!("rep-{repetition:02}"))?, interrupt)?;
-        gravest = graver(gravest, status);
+        gravest = gravest.graver(status);
         if interrupt.asked() {
-            gravest = graver(gravest, Status::Interrupted);
+            gravest = gravest.graver(Status::Interrupted);
             break;
         }
     }
@@ -126,7 +133,7 @@ fn first_difference(first: &Outcome, second: &Outcome, one: &Path, other: &Path)
     let rows = [first, second].map(|outcome| outcome.recorder.trace().map(Trace::sorted).unwrap_or_default());
     let longest = rows[0].len().max(rows[1].len());
     if let Some(at) = (0..longest).find(|at| rows[0].get(*at) != rows[1].get(*at)) {
-        let [one, other] = [0, 1].map(|side: usize| trace_line(first, rows[side].get(at)));
+        let [one, other] = [(first, 0), (second, 1)].map(|(outcome, side): (_, usize)| trace_line(outcome, rows[side].get(at)));
         return Ok(Some(format!("trace, line {}: {one} and {other}", at + 1)));
     }
     if first.recorder.fingerprint() != second.recorder.fingerprint() {
@@ -137,8 +144,8 @@ fn first_difference(first: &Outcome, second: &Outcome, one: &Path, other: &Path)
 
 fn trace_line(outcome: &Outcome, row: Option<&TraceRow>) -> String {
     let mut line = String::new();
-    match row {
-        Some(row) => row.write_line(&outcome.plan.devices[row.device.at()].id, &mut line),
+    match row.zip(outcome.recorder.trace()) {
+        Some((row, trace)) => trace.write_line(row, &outcome.plan.devices[row.device.at()].id, &mut line),
         None => line.push_str("nothing"),
     }
     line.trim_end().to_owned()
@@ -193,18 +200,4 @@ fn simulate(args: &SimArgs, plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome 
 
 fn unreadable(error: std::io::Error) -> Refusal {
     Refusal::internal(&format!("comparing the files of two simulations: {error}"))
-}
-
-/// Of two the one whose exit code wins (contract, section 4).
-fn graver(one: Status, other: Status) -> Status {
-    let order = [
-        Status::Error,
-        Status::Broken,
-        Status::Interrupted,
-        Status::Invalid,
-        Status::Failed,
-        Status::Passed,
-    ];
-    let found = order.into_iter().find(|status| *status == one || *status == other);
-    found.expect("the order holds every status")
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::behavior::BootOutcome;
 use super::defect::Defect;
-use super::flash::{Progress, Stretch, Tear};
+use super::flash::{Progress, Tear};
 use super::io::{DeviceOutput, Outputs};
 use super::slot::{Found, Slot};
+use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::{Device, Memory};
 use crate::luck::Purpose;
@@ -161,6 +162,7 @@ impl Device {
         self.tear_flash(out);
         self.flash.forget_cut();
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.power = Power::Off;
         self.show_session(Session::Off, out);
@@ -170,6 +172,7 @@ impl Device {
     pub(super) fn reset(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
         self.tear_flash(out);
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.show_session(Session::Offline, out);
         self.boot(why, now, out);
@@ -199,6 +202,7 @@ impl Device {
             app.mutes_at = None;
         }
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.show_session(Session::Offline, out);
     }

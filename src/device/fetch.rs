@@ -11,8 +11,8 @@ use super::Device;
 use super::behavior::InstallOutcome;
 use super::defect::Defect;
 use super::download::{Download, News};
-use super::flash::Stretch;
 use super::io::{DeviceOutput, Outputs};
+use super::stretch::Stretch;
 use super::worker::Step;
 use crate::luck::Purpose;
 use crate::model::{Artifact, ArtifactResult, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
@@ -139,6 +139,13 @@ impl Device {
         dealt.map_or_else(InstallOutcome::default, |dealt| *dealt.of(self.identity.number))
     }
 
+    /// RAM is about to be lost: tells how far the running download is.
+    pub(super) fn show_download_lost(&mut self, out: &mut Outputs) {
+        if let Some((received, total)) = self.fetch().map(|fetch| fetch.download.progress()) {
+            out.push(DeviceOutput::Observed(Observation::DownloadLost { received, total }));
+        }
+    }
+
     fn fetch(&mut self) -> Option<&mut Fetch> {
         match &mut self.memory.work.as_mut()?.step {
             Step::Fetch(fetch) => Some(fetch),
@@ -197,6 +204,7 @@ impl Device {
                     out.push(DeviceOutput::Observed(Observation::Answered {
                         status: head.status,
                         ranged,
+                        length: head.content_length,
                     }));
                     self.on_news(news, true, now, out);
                 }
@@ -246,11 +254,16 @@ impl Device {
             wait /= 4;
         }
         let until = now + wait;
+        let received = fetch.download.offset();
         fetch.download.wait(until);
         if fetch.is_main() {
             self.enter(Phase::Retrying, Cause::Error, Some(failure), out);
         }
-        out.push(DeviceOutput::Observed(Observation::RetryScheduled { reason, until }));
+        out.push(DeviceOutput::Observed(Observation::RetryScheduled {
+            reason,
+            until,
+            received,
+        }));
     }
 
     fn give_up(&mut self, failure: FailureReason, now: SimTime, out: &mut Outputs) {

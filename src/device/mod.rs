@@ -23,6 +23,7 @@ mod restore;
 mod session;
 mod shown;
 mod slot;
+mod stretch;
 mod swap;
 mod timers;
 mod worker;
@@ -139,6 +140,7 @@ impl Device {
                 phase: Phase::Idle,
                 attempt: None,
                 reason: None,
+                ended: None,
                 session: Session::Off,
                 running,
             },

@@ -11,13 +11,14 @@ use crate::model::{
 use crate::time::SimTime;
 
 use super::group::{Entry, Group};
+use super::happening::FaultCame;
 use super::matrix::Matrix;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
 use super::series::{Series, Value};
 use super::timeline::{Happened, Timeline, TimelineRow};
-use super::trace::{Trace, TraceRow};
+use super::trace::Trace;
 
 /// Most events that wait for the server to tell which deployment their attempt belongs to.
 const WAITING_MAX: usize = 200_000;
@@ -86,6 +87,7 @@ pub struct Recorder {
     second: Option<SimTime>,
     trace: Option<Trace>,
     fingerprint: u64,
+    slowest: Option<(Duration, DeviceIndex)>,
     warmup: SimTime,
 }
 
@@ -117,12 +119,11 @@ impl Recorder {
 
     /// Takes what was seen of a device.
     pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        if let Some(trace) = &mut self.trace {
+            trace.observe(at, device, observation);
+        }
         match observation {
-            Observation::Transition {
-                transition,
-                attempt,
-                reason,
-            } => self.on_transition(at, device, *transition, *attempt, *reason),
+            Observation::Transition { transition, attempt, .. } => self.on_transition(at, device, *transition, *attempt),
             Observation::Session(session) => self.on_session(at, device, *session),
             Observation::ConnectTried {
                 result,
@@ -154,6 +155,7 @@ impl Recorder {
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested
             | Observation::Answered { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -172,13 +174,24 @@ impl Recorder {
                 reason,
             } => {
                 if let Some(device) = self.device_index(device.as_str()) {
+                    self.trace_server(at, device, event);
                     self.on_state(at, device, deployment, *attempt, *to, *reason);
                 }
             }
-            ServerEvent::DeviceRegistered { .. }
-            | ServerEvent::DeviceConnected { .. }
-            | ServerEvent::DeviceDisconnected { .. }
-            | ServerEvent::ManifestSent { .. } => {}
+            ServerEvent::ManifestSent { device, .. } => {
+                if let Some(device) = self.device_index(device.as_str()) {
+                    self.trace_server(at, device, event);
+                }
+            }
+            ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
+            }
+        }
+    }
+
+    /// Takes what came of a fault, given by name and kind, at a device; for the trace alone.
+    pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
+        if let Some(trace) = &mut self.trace {
+            trace.fault(at, device, fault, came, why);
         }
     }
 
@@ -247,7 +260,12 @@ impl Recorder {
         self.fingerprint
     }
 
-    /// The transitions, if they are kept.
+    /// The device whose update took longest, as `update_time` counts, and how long it took.
+    pub fn slowest(&self) -> Option<(DeviceIndex, Duration)> {
+        self.slowest.map(|(took, device)| (device, took))
+    }
+
+    /// What happened, if it is kept.
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
@@ -266,14 +284,13 @@ impl Recorder {
         (0..self.roster.rows.len() as u32).map(DeviceIndex)
     }
 
-    fn on_transition(
-        &mut self,
-        at: SimTime,
-        device: DeviceIndex,
-        transition: Transition,
-        attempt: Option<AttemptId>,
-        reason: Option<FailureReason>,
-    ) {
+    fn trace_server(&mut self, at: SimTime, device: DeviceIndex, event: &ServerEvent) {
+        if let Some(trace) = &mut self.trace {
+            trace.observe_server(at, device, event);
+        }
+    }
+
+    fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
         let (sequence, spent) = self.roster.change(device, |row| {
             let sequence = row.sequence;
             row.sequence += 1;
@@ -287,16 +304,6 @@ impl Recorder {
         self.fingerprint = self
             .fingerprint
             .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
-        if let Some(trace) = &mut self.trace {
-            trace.push(TraceRow {
-                at,
-                device,
-                sequence,
-                transition,
-                attempt,
-                reason,
-            });
-        }
         let facts = Facts {
             attempt,
             transition: Some(transition),
@@ -380,7 +387,13 @@ impl Recorder {
         // Taken away, since later reports of the same attempt are repeats.
         self.roster.change(device, |row| row.attempt_mut(attempt).received = None);
         let facts = Facts::of_attempt(attempt).ended(result);
-        self.enter(at, device, Entry::UpdateTime(at.since(received)), facts);
+        let took = at.since(received);
+        // Of several equally slow ones the first in the plan, whatever the order in which they came.
+        let slower = |(slowest, other): (Duration, DeviceIndex)| took > slowest || (took == slowest && device < other);
+        if at >= self.warmup && self.slowest.is_none_or(slower) {
+            self.slowest = Some((took, device));
+        }
+        self.enter(at, device, Entry::UpdateTime(took), facts);
     }
 
     fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {

@@ -199,6 +199,7 @@ impl Referee {
             | Observation::RolledBack
             | Observation::Requested { .. }
             | Observation::Answered { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -235,6 +236,7 @@ impl Referee {
             | Observation::Installed { .. }
             | Observation::Requested { .. }
             | Observation::Answered { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -520,6 +522,7 @@ fn effect(observation: &Observation) -> Option<String> {
         | Observation::Installed { .. }
         | Observation::Downloaded { .. }
         | Observation::Answered { .. }
+        | Observation::DownloadLost { .. }
         | Observation::FlashMisused { .. } => return None,
     })
 }
