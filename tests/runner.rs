@@ -5,6 +5,7 @@ mod explore;
 mod host;
 mod live;
 mod mcuboot;
+mod readme;
 mod report;
 mod scenario;
 mod server;
