@@ -9,6 +9,7 @@ mod arrival;
 mod check;
 mod chips;
 mod deal;
+mod diurnal;
 mod document;
 mod error;
 mod fields;
