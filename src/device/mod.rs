@@ -10,6 +10,7 @@ mod behavior;
 mod boot;
 mod clean;
 mod config;
+mod defect;
 mod download;
 mod explain;
 mod fetch;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
 pub use clean::{clean_duration, clean_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
+pub use defect::Defect;
 pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
 #[cfg(fuzzing)]
 pub use records::records_hold;

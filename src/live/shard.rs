@@ -383,6 +383,8 @@ mod tests {
             Sighting::Observed(..)
             | Sighting::Sent(..)
             | Sighting::Delivered(..)
+            | Sighting::Requested(..)
+            | Sighting::Headed(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });

@@ -149,6 +149,8 @@ impl Recorder {
             | Observation::Confirmed
             | Observation::Unbootable
             | Observation::HandlerCalled { .. }
+            | Observation::HandlerReturned { .. }
+            | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested

@@ -287,6 +287,9 @@ impl Engine {
     }
 
     fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
+        if let DeviceInput::Download(DownloadEvent::Answered(head)) = &input {
+            self.sight(Sighting::Headed(device, *head));
+        }
         self.with_device(device, |core, now, out| core.handle_input(input, now, out));
     }
 
@@ -325,6 +328,7 @@ impl Engine {
             DeviceOutput::StartDownload(request) => {
                 let download = port.start_download();
                 let arrives_at = self.now + port.handshake(request.target.tls) + port.one_way;
+                self.sight(Sighting::Requested(device, request.clone()));
                 let request = Box::new(request);
                 self.push(device, arrives_at, Event::Requested { download, request });
             }

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use squall::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
-use squall::model::{AttemptId, AttemptResult, Cause, FailureReason, Manifest, Observation, Phase, RecordKey, Session, Transition};
+use squall::model::{
+    AttemptId, AttemptResult, Cause, DeviceIndex, FailureReason, Manifest, Observation, Phase, RecordKey, Session, Transition,
+};
 use squall::time::SimTime;
+use squall::verdict::{Finding, Referee};
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_results, encode_cloud};
 use squall::wire::{
     ConnectCode, ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet, Publish, QoS, topic,
@@ -102,6 +105,9 @@ pub struct Rig {
     serving: Option<Serving>,
     /// Results by position as the attempt record has them, or the error.
     stored: Option<(u64, Stored)>,
+    referee: Referee,
+    /// No rule may be broken, which is judged when the rig is dropped.
+    pub lawful: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +117,10 @@ enum Stored {
 }
 
 impl Rig {
-    pub fn new(device: Device, cloud: Cloud) -> Rig {
+    pub fn new(device: Device, cloud: Cloud, referee: Referee, lawful: bool) -> Rig {
         Rig {
+            referee,
+            lawful,
             device,
             now: SimTime::ZERO,
             seen: Vec::new(),
@@ -139,6 +147,22 @@ impl Rig {
 
     /// Hands the device an input at once.
     pub fn input(&mut self, input: DeviceInput) {
+        self.hand_over(input);
+    }
+
+    /// The rules that were broken so far, if the run ended here. Those that need a server's events are left out.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        let (mut findings, _) = self.referee.finish(self.now, true);
+        findings.retain(|finding| !["no-version-nobody-assigned", "state-equals-truth"].contains(&finding.rule));
+        findings
+    }
+
+    fn hand_over(&mut self, input: DeviceInput) {
+        match &input {
+            DeviceInput::Received(packet) => self.referee.delivered(self.now, DEVICE, packet),
+            DeviceInput::Download(DownloadEvent::Answered(head)) => self.referee.headed(self.now, DEVICE, head),
+            _ => {}
+        }
         let mut out = Outputs::new();
         self.device.handle_input(input, self.now, &mut out);
         self.carry_out(out);
@@ -193,15 +217,17 @@ impl Rig {
             return false;
         };
         self.now = self.now.max(at);
-        let mut out = Outputs::new();
         match input {
             Some(key) if key.0 == at => {
                 let input = self.inputs.remove(&key).unwrap();
-                self.device.handle_input(input, self.now, &mut out);
+                self.hand_over(input);
             }
-            _ => self.device.handle_timeout(self.now, &mut out),
+            _ => {
+                let mut out = Outputs::new();
+                self.device.handle_timeout(self.now, &mut out);
+                self.carry_out(out);
+            }
         }
-        self.carry_out(out);
         true
     }
 
@@ -304,9 +330,27 @@ impl Rig {
 
     fn carry_out(&mut self, out: Outputs) {
         for output in out {
-            self.judge(&output);
+            match &output {
+                DeviceOutput::Transmit(packet) => self.referee.sent(self.now, DEVICE, packet),
+                DeviceOutput::StartDownload(request) => self.referee.requested(self.now, DEVICE, request),
+                DeviceOutput::Observed(observation) => self.referee.observed(self.now, DEVICE, observation),
+                _ => {}
+            }
+            if self.lawful {
+                self.judge(&output);
+            } else {
+                self.keep_report(&output);
+            }
             self.answer(&output);
             self.seen.push((self.now, output));
+        }
+    }
+
+    fn keep_report(&mut self, output: &DeviceOutput) {
+        if let DeviceOutput::Transmit(Packet::Publish(publish)) = output
+            && publish.topic == topic::OTA_D2C
+        {
+            self.cloud.reports.extend(decode_results(&publish.payload));
         }
     }
 
@@ -475,6 +519,17 @@ impl Rig {
         }
     }
 }
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if self.lawful && !std::thread::panicking() {
+            let findings = self.findings();
+            assert!(findings.is_empty(), "{findings:#?}");
+        }
+    }
+}
+
+const DEVICE: DeviceIndex = DeviceIndex(0);
 
 pub fn ota_publish(payload: Bytes) -> DeviceInput {
     DeviceInput::Received(Packet::Publish(Publish {

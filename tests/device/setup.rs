@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use squall::device::{
-    Backoff, Behaviors, BootOutcome, Chip, Dealt, Device, DeviceConfig, DeviceIdentity, ImageBehavior, InstallOutcome, Jitter,
-    SwapMethod,
+    Backoff, Behaviors, BootOutcome, Chip, Dealt, Defect, Device, DeviceConfig, DeviceIdentity, ImageBehavior, InstallOutcome,
+    Jitter, SwapMethod,
 };
 use squall::luck::{Luck, device_key};
 use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use squall::measure::{Census, CensusDevice};
 use squall::model::{Artifact, AttemptId, BuildId, DeviceId, Digest, FirmwareVersion, IngestKey, Manifest};
+use squall::time::SimTime;
+use squall::verdict::{Build, Least, Referee, RefereeSetup, Waits};
 
 use super::rig::{Cloud, Rig};
 
@@ -65,6 +68,8 @@ pub struct Setup {
     pub keep_alive: Duration,
     /// Versions whose images the device's fleet does not know.
     pub unknown: bool,
+    /// A defect of the device, which then is expected to break rules.
+    pub defect: Option<Defect>,
 }
 
 impl Default for Setup {
@@ -82,6 +87,7 @@ impl Default for Setup {
             },
             keep_alive: Duration::from_secs(60),
             unknown: false,
+            defect: None,
         }
     }
 }
@@ -143,6 +149,7 @@ impl Setup {
         let behaviors = Behaviors {
             images: if self.unknown { BTreeMap::new() } else { images.into() },
             installs: installs.collect(),
+            defect: self.defect,
         };
         let identity = DeviceIdentity {
             id: DeviceId::new("rig-00000"),
@@ -151,11 +158,43 @@ impl Setup {
         };
         let config = Arc::new(self.config());
         let device = Device::new(identity, config, Arc::new(behaviors), Luck::new(self.seed), old.clone());
+        let referee = self.referee();
         let mut cloud = Cloud::default();
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
         cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
-        Rig::new(device, cloud)
+        Rig::new(device, cloud, referee, self.defect.is_none())
+    }
+
+    /// Watches the one device of a rig.
+    fn referee(&self) -> Referee {
+        let build = Build {
+            retry: Waits {
+                first: self.retry.first,
+                max: self.retry.max,
+                least: match self.retry.jitter {
+                    Jitter::Fixed => Least::Whole,
+                    Jitter::Half => Least::Half,
+                    Jitter::Full => Least::Nothing,
+                },
+            },
+            ..Build::default()
+        };
+        let census = Census {
+            devices: vec![CensusDevice {
+                id: "rig-00000".into(),
+                fleet: "rig".into(),
+                tags: Arc::default(),
+                runs: vec![version("app@1.0.0")],
+                boot_at: SimTime::ZERO,
+            }],
+            cohorts: Vec::new(),
+        };
+        Referee::new(RefereeSetup {
+            census: &census,
+            builds: [("rig".into(), build)].into(),
+            images: Vec::new(),
+        })
     }
 }
 
