@@ -15,7 +15,10 @@ mod wire;
 /// `SQUALL_REQUIRE_TOOLS` is set (as `.ci/run` does, which installs them) it is a failure.
 fn foreign_tool(name: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
-    assert!(found || std::env::var_os("SQUALL_REQUIRE_TOOLS").is_none(), "{name} is missing, and SQUALL_REQUIRE_TOOLS is set");
+    assert!(
+        found || std::env::var_os("SQUALL_REQUIRE_TOOLS").is_none(),
+        "{name} is missing, and SQUALL_REQUIRE_TOOLS is set"
+    );
     if !found {
         eprintln!("not run: {name} missing");
     }
