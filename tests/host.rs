@@ -1,1 +1,9 @@
-//! Tests of `host` across modules.
+//! Tests of the host: the real `squall serve` on free ports, met by stock clients.
+
+mod api;
+mod curl;
+mod images;
+mod mqtt;
+mod process;
+mod rig;
+mod tls;

@@ -1,1 +1,10 @@
-//! Tests of `server` across modules.
+//! Tests of `server` across modules: the pure core, packets in and packets out.
+
+mod admin;
+mod churn;
+mod deployments;
+mod durability;
+mod images;
+mod offers;
+mod rig;
+mod sessions;

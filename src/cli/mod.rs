@@ -1,6 +1,10 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod flags;
+mod interrupt;
+mod run;
+mod serve;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -49,7 +53,14 @@ struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    /// Plays a scenario in real time, with real connections to a server of its own
+    Run(run::RunArgs),
+    /// Plays a scenario in virtual time: the same outcome each time, byte for byte
+    Sim(sim::SimArgs),
+    /// Serves whatever device connects
+    Serve(serve::ServeArgs),
+}
 
 /// Parses the arguments, carries the command out, returns its exit code.
 pub fn main() -> ExitCode {
@@ -57,5 +68,10 @@ pub fn main() -> ExitCode {
         eprintln!("error: not supported yet: command `{word}`");
         return ExitCode::from(BAD_INPUT);
     }
-    match Cli::parse().command {}
+    let code = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Sim(args) => sim::run(&args),
+        Command::Serve(args) => serve::run(args),
+    };
+    ExitCode::from(code)
 }

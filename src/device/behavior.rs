@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Digest, FirmwareVersion};
+use bytes::Bytes;
+
+use crate::model::{BuildId, Digest, FirmwareVersion};
 
 /// What the versions of a run do on the devices of one fleet.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,10 @@ pub struct ImageBehavior {
     pub firmware: FirmwareVersion,
     /// What happens when it runs.
     pub boot: Dealt<BootOutcome>,
+    /// The image file. Flash pages that equal it are kept as slices of it, so that a fleet shares one copy and hashes it once.
+    pub image: Bytes,
+    /// The build id in the image, if it has a usable one (protocol 6.1).
+    pub build_id: Option<BuildId>,
 }
 
 /// An outcome for each device of a fleet: dealt exactly, by rank, when the plan was made.
@@ -38,6 +44,14 @@ pub enum Dealt<T> {
 }
 
 impl<T> Dealt<T> {
+    /// Every outcome that a device may be dealt.
+    pub fn outcomes(&self) -> &[T] {
+        match self {
+            Dealt::Same(outcome) => std::slice::from_ref(outcome),
+            Dealt::Each { outcomes, .. } => outcomes,
+        }
+    }
+
     /// The outcome of the device with this number in its fleet.
     pub fn of(&self, number: u32) -> &T {
         match self {

@@ -1,7 +1,27 @@
 //! Figures of a run: series laid down before it, histograms, the transition matrix, the trace; and the measures that ask them.
+//!
+//! Observations of devices and events of the server go into the [`Recorder`]; a [`Measure`] asks it for one number. Memory is bounded
+//! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
+mod grammar;
+mod group;
+mod matrix;
 mod query;
 mod recorder;
+mod roster;
+mod selection;
+mod series;
+mod snapshot;
+mod timeline;
+mod trace;
+mod trend;
 
+pub use group::Group;
+pub use matrix::Matrix;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
-pub use recorder::Recorder;
+pub use recorder::{Census, CensusDevice, Measured, Recorder, RecorderSetup};
+pub use series::Series;
+pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
+pub use timeline::{Happened, Timeline, TimelineRow};
+pub use trace::{Trace, TraceRow};
+pub use trend::Trend;

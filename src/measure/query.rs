@@ -123,3 +123,17 @@ pub enum Op {
     /// `!=`
     Unequal,
 }
+
+impl Comparison {
+    /// Whether a value, in the unit of the measure, compares as asked.
+    pub fn holds(self, value: f64) -> bool {
+        match self.op {
+            Op::Less => value < self.limit,
+            Op::AtMost => value <= self.limit,
+            Op::More => value > self.limit,
+            Op::AtLeast => value >= self.limit,
+            Op::Equal => value == self.limit,
+            Op::Unequal => value != self.limit,
+        }
+    }
+}

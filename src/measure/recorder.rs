@@ -1,5 +1,553 @@
 //! Takes observations and keeps the figures.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AttemptId, AttemptResult, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion,
+    Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+};
+use crate::time::SimTime;
+
+use super::group::{Entry, Group};
+use super::matrix::Matrix;
+use super::query::{LabelKey, Measure, Metric};
+use super::roster::{Roster, Row};
+use super::selection::{Changing, Facts, Selection};
+use super::series::{Series, Value};
+use super::timeline::{Happened, Timeline, TimelineRow};
+use super::trace::{Trace, TraceRow};
+
+/// Most events that wait for the server to tell which deployment their attempt belongs to.
+const WAITING_MAX: usize = 200_000;
+
+/// Who takes part: devices by [`DeviceIndex`], cohorts by name.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Devices in the order of the plan.
+    pub devices: Vec<CensusDevice>,
+    /// Cohorts that series are laid down for; `all` is left out, being the total.
+    pub cohorts: Vec<CohortName>,
+}
+
+/// One device of the census.
+#[derive(Clone, Debug)]
+pub struct CensusDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// Name of its fleet.
+    pub fleet: Arc<str>,
+    /// Its tags at the start.
+    pub tags: Arc<Tags>,
+    /// What it runs at the start; the first is main.
+    pub runs: Vec<FirmwareVersion>,
+    /// When it is first powered on.
+    pub boot_at: SimTime,
+}
+
+/// What a recorder is laid out for.
+#[derive(Clone, Debug, Default)]
+pub struct RecorderSetup {
+    /// Who takes part.
+    pub census: Census,
+    /// Measures that will be asked for.
+    pub requested: Vec<Measure>,
+    /// Whether transitions are kept for the trace file.
+    pub trace: bool,
+    /// Trends leave out what ended before this.
+    pub warmup: Duration,
+}
+
+/// The value of a measure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// In the unit of the measure: seconds, a share from 0 to 1, a count, events a second. Infinite where it is not over yet.
+    pub value: f64,
+    /// Denominator of a share; number of values behind anything else.
+    pub base: u64,
+}
+
 /// Every figure of a run.
 #[derive(Debug, Default)]
-pub struct Recorder {}
+pub struct Recorder {
+    pub(super) roster: Roster,
+    pub(super) total: Group,
+    pub(super) fleets: Vec<Group>,
+    pub(super) cohorts: Vec<Group>,
+    pub(super) requested: Vec<Series>,
+    /// How often something of each kind has changed, so that gauges are counted again only when they can differ.
+    changes: [u64; Changing::COUNT],
+    waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
+    waiting_count: usize,
+    pub(super) matrix: Matrix,
+    timeline: Timeline,
+    happened: Happened,
+    second: Option<SimTime>,
+    trace: Option<Trace>,
+    fingerprint: u64,
+    warmup: SimTime,
+}
+
+impl Recorder {
+    /// Lays down every series.
+    pub fn new(setup: RecorderSetup) -> Self {
+        let mut roster = Roster::new(setup.census);
+        for label in setup.requested.iter().flat_map(|measure| &measure.labels) {
+            if let LabelKey::Who(key) = &label.key {
+                roster.learn(key, &label.values);
+            }
+        }
+        let mut requested: Vec<Series> = Vec::new();
+        for measure in &setup.requested {
+            if !requested.iter().any(|series| series.answers(measure)) {
+                requested.push(Series::new(measure, &roster));
+            }
+        }
+        Recorder {
+            fleets: vec![Group::default(); roster.fleets.values().len()],
+            cohorts: vec![Group::default(); roster.cohorts.values().len()],
+            roster,
+            requested,
+            trace: setup.trace.then(Trace::default),
+            warmup: SimTime::from(setup.warmup),
+            ..Recorder::default()
+        }
+    }
+
+    /// Takes what was seen of a device.
+    pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        match observation {
+            Observation::Transition {
+                transition,
+                attempt,
+                reason,
+            } => self.on_transition(at, device, *transition, *attempt, *reason),
+            Observation::Session(session) => self.on_session(at, device, *session),
+            Observation::ConnectTried {
+                result,
+                wanted_at,
+                tried_at,
+            } => self.on_connect(at, device, *result, at.since(*wanted_at), at.since(*tried_at)),
+            Observation::ManifestReceived { attempt } => self.on_manifest(at, device, *attempt),
+            Observation::AttemptEnded { attempt, result, reason } => self.on_end(at, device, *attempt, *result, *reason),
+            Observation::ResultPublished { attempt, complete: true } => self.on_published(at, device, *attempt),
+            Observation::Booted { firmware, .. } => self.on_main(device, firmware),
+            Observation::Installed { firmware } => self.on_installed(device, firmware),
+            Observation::RolledBack => {
+                self.happened.rollbacks += 1;
+                let facts = Facts {
+                    attempt: self.roster.rows[device.at()].current,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Rollback, facts);
+            }
+            Observation::Requested { .. } => self.happened.requests += 1,
+            Observation::RetryScheduled { .. } => self.happened.retries += 1,
+            Observation::ResultPublished { complete: false, .. }
+            | Observation::Confirmed
+            | Observation::Unbootable
+            | Observation::HandlerCalled { .. }
+            | Observation::RecordWritten { .. }
+            | Observation::RecordDeleted { .. }
+            | Observation::UpgradeRequested
+            | Observation::Answered { .. }
+            | Observation::FlashMisused { .. } => {}
+        }
+    }
+
+    /// Takes what the server told about itself; devices that are not in the census are passed over.
+    pub fn observe_server(&mut self, at: SimTime, event: &ServerEvent) {
+        match event {
+            ServerEvent::CohortJoined { device, cohort } => self.on_membership(device, cohort, true),
+            ServerEvent::CohortLeft { device, cohort } => self.on_membership(device, cohort, false),
+            ServerEvent::StateChanged {
+                device,
+                deployment,
+                attempt,
+                from: _,
+                to,
+                reason,
+            } => {
+                if let Some(device) = self.device_index(device.as_str()) {
+                    self.on_state(at, device, deployment, *attempt, *to, *reason);
+                }
+            }
+            ServerEvent::DeviceRegistered { .. }
+            | ServerEvent::DeviceConnected { .. }
+            | ServerEvent::DeviceDisconnected { .. }
+            | ServerEvent::ManifestSent { .. } => {}
+        }
+    }
+
+    /// Sets tags of a device.
+    pub fn set_tags(&mut self, device: DeviceIndex, tags: &Tags) {
+        self.touch(Changing::Tag);
+        let row = &mut self.roster.rows[device.at()];
+        let added = tags.iter().map(|(key, value)| (key.clone(), value.clone()));
+        Arc::make_mut(&mut row.tags).extend(added);
+    }
+
+    /// Removes tags of a device.
+    pub fn remove_tags(&mut self, device: DeviceIndex, keys: &[String]) {
+        self.touch(Changing::Tag);
+        let tags = Arc::make_mut(&mut self.roster.rows[device.at()].tags);
+        keys.iter().for_each(|key| {
+            tags.remove(key);
+        });
+    }
+
+    /// Writes a row of the timeline; called once a second, and at the end of the run.
+    pub fn second_over(&mut self, at: SimTime) {
+        if self.second.is_some_and(|last| last >= at) {
+            return;
+        }
+        self.second = Some(at);
+        self.timeline.second(TimelineRow {
+            at,
+            sessions: self.roster.by_session,
+            states: self.roster.by_state,
+            phases: self.roster.by_phase,
+            happened: std::mem::take(&mut self.happened),
+        });
+        for series in &mut self.requested {
+            series.recount(&self.roster, &self.changes);
+        }
+    }
+
+    /// The value of a measure; `None` where it is undefined (a share of nothing, a percentile of no values), or where it was not
+    /// among the requested ones.
+    pub fn value(&self, measure: &Measure, now: SimTime) -> Option<Measured> {
+        let series = self.requested.iter().find(|series| series.answers(measure))?;
+        series.value(measure.aggregate, now, &self.roster, &self.changes)
+    }
+
+    /// Devices that fulfil every term of `selector` at this moment; its pick is not looked at.
+    pub fn matching(&self, selector: &Selector) -> Vec<DeviceIndex> {
+        let selection = Selection::of_selector(selector, &self.roster);
+        self.indices()
+            .filter(|device| selection.holds_device(*device, &self.roster.rows[device.at()]))
+            .collect()
+    }
+
+    /// Devices that are not at rest, or have an attempt that the server holds open.
+    pub fn open_attempts(&self) -> u64 {
+        self.roster.open
+    }
+
+    /// The device with this id.
+    pub fn device_index(&self, id: &str) -> Option<DeviceIndex> {
+        self.roster.find(id)
+    }
+
+    /// A wrapping sum over all transitions, independent of their order and of how a fleet is split.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The transitions, if they are kept.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// Rows of the timeline.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// How often each transition was seen.
+    pub fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    pub(super) fn indices(&self) -> impl Iterator<Item = DeviceIndex> + use<> {
+        (0..self.roster.rows.len() as u32).map(DeviceIndex)
+    }
+
+    fn on_transition(
+        &mut self,
+        at: SimTime,
+        device: DeviceIndex,
+        transition: Transition,
+        attempt: Option<AttemptId>,
+        reason: Option<FailureReason>,
+    ) {
+        let (sequence, spent) = self.roster.change(device, |row| {
+            let sequence = row.sequence;
+            row.sequence += 1;
+            row.phase = transition.to;
+            row.phase_since = at;
+            row.current = attempt.or(row.current);
+            (sequence, row.clock.turn(at))
+        });
+        self.touch(Changing::Phase);
+        self.matrix.count(transition);
+        self.fingerprint = self
+            .fingerprint
+            .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceRow {
+                at,
+                device,
+                sequence,
+                transition,
+                attempt,
+                reason,
+            });
+        }
+        let facts = Facts {
+            attempt,
+            transition: Some(transition),
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Transition, facts);
+        if !transition.from.at_rest() {
+            let facts = Facts {
+                attempt: attempt.or(self.roster.rows[device.at()].current),
+                phase: Some(transition.from),
+                ..Facts::default()
+            };
+            self.enter(
+                at,
+                device,
+                Entry::PhaseTime(transition.from, Duration::from_nanos(spent)),
+                facts,
+            );
+        }
+    }
+
+    fn on_session(&mut self, at: SimTime, device: DeviceIndex, session: Session) {
+        self.touch(Changing::Session);
+        self.roster.change(device, |row| {
+            row.session = session;
+            row.clock.power(session != Session::Off, at);
+        });
+    }
+
+    fn on_connect(&mut self, at: SimTime, device: DeviceIndex, result: ConnectResult, planned: Duration, raw: Duration) {
+        let facts = Facts {
+            result: 1 << result as u16,
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Connect(result), facts);
+        if result == ConnectResult::Ok {
+            self.happened.connects_ok += 1;
+            self.enter(at, device, Entry::ConnectTime { planned, raw }, facts);
+        } else {
+            self.happened.connects_failed += 1;
+        }
+    }
+
+    fn on_manifest(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
+        self.happened.manifests += 1;
+        self.roster.change(device, |row| {
+            let row = row.attempt_mut(attempt);
+            row.received = row.received.or(Some(at));
+        });
+    }
+
+    fn on_end(
+        &mut self,
+        at: SimTime,
+        device: DeviceIndex,
+        attempt: AttemptId,
+        result: AttemptResult,
+        reason: Option<FailureReason>,
+    ) {
+        self.happened.ended[result as usize] += 1;
+        self.roster.change(device, |row| {
+            row.current = Some(attempt);
+            let row = row.attempt_mut(attempt);
+            row.result = Some(result);
+            row.reason = reason;
+        });
+        let facts = Facts {
+            reason,
+            ..Facts::of_attempt(attempt)
+        };
+        self.enter(at, device, Entry::Attempt(result), facts.ended(result));
+    }
+
+    fn on_published(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
+        let Some(row) = self.roster.rows[device.at()].attempt(attempt) else {
+            return;
+        };
+        let (Some(received), Some(result)) = (row.received, row.result) else {
+            return;
+        };
+        // Taken away, since later reports of the same attempt are repeats.
+        self.roster.change(device, |row| row.attempt_mut(attempt).received = None);
+        let facts = Facts::of_attempt(attempt).ended(result);
+        self.enter(at, device, Entry::UpdateTime(at.since(received)), facts);
+    }
+
+    fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
+        let number = self.roster.firmware.number(firmware);
+        self.touch(Changing::Runs);
+        match self.roster.rows[device.at()].runs.first_mut() {
+            Some(main) => *main = number,
+            None => self.roster.rows[device.at()].runs.push(number),
+        }
+    }
+
+    fn on_installed(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
+        let number = self.roster.firmware.number(firmware);
+        self.touch(Changing::Runs);
+        let names = self.roster.firmware.values();
+        let runs = &mut self.roster.rows[device.at()].runs;
+        let same = runs
+            .iter()
+            .position(|&runs| names.get(usize::from(runs)).is_some_and(|name| name.slug == firmware.slug));
+        match same {
+            // The version record of main says what was installed, the running image what runs.
+            Some(0) => {}
+            Some(at) => runs[at] = number,
+            None => runs.push(number),
+        }
+    }
+
+    fn on_membership(&mut self, device: &DeviceId, cohort: &CohortName, member: bool) {
+        let Some(device) = self.device_index(device.as_str()) else {
+            return;
+        };
+        if *cohort == CohortName::all() {
+            return;
+        }
+        self.touch(Changing::Cohort);
+        let number = self.roster.cohorts.number(cohort);
+        if self.cohorts.len() <= usize::from(number) {
+            self.cohorts.resize(usize::from(number) + 1, Group::default());
+        }
+        let cohorts = &mut self.roster.rows[device.at()].cohorts;
+        cohorts.retain(|other| *other != number);
+        if member {
+            cohorts.push(number);
+        }
+    }
+
+    fn on_state(
+        &mut self,
+        at: SimTime,
+        device: DeviceIndex,
+        deployment: &DeploymentName,
+        attempt: AttemptId,
+        to: UpdateState,
+        reason: StateReason,
+    ) {
+        let deployment = self.roster.deployments.number(deployment);
+        self.touch(Changing::Attempts);
+        let (fresh, due, ended) = self.roster.change(device, |row| {
+            let boot_at = row.boot_at;
+            let row = row.attempt_mut(attempt);
+            let fresh = row.deployment.is_none();
+            if fresh {
+                row.deployment = Some(deployment);
+                row.due = at.max(boot_at);
+            }
+            let ended = to.ended() && !row.state.ended();
+            row.state = to;
+            (fresh, row.due, ended)
+        });
+        if fresh {
+            self.release(attempt);
+        }
+        if ended {
+            let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
+            self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
+        }
+    }
+
+    /// Enters a value into every series that it belongs to.
+    fn enter(&mut self, at: SimTime, device: DeviceIndex, entry: Entry, facts: Facts) {
+        if entry.is_time() && at < self.warmup {
+            return;
+        }
+        let row = &self.roster.rows[device.at()];
+        self.total.take(entry);
+        if let Some(group) = self.fleets.get_mut(usize::from(row.fleet)) {
+            group.take(entry);
+        }
+        for cohort in &row.cohorts {
+            if let Some(group) = self.cohorts.get_mut(usize::from(*cohort)) {
+                group.take(entry);
+            }
+        }
+        let (metric, value) = Value::of(entry);
+        if enter_requested(&mut self.requested, device, row, metric, facts, value, false) {
+            self.defer(device, metric, facts, value);
+        }
+    }
+
+    fn defer(&mut self, device: DeviceIndex, metric: Metric, facts: Facts, value: Value) {
+        if let Some(attempt) = facts.attempt
+            && self.waiting_count < WAITING_MAX
+        {
+            self.waiting_count += 1;
+            self.waiting.entry(attempt).or_default().push((device, metric, facts, value));
+        }
+    }
+
+    /// Enters what waited for the deployment of `attempt` to be known.
+    fn release(&mut self, attempt: AttemptId) {
+        for (device, metric, facts, value) in self.waiting.remove(&attempt).unwrap_or_default() {
+            self.waiting_count -= 1;
+            let row = &self.roster.rows[device.at()];
+            enter_requested(&mut self.requested, device, row, metric, facts, value, true);
+        }
+    }
+
+    fn touch(&mut self, changing: Changing) {
+        self.changes[changing as usize] += 1;
+    }
+}
+
+/// Enters a value into the requested series; true when one of them cannot tell yet. Of a value that `waited`, the series that could
+/// tell at first have it already.
+fn enter_requested(
+    requested: &mut [Series],
+    device: DeviceIndex,
+    row: &Row,
+    metric: Metric,
+    facts: Facts,
+    value: Value,
+    waited: bool,
+) -> bool {
+    let mut undecided = false;
+    for series in requested.iter_mut().filter(|series| series.metric == metric) {
+        undecided |= series.enter(device, row, facts, value, waited);
+    }
+    undecided
+}
+
+/// The result that an end at the server stands for.
+const fn result_at_server(state: UpdateState, reason: StateReason) -> AttemptResult {
+    match (state, reason) {
+        (_, StateReason::AttemptError) => AttemptResult::Rejected,
+        (_, StateReason::Superseded) => AttemptResult::Superseded,
+        (UpdateState::Succeeded, _) => AttemptResult::Succeeded,
+        (UpdateState::Cancelled, _) => AttemptResult::Cancelled,
+        (UpdateState::None | UpdateState::Pending | UpdateState::InProgress | UpdateState::Failed, _) => AttemptResult::Failed,
+    }
+}
+
+/// What one transition adds to the fingerprint.
+fn print_of(at: SimTime, device: &DeviceId, sequence: u32, transition: Transition) -> u64 {
+    let key = device.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let pair = (transition.from as u64) << 16 | (transition.to as u64) << 8 | transition.cause as u64;
+    [at.as_nanos(), key, u64::from(sequence), pair]
+        .into_iter()
+        .fold(0, |hash, word| mix(hash ^ word))
+}
+
+/// The finalizer of SplitMix64.
+const fn mix(input: u64) -> u64 {
+    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests;

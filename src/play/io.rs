@@ -85,5 +85,20 @@ pub enum RunEnd {
     Failed(String),
 }
 
+/// What the progress line shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When.
+    pub at: SimTime,
+    /// Devices subscribed to their OTA topic.
+    pub online: u64,
+    /// Devices with an open attempt.
+    pub open: u64,
+    /// Attempts that the server holds to have succeeded.
+    pub ok: u64,
+    /// Attempts that the server holds to have failed.
+    pub failed: u64,
+}
+
 /// A moment and what was seen at it.
 pub type Stamped = (SimTime, Sighting);

@@ -1,7 +1,372 @@
 //! The Director: timeline, `when`, trouble and settle, the end of the run. A core too: sightings and time go in, directives come out.
+//!
+//! A driver carries out [`Director::setup`] before time zero, powers the devices on at their planned moments, hands over every
+//! sighting and calls [`Director::handle_timeout`] when [`Director::next_timeout`] is due; it decides nothing itself. After
+//! [`Directive::Stop`] it names the devices that are still busy ([`Director::left_open`]) and takes the [`Outcome`].
 
+mod ending;
 mod io;
+mod judging;
 mod outcome;
+mod requests;
+mod setup;
+mod timeline;
+mod verbs;
 
-pub use io::{Directive, Mode, RunEnd, Sighting, Stamped};
-pub use outcome::{Checks, HarnessReport, Machine, Outcome, RunError, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Observation, Session, UpdateState, Why};
+use crate::scenario::{Ends, Plan, PlannedStep, StepVerb};
+use crate::time::SimTime;
+use crate::verdict::{Expectation, Referee, RefereeSetup};
+
+pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
+pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
+
+use ending::{QUIET, Stage};
+use judging::Judging;
+use outcome::Errors;
+use requests::Requests;
+use timeline::Timeline;
+
+/// How often `when` and `always` are judged and the timeline grows a row.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Conducts one run.
+#[derive(Debug)]
+pub struct Director {
+    plan: Arc<Plan>,
+    mode: Mode,
+    recorder: Recorder,
+    referee: Referee,
+    timeline: Timeline,
+    judging: Judging,
+    requests: Requests,
+    stage: Stage,
+    /// When the next second is over.
+    next_second: SimTime,
+    /// When something is due; kept, since drivers ask after every event.
+    next_timeout: Option<SimTime>,
+    /// Devices that have tried to connect: until then their arrival is left.
+    arrived: Vec<bool>,
+    arrivals_left: usize,
+    left_open: BTreeMap<DeviceIndex, (Why, bool)>,
+    errors: Errors,
+}
+
+impl Director {
+    /// A director at the start of a run.
+    pub fn new(plan: Arc<Plan>, mode: Mode) -> Director {
+        let census = census(&plan);
+        let mut director = Director {
+            referee: Referee::new(RefereeSetup { census: &census }),
+            recorder: Recorder::new(RecorderSetup {
+                census,
+                requested: plan.measures().cloned().collect(),
+                trace: plan.trace,
+                warmup: plan.warmup,
+            }),
+            timeline: Timeline::new(&plan),
+            judging: Judging::new(&plan, mode),
+            requests: Requests::default(),
+            stage: Stage::Trouble,
+            next_second: SimTime::ZERO + SECOND,
+            next_timeout: None,
+            arrived: vec![false; plan.devices.len()],
+            arrivals_left: plan.devices.len(),
+            left_open: BTreeMap::new(),
+            errors: Errors::default(),
+            plan,
+            mode,
+        };
+        director.schedule();
+        director
+    }
+
+    /// What the server must be told before time zero, in this order: firmware, versions, devices with tags in batches of at most
+    /// 1,000, cohorts, members. Answers to these are the driver's to check; an error ends the run by [`Director::fail`]. Events that
+    /// the server tells meanwhile are sightings at [`SimTime::ZERO`].
+    pub fn setup(&self) -> Vec<AdminAction> {
+        setup::actions(&self.plan)
+    }
+
+    /// Takes one thing that the driver saw.
+    pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
+        match sighting {
+            Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
+            Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
+            Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Server(event) => {
+                self.recorder.observe_server(at, &event);
+                self.referee.server(at, &event);
+            }
+            Sighting::Answered { request, result } => {
+                let step = self.requests.answered(request, at);
+                if let Err(message) = result {
+                    let what = step.map_or_else(
+                        || "request".to_owned(),
+                        |step| format!("step `{}`", self.plan.steps[step].name),
+                    );
+                    self.errors.add(format!("{what}: {message}"), None);
+                }
+            }
+            Sighting::Trouble { device, message } => {
+                let device = device.map(|device| self.plan.devices[device.at()].id.to_string());
+                self.errors.add(message, device);
+            }
+        }
+    }
+
+    /// Does what is due. A late call is fine: what was missed is made up for.
+    pub fn handle_timeout(&mut self, now: SimTime, out: &mut Vec<Directive>) {
+        if self.over() {
+            return;
+        }
+        let mut second = false;
+        while self.next_second <= now {
+            self.recorder.second_over(self.next_second);
+            self.next_second += SECOND;
+            second = true;
+        }
+        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
+        self.judging.judge_timed(&self.plan, &self.timeline, now, measured);
+        if second && self.judging.judge_second(&self.plan, now, measured) {
+            self.stop(RunEnd::Aborted, false, out);
+        }
+        match self.stage {
+            Stage::Trouble => self.on_trouble(now, second, out),
+            Stage::Settling { until } => self.on_settling(now, until, out),
+            Stage::Asked | Stage::Over { .. } => {}
+        }
+        self.schedule();
+    }
+
+    /// When [`Director::handle_timeout`] is due next; `None` once the run is over.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<SimTime> {
+        self.next_timeout
+    }
+
+    /// The answer to [`Directive::EndTrouble`]: the latest timer that any device has armed, keep-alive and heartbeat left out.
+    pub fn trouble_ended(&mut self, now: SimTime, latest_timer: Option<SimTime>, out: &mut Vec<Directive>) {
+        if self.stage != Stage::Asked {
+            return;
+        }
+        match ending::settle_bound(&self.plan, now, latest_timer) {
+            Some(until) => {
+                self.stage = Stage::Settling { until };
+                self.on_settling(now, until, out);
+            }
+            None => self.stop(RunEnd::Duration, false, out),
+        }
+        self.schedule();
+    }
+
+    /// The user asks for the end (Ctrl-C): emits [`Directive::Stop`], unless the run is over already.
+    pub fn interrupt(&mut self, _now: SimTime, out: &mut Vec<Directive>) {
+        self.stop(RunEnd::Interrupted, false, out);
+        self.schedule();
+    }
+
+    /// The run cannot go on: emits [`Directive::Stop`], unless the run is over already.
+    pub fn fail(&mut self, _now: SimTime, message: impl Into<String>, out: &mut Vec<Directive>) {
+        self.stop(RunEnd::Failed(message.into()), false, out);
+        self.schedule();
+    }
+
+    /// After [`Directive::Stop`]: this device is not at rest. `why` is its `Device::explain`; a device that its own firmware keeps
+    /// from ending (`Device::stuck_by_firmware`) is stuck and breaks no rule.
+    pub fn left_open(&mut self, device: DeviceIndex, why: Why, stuck_by_firmware: bool) {
+        self.left_open.insert(device, (why, stuck_by_firmware));
+    }
+
+    /// Figures for the progress line.
+    #[must_use]
+    pub fn snapshot(&self, now: SimTime) -> Snapshot {
+        Snapshot {
+            at: now,
+            online: self.recorder.in_session(Session::Online),
+            open: self.recorder.open_attempts(),
+            ok: self.recorder.in_state(UpdateState::Succeeded),
+            failed: self.recorder.in_state(UpdateState::Failed),
+        }
+    }
+
+    /// Judges what is left to judge and closes the books.
+    pub fn finish(mut self, now: SimTime, harness: Option<HarnessReport>, started_at: Option<String>) -> Outcome {
+        let (end, unsettled) = match std::mem::replace(&mut self.stage, Stage::Trouble) {
+            Stage::Over { end, unsettled } => (end, unsettled),
+            Stage::Trouble | Stage::Asked | Stage::Settling { .. } => (RunEnd::Interrupted, false),
+        };
+        self.recorder.second_over(now);
+        if unsettled {
+            self.judge_settled(now);
+        }
+        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
+        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
+        let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
+        let (findings, checks) = self.referee.finish(now, settled);
+        Outcome {
+            plan: self.plan,
+            mode: self.mode,
+            elapsed: now,
+            end,
+            recorder: self.recorder,
+            judgements,
+            findings,
+            checks: Checks {
+                rules: Referee::RULES,
+                checks,
+            },
+            left_open: self
+                .left_open
+                .into_iter()
+                .map(|(device, (why, stuck_by_firmware))| LeftOpen {
+                    device,
+                    why,
+                    stuck_by_firmware,
+                })
+                .collect(),
+            errors: self.errors.into_rows(),
+            started_at,
+            harness,
+        }
+    }
+
+    fn on_observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        self.recorder.observe(at, device, observation);
+        self.referee.observed(at, device, observation);
+        let tried = matches!(observation, Observation::ConnectTried { .. });
+        if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
+            self.arrivals_left -= 1;
+        }
+    }
+
+    /// Fires steps, and looks whether trouble is over. Conditions are judged before the moment's own steps fire, hence without them.
+    fn on_trouble(&mut self, now: SimTime, second: bool, out: &mut Vec<Directive>) {
+        let plan = Arc::clone(&self.plan);
+        for (position, step) in plan.steps.iter().enumerate().filter(|_| second) {
+            if self.timeline.judge(position, now, || holds(&self.recorder, step, now)) {
+                self.fire(position, step, now, out);
+            }
+        }
+        while let Some(position) = self.timeline.due(now) {
+            self.fire(position, &plan.steps[position], now, out);
+        }
+        if plan.ends == Ends::Settled && second && self.nothing_left(now) {
+            self.stop(RunEnd::Settled, false, out);
+        } else if now >= SimTime::ZERO + plan.duration {
+            self.stage = Stage::Asked;
+            out.push(Directive::EndTrouble);
+        }
+    }
+
+    fn on_settling(&mut self, now: SimTime, until: SimTime, out: &mut Vec<Directive>) {
+        if self.at_rest(now) {
+            let end = match self.plan.ends {
+                Ends::Settled => RunEnd::Settled,
+                Ends::Duration => RunEnd::Duration,
+            };
+            self.stop(end, false, out);
+        } else if now >= until {
+            self.stop(RunEnd::Duration, true, out);
+        }
+    }
+
+    fn fire(&mut self, position: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
+        self.timeline.fire(position, now);
+        if let StepVerb::Deploy { packages, .. } = &step.verb {
+            self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
+        }
+        for action in verbs::actions(&self.plan, step, &mut self.timeline, &mut self.recorder) {
+            let request = self.requests.ask(position);
+            out.push(Directive::Admin { request, action });
+        }
+    }
+
+    /// No arrival, timed step, timed expectation, running `for` or open attempt is left. Called after this second's judgements, which
+    /// are the last that every `when` gets.
+    fn nothing_left(&self, now: SimTime) -> bool {
+        let expected = self.judging.next_timed(&self.timeline).is_some();
+        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && self.at_rest(now)
+    }
+
+    /// No attempt is open, and nothing that was asked of the server can open one any more.
+    fn at_rest(&self, now: SimTime) -> bool {
+        self.requests.quiet(now, QUIET) && self.recorder.open_attempts() == 0
+    }
+
+    /// Every device that is open after the settle bound breaks the rule, unless its own firmware keeps it from ending.
+    fn judge_settled(&mut self, now: SimTime) {
+        for device in self.recorder.devices() {
+            let held = device
+                .attempts
+                .iter()
+                .any(|attempt| attempt.deployment.is_some() && !attempt.state.ended());
+            let left = self.left_open.get(&device.index);
+            let stuck = left.is_some_and(|(_, stuck)| *stuck);
+            if (device.phase.at_rest() && !held) || stuck {
+                continue;
+            }
+            let why = left.map_or_else(|| "the server holds its attempt open".to_owned(), |(why, _)| why.to_string());
+            self.referee.unsettled(now, device.index, device.phase, &why);
+        }
+    }
+
+    fn over(&self) -> bool {
+        matches!(self.stage, Stage::Over { .. })
+    }
+
+    fn stop(&mut self, end: RunEnd, unsettled: bool, out: &mut Vec<Directive>) {
+        if !self.over() {
+            self.stage = Stage::Over { end, unsettled };
+            out.push(Directive::Stop);
+        }
+    }
+
+    fn schedule(&mut self) {
+        let expected = self.judging.next_timed(&self.timeline);
+        let (step, end) = match self.stage {
+            Stage::Trouble => (self.timeline.next_timed(), Some(SimTime::ZERO + self.plan.duration)),
+            Stage::Asked => (None, None),
+            Stage::Settling { until } => (None, Some(until)),
+            Stage::Over { .. } => {
+                self.next_timeout = None;
+                return;
+            }
+        };
+        let moments = [Some(self.next_second), expected, step, end];
+        self.next_timeout = moments.into_iter().flatten().min();
+    }
+}
+
+/// Whether the `when` of a step holds; a share over too few devices does not.
+fn holds(recorder: &Recorder, step: &PlannedStep, now: SimTime) -> bool {
+    let Some(measure) = &step.when else {
+        return false;
+    };
+    let measured = recorder.value(measure, now);
+    measured.is_some_and(|measured| {
+        let enough = measure.aggregate != Aggregate::Share || measured.base >= step.min_count;
+        enough && measure.comparison.is_some_and(|comparison| comparison.holds(measured.value))
+    })
+}
+
+/// Who takes part, as recorder and referee are told.
+fn census(plan: &Plan) -> Census {
+    let names: Vec<Arc<str>> = plan.fleets.iter().map(|fleet| fleet.name.as_str().into()).collect();
+    let devices = plan.devices.iter().map(|device| CensusDevice {
+        id: device.id.clone(),
+        fleet: Arc::clone(&names[usize::from(device.fleet)]),
+        tags: Arc::clone(&device.tags),
+        runs: plan.fleets[usize::from(device.fleet)].runs.clone(),
+        boot_at: device.boot_at,
+    });
+    Census {
+        devices: devices.collect(),
+        cohorts: plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect(),
+    }
+}

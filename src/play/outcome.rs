@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::measure::Recorder;
+use crate::model::{DeviceIndex, Why};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 use crate::verdict::{Finding, Judgement};
@@ -28,12 +29,25 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// How many rules were held in how many checks.
     pub checks: Checks,
+    /// Devices that were not at rest at the end, in their order.
+    pub left_open: Vec<LeftOpen>,
     /// Trouble of the harness, grouped by message.
     pub errors: Vec<RunError>,
     /// When it began, RFC 3339; only in real time.
     pub started_at: Option<String>,
     /// How the harness fared; only in real time.
     pub harness: Option<HarnessReport>,
+}
+
+/// A device that was not at rest when the run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// Which device.
+    pub device: DeviceIndex,
+    /// Why it is where it is.
+    pub why: Why,
+    /// Its own firmware keeps it from ending: it is stuck, not broken.
+    pub stuck_by_firmware: bool,
 }
 
 /// How much was checked.
@@ -54,6 +68,41 @@ pub struct RunError {
     pub count: u64,
     /// The first device concerned, if it concerned one.
     pub first_device: Option<String>,
+}
+
+/// Trouble as it comes, grouped by message.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    rows: Vec<RunError>,
+}
+
+impl Errors {
+    /// Most messages that are kept apart; what comes beyond is counted under one.
+    const LIMIT: usize = 100;
+
+    /// Counts one piece of trouble.
+    pub(super) fn add(&mut self, message: String, device: Option<String>) {
+        let full = self.rows.len() >= Self::LIMIT;
+        let known = self.rows.iter().position(|row| row.message == message);
+        let message = if full && known.is_none() {
+            "further errors".to_owned()
+        } else {
+            message
+        };
+        match known.or_else(|| self.rows.iter().position(|row| row.message == message)) {
+            Some(row) => self.rows[row].count += 1,
+            None => self.rows.push(RunError {
+                message,
+                count: 1,
+                first_device: device,
+            }),
+        }
+    }
+
+    /// The rows, in order of their first appearance.
+    pub(super) fn into_rows(self) -> Vec<RunError> {
+        self.rows
+    }
 }
 
 /// How the harness and the embedded server fared.

@@ -1,7 +1,127 @@
-//! The reference server's core: registry, catalog, cohorts, deployments, attempts, images; decides, does no I/O.
+//! The reference server's core: registry, catalog, cohorts, deployments, attempts, images. It decides and does no I/O.
+//!
+//! Connections, packets and management requests enter by [`Server::handle_input`], the passing of time by
+//! [`Server::handle_timeout`]; what is to be done leaves through the caller's queue, in order, records before what reveals them.
+//! Image requests are answered by [`Server::serve_image`], questions by the views; both change nothing. What is durable stands in the
+//! ledger and changes by records alone; what is not, in the connections. MQTT and HTTP as bytes, sockets, certificates and the
+//! durable store are the driver's.
 
+mod admin;
+mod attempts;
+mod catalog;
+mod cohorts;
+mod config;
+mod connections;
+mod deployments;
+mod images;
 mod io;
+mod ledger;
+mod membership;
+mod offers;
 mod record;
+mod registry;
+mod sessions;
+mod views;
 
+pub use attempts::Results;
+pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
-pub use record::Record;
+pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen};
+pub use views::ServerCounts;
+
+use std::time::Duration;
+
+use crate::model::AttemptId;
+use crate::time::SimTime;
+use crate::wire::{ImageAnswer, ImageRequest};
+
+use connections::Connections;
+use images::Keys;
+use ledger::Ledger;
+
+/// Most devices of a server, so that a leaked ingest key cannot fill its memory without bound.
+const DEVICES_MAX: usize = 10_000_000;
+
+/// A server: everything it knows, and its connections.
+pub struct Server {
+    keys: Keys,
+    image_base: String,
+    chase: Duration,
+    first_attempt: AttemptId,
+    ledger: Ledger,
+    connections: Connections,
+    ignored: u64,
+}
+
+impl Server {
+    /// A server that knows nothing but cohort `all`.
+    ///
+    /// # Panics
+    /// If the image base is longer than [`ServerConfig::IMAGE_BASE_MAX`].
+    pub fn new(config: ServerConfig) -> Server {
+        let base = config.image_base.len();
+        let max = ServerConfig::IMAGE_BASE_MAX;
+        assert!(
+            base <= max,
+            "image base `{}` is {base} bytes long, the limit is {max}",
+            config.image_base
+        );
+        Server {
+            keys: Keys::new(&config.artifact_key, &config.ingest_keys),
+            image_base: config.image_base,
+            chase: config.chase,
+            first_attempt: config.first_attempt,
+            ledger: Ledger::new(),
+            connections: Connections::default(),
+            ignored: 0,
+        }
+    }
+
+    /// A server as it stood after `records`, which another one put out in this order. Nobody is connected.
+    ///
+    /// # Panics
+    /// As [`Server::new`], and if the records are not those of a server.
+    pub fn restore(config: ServerConfig, records: impl IntoIterator<Item = Record>) -> Server {
+        let mut server = Server::new(config);
+        records.into_iter().for_each(|record| server.ledger.apply(&record));
+        server
+    }
+
+    /// Takes in one thing that happened at `now`.
+    pub fn handle_input(&mut self, input: ServerInput, now: SimTime, out: &mut ServerOutputs) {
+        match input {
+            ServerInput::Opened(id) => self.opened(id, now),
+            ServerInput::Closed(id) => self.closed(id, out),
+            ServerInput::Received { from, packet } => self.received(from, packet, now, out),
+            ServerInput::Admin { request, action } => {
+                let result = self.administer(action, now, out);
+                out.push(ServerOutput::Answer { request, result });
+            }
+        }
+    }
+
+    /// Does what is due at `now`: silent connections, missing results.
+    pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
+        while let Some(wake) = self.connections.due(now) {
+            self.wake(wake, now, out);
+        }
+    }
+
+    /// When [`Server::handle_timeout`] is to be called; waking may find nothing to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<SimTime> {
+        self.connections.next_wake()
+    }
+
+    /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path
+    /// that names no artifact, 416 for a range beyond the end.
+    pub fn serve_image(&self, request: &ImageRequest<'_>) -> ImageAnswer {
+        self.answer_image(request)
+    }
+
+    /// Changes what is durable: applies a record and puts it out, ahead of whatever reveals it.
+    fn commit(&mut self, record: Record, out: &mut ServerOutputs) {
+        self.ledger.apply(&record);
+        out.push(ServerOutput::Record(record));
+    }
+}

@@ -1,1 +1,33 @@
 //! Virtual time: the clock jumps to the next event.
+//!
+//! One thread plays a plan over the same cores as real time does: devices, links with a fixed delay, the server, the Director. What
+//! happens at one moment happens in a fixed order, so that a plan has one outcome, byte for byte. Parallelism is over seeds.
+
+mod engine;
+mod link;
+mod queue;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::play::{Director, Outcome};
+use crate::scenario::Plan;
+use crate::time::SimTime;
+
+pub use engine::Pulse;
+
+/// Plays a plan to its end.
+pub fn play(plan: Arc<Plan>) -> Outcome {
+    play_watched(plan, &mut |_, _| Pulse::GoOn)
+}
+
+/// Plays a plan, and every few thousand events shows the Director to `pulse`, which may end the run. A defect of a core ends it too:
+/// the outcome then says so, with device and time.
+pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
+    let mut engine = engine::Engine::new(plan);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.run(pulse))) {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        engine.fail(text.or_else(|| panic.downcast_ref().copied()).unwrap_or("panicked"));
+    }
+    engine.finish()
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::measure::Measure;
+use crate::measure::{Measure, Measured};
 use crate::time::SimTime;
 
 /// One `[[expect]]`.
@@ -68,4 +68,12 @@ pub struct Judgement {
     pub passed: bool,
     /// Whether it ended the run.
     pub aborted: bool,
+}
+
+/// Whether an expectation holds with this value. An undefined measure holds nothing; a measure without comparison asks nothing.
+pub fn judge(expectation: &Expectation, measured: Option<Measured>) -> bool {
+    let Some(comparison) = expectation.measure.comparison else {
+        return true;
+    };
+    measured.is_some_and(|measured| comparison.holds(measured.value))
 }

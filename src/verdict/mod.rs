@@ -1,7 +1,14 @@
 //! What the run meant: invariants that hold in every run, expectations of this scenario.
+//!
+//! The [`Referee`] watches from outside: what devices show, the bytes they send and get, what the server tells. It never asks a core
+//! anything. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
 
 mod expectation;
 mod finding;
+mod referee;
+mod rules;
 
-pub use expectation::{Expectation, JudgedAt, Judgement, Modes};
+pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;
+pub use referee::{Referee, RefereeSetup};
+pub use rules::Rule;

@@ -1,0 +1,39 @@
+//! Ctrl-C: the first one asks the run to end, a second one ends the process at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Exit code of an interrupted run.
+const INTERRUPTED: i32 = 130;
+
+/// Whether the user has asked for the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interrupt {
+    asked: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens from here on, on a thread of its own. Where the system gives no signals, nothing is ever asked.
+    pub(super) fn listen() -> Interrupt {
+        let interrupt = Interrupt::default();
+        let asked = Arc::clone(&interrupt.asked);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(async {
+                    while tokio::signal::ctrl_c().await.is_ok() {
+                        if asked.swap(true, Ordering::Relaxed) {
+                            std::process::exit(INTERRUPTED);
+                        }
+                    }
+                });
+            }
+        });
+        interrupt
+    }
+
+    /// True once the user has asked.
+    pub(super) fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,108 @@
+//! `squall serve`: the reference server for whatever device connects.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::INTERNAL;
+use crate::host::{Ended, HostConfig, TlsChoice, serve};
+use crate::model::{AttemptId, parse_duration};
+
+/// Exit code of an interrupted command.
+const INTERRUPTED: u8 = 130;
+
+/// Flags of `squall serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address where devices connect by MQTT
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Address where images are downloaded; it becomes part of their URLs
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    images: SocketAddr,
+    /// Address of the management API: loopback, or anywhere with TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    admin: SocketAddr,
+    /// Certificate: `auto` makes an own authority, `auto+rsa` adds an RSA chain for old devices, `off` is plain text
+    #[arg(long, value_name = "auto|auto+rsa|off|CERT,KEY", default_value = "auto", value_parser = parse_tls)]
+    tls: TlsChoice,
+    /// Ask for missing results after this long; 0s never asks
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    chase: Duration,
+    /// Id of the first attempt
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
+    first_attempt: AttemptId,
+    /// Take orders on standard input and end with it
+    #[arg(long, hide = true)]
+    child: bool,
+}
+
+/// Serves until it is told to end; gives the exit code.
+pub fn run(args: ServeArgs) -> u8 {
+    let config = HostConfig {
+        listen: args.listen,
+        images: args.images,
+        admin: args.admin,
+        tls: args.tls,
+        chase: args.chase,
+        first_attempt: args.first_attempt,
+        child: args.child,
+    };
+    let ended = serve(&config, |line| {
+        let text = serde_json::to_string(line).expect("a ready line has a JSON form");
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{text}")?;
+        stdout.flush()
+    });
+    match ended {
+        Ok(Ended::Terminated | Ended::ParentGone) => 0,
+        Ok(Ended::Interrupted) => INTERRUPTED,
+        Err(error) => {
+            eprintln!("error: {error}");
+            INTERNAL
+        }
+    }
+}
+
+fn parse_tls(text: &str) -> Result<TlsChoice, String> {
+    match text {
+        "auto" => Ok(TlsChoice::Auto { rsa: false }),
+        "auto+rsa" => Ok(TlsChoice::Auto { rsa: true }),
+        "off" => Ok(TlsChoice::Off),
+        files => match files.split_once(',') {
+            Some((chain, key)) if !chain.is_empty() && !key.is_empty() => Ok(TlsChoice::Files {
+                chain: PathBuf::from(chain),
+                key: PathBuf::from(key),
+            }),
+            Some(_) | None => Err("neither `auto`, `auto+rsa`, `off` nor two files CERT,KEY".to_owned()),
+        },
+    }
+}
+
+fn parse_attempt(text: &str) -> Result<AttemptId, String> {
+    text.parse()
+        .ok()
+        .and_then(AttemptId::new)
+        .ok_or_else(|| "attempt ids are 1 to 2^64-1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_a_word_or_two_files() {
+        assert_eq!(parse_tls("auto+rsa"), Ok(TlsChoice::Auto { rsa: true }));
+        assert_eq!(
+            parse_tls("a.pem,b.pem"),
+            Ok(TlsChoice::Files {
+                chain: "a.pem".into(),
+                key: "b.pem".into()
+            })
+        );
+        assert!(parse_tls("of").is_err() && parse_tls("a.pem,").is_err());
+    }
+}

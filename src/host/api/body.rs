@@ -1,0 +1,136 @@
+//! Request bodies: JSON with errors that name the field, images taken piece by piece up to a limit.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::problem::ApiError;
+
+/// Longest JSON body, bytes: some 100,000 devices with a few tags.
+pub(crate) const JSON_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Longest image, bytes; the largest slot of a supported chip is far smaller.
+pub(crate) const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How long a client may pause within a body.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A JSON body of type `T`, whatever its content type says.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let bytes = gather(request, "the JSON body", JSON_MAX_BYTES).await?;
+        parse(&bytes).map(JsonBody)
+    }
+}
+
+/// The bytes of an image.
+pub(crate) struct ImageBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for ImageBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        gather(request, "the image", IMAGE_MAX_BYTES).await.map(ImageBody)
+    }
+}
+
+async fn gather(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::too_large(what, limit));
+    }
+    let mut body: Body = request.into_body();
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    loop {
+        let next = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
+        let next = next.map_err(|_| {
+            broken(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("{what} paused for more than {PAUSE_MAX:?}"),
+            )
+        })?;
+        let Some(frame) = next else { return Ok(bytes.freeze()) };
+        let frame = frame.map_err(|error| broken(StatusCode::BAD_REQUEST, format!("{what} broke off: {error}")))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if bytes.len() + piece.len() > limit {
+            return Err(ApiError::too_large(what, limit));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+}
+
+fn broken(status: StatusCode, detail: String) -> ApiError {
+    ApiError::new(status, "incomplete-body", "Incomplete body", detail)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        match path.as_str() {
+            // Where the fault lies beside every field, such as a body that breaks off.
+            "." | "?" => ApiError::new(StatusCode::BAD_REQUEST, "invalid-json", "Invalid JSON body", message),
+            field => ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "invalid-json",
+                "Invalid JSON body",
+                format!("{field}: {message}"),
+            )
+            .at(field),
+        }
+    })?;
+    json.end().map_err(|error| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid-json",
+            "Invalid JSON body",
+            error.to_string(),
+        )
+    })?;
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::{DevicesBody, FirmwareBody};
+
+    fn said<T: DeserializeOwned>(json: &str) -> String {
+        match parse::<T>(json.as_bytes()) {
+            Ok(_) => "fine".to_owned(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_deep_inside_is_named_by_its_path() {
+        assert_eq!(
+            said::<DevicesBody>(r#"{"devices":[{"id":"a","tags":{"region":"west"}}]}"#),
+            "fine"
+        );
+        let error = said::<DevicesBody>(r#"{"devices":[{"id":"a"},{"id":"b","tags":{"region":5}}]}"#);
+        assert!(
+            error.contains(r#"field: Some("devices[1].tags.region")"#) && error.contains("integer `5`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_trailing_text_are_refused() {
+        assert!(said::<FirmwareBody>(r#"{"slug":"app","sluug":1}"#).contains("sluug"));
+        assert!(said::<FirmwareBody>(r#"{"slug":"app"} x"#).contains("trailing"));
+        assert!(said::<FirmwareBody>("{}").contains("missing field `slug`"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Deployments, their progress and their attempts.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use super::Api;
+use super::body::JsonBody;
+use super::firmware::{parse_package, parse_slug};
+use super::page::PageQuery;
+use super::problem::ApiError;
+use crate::model::{AdminAction, AttemptId, DeploymentName};
+use crate::wire::api::{AttemptView, DeploymentBody, DeploymentView, Page};
+
+/// `GET /v1/deployments`.
+pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<DeploymentView>>, ApiError> {
+    let all = api.look(|server| server.deployments()).await?;
+    query.cut(all, |deployment| deployment.name.as_str()).map(Json)
+}
+
+/// `POST /v1/deployments`.
+pub(crate) async fn create(
+    State(api): State<Api>,
+    JsonBody(body): JsonBody<DeploymentBody>,
+) -> Result<(StatusCode, Json<DeploymentView>), ApiError> {
+    let name = match body.name {
+        Some(name) => name,
+        None => api.look(|server| free_name(server.deployments())).await?,
+    };
+    let packages = body
+        .packages
+        .iter()
+        .enumerate()
+        .map(|(index, text)| parse_package(&format!("packages[{index}]"), text));
+    let deploy = AdminAction::Deploy {
+        deployment: name.clone(),
+        cohort: body.cohort,
+        packages: packages.collect::<Result<_, _>>()?,
+        main: body
+            .main
+            .as_deref()
+            .map(parse_slug)
+            .transpose()
+            .map_err(|error| error.at("main"))?,
+    };
+    api.change(deploy).await.map_err(ApiError::named_in_body)?;
+    Ok((StatusCode::CREATED, view(&api, name).await?))
+}
+
+/// `GET /v1/deployments/{name}`.
+pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    view(&api, DeploymentName::new(name)).await
+}
+
+/// `GET /v1/deployments/{name}/attempts`.
+pub(crate) async fn attempts(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    query: PageQuery,
+) -> Result<Json<Page<AttemptView>>, ApiError> {
+    let limit = query.limit();
+    let after = query.after.as_deref().map(parse_attempt).transpose()?;
+    let deployment = DeploymentName::new(name.as_str());
+    let page = api
+        .look(move |server| server.deployment_attempts(&deployment, after, limit))
+        .await?;
+    page.map(Json).ok_or_else(|| ApiError::unknown("deployment", name))
+}
+
+/// `POST /v1/deployments/{name}/cancel`.
+pub(crate) async fn cancel(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    let name = DeploymentName::new(name);
+    api.change(AdminAction::Cancel {
+        deployment: name.clone(),
+    })
+    .await?;
+    view(&api, name).await
+}
+
+/// The first of `deployment-1`, `deployment-2` and on that no deployment has.
+fn free_name(taken: Vec<DeploymentView>) -> DeploymentName {
+    let mut number = taken.len() + 1;
+    loop {
+        let name = DeploymentName::new(format!("deployment-{number}"));
+        if taken.iter().all(|deployment| deployment.name != name) {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+fn parse_attempt(text: &str) -> Result<AttemptId, ApiError> {
+    let id = text.parse().ok().and_then(AttemptId::new);
+    id.ok_or_else(|| ApiError::invalid("after", format!("after: `{text}` is no attempt id")))
+}
+
+async fn view(api: &Api, name: DeploymentName) -> Result<Json<DeploymentView>, ApiError> {
+    let wanted = name.clone();
+    let found = api.look(move |server| server.deployment(&wanted)).await?;
+    found.map(Json).ok_or_else(|| ApiError::unknown("deployment", name))
+}

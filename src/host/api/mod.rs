@@ -1,0 +1,136 @@
+//! The management API: routes of the nouns, who may use them, and how errors are said. What is changed and shown is the core's; this
+//! turns JSON into [`AdminAction`]s and views into JSON. The routes are named in the contract's words, plural in the path.
+
+mod body;
+mod cohorts;
+mod deployments;
+mod devices;
+mod events;
+mod firmware;
+mod page;
+mod problem;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post, put};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+
+use self::problem::ApiError;
+use super::core_thread::CoreHandle;
+use super::credentials::TokenCheck;
+use super::events::EventLog;
+use super::shard::handshake;
+use super::{http, listen};
+use crate::model::AdminAction;
+use crate::server::Server;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct Api {
+    /// The way to the core.
+    pub(crate) core: CoreHandle,
+    /// What has happened.
+    pub(crate) events: Arc<EventLog>,
+    /// Who may use the API.
+    pub(crate) token: TokenCheck,
+}
+
+impl Api {
+    /// Serves for ever; over TLS if so.
+    pub(crate) async fn serve(self, listener: &TcpListener, tls: Option<Arc<ServerConfig>>) {
+        let service = TowerToHyperService::new(self.routes());
+        listen::accept(listener, "admin", |stream| {
+            let service = service.clone();
+            match tls.clone() {
+                None => drop(tokio::spawn(http::answer(stream, service))),
+                Some(tls) => drop(tokio::spawn(async move {
+                    if let Some(stream) = Box::pin(handshake(tls, stream)).await {
+                        http::answer(stream, service).await;
+                    }
+                })),
+            }
+        })
+        .await;
+    }
+
+    fn routes(self) -> Router {
+        let guarded = Router::new()
+            .route("/v1/firmware", get(firmware::list).post(firmware::create))
+            .route("/v1/firmware/{slug}", get(firmware::show))
+            .route(
+                "/v1/firmware/{slug}/versions/{version}",
+                put(firmware::upload).get(firmware::show_version),
+            )
+            .route("/v1/devices", get(devices::list).post(devices::register))
+            .route("/v1/devices/{id}", get(devices::show).patch(devices::tag_one))
+            .route("/v1/tags", post(devices::tag_many))
+            .route("/v1/cohorts", get(cohorts::list).post(cohorts::create))
+            .route("/v1/cohorts/{name}", patch(cohorts::change).get(cohorts::show))
+            .route("/v1/cohorts/{name}/members", get(cohorts::members))
+            .route("/v1/cohorts/{name}/join", post(cohorts::join))
+            .route("/v1/cohorts/{name}/leave", post(cohorts::leave))
+            .route("/v1/deployments", get(deployments::list).post(deployments::create))
+            .route("/v1/deployments/{name}", get(deployments::show))
+            .route("/v1/deployments/{name}/attempts", get(deployments::attempts))
+            .route("/v1/deployments/{name}/cancel", post(deployments::cancel))
+            .route("/v1/events", get(events::follow))
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn_with_state(self.clone(), guard));
+        Router::new().route("/healthz", get(health)).merge(guarded).with_state(self)
+    }
+
+    async fn change(&self, action: AdminAction) -> Result<(), ApiError> {
+        Ok(self.core.change(action).await??)
+    }
+
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Server) -> T + Send + 'static) -> Result<T, ApiError> {
+        Ok(self.core.look(look).await?)
+    }
+}
+
+/// Lets nobody pass without the token.
+async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
+        return next.run(request).await;
+    }
+    let mut refused = ApiError::unauthorized().into_response();
+    refused
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    refused
+}
+
+/// Alive if the core answers.
+async fn health(State(api): State<Api>) -> Result<&'static str, ApiError> {
+    api.look(|_| ()).await?;
+    Ok("ok\n")
+}
+
+async fn unknown_path(request: Request) -> Result<Infallible, ApiError> {
+    let detail = format!("there is nothing at `{}`", request.uri().path());
+    Err(ApiError::new(StatusCode::NOT_FOUND, "unknown-path", "No such path", detail))
+}
+
+async fn wrong_method(request: Request) -> Result<Infallible, ApiError> {
+    let detail = format!("`{}` does not take {}", request.uri().path(), request.method());
+    Err(ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong-method",
+        "Method not allowed",
+        detail,
+    ))
+}

@@ -1,0 +1,240 @@
+//! The one server core, on a thread of its own.
+//!
+//! Messages come in through one bounded channel, so that a busy core slows its connections down rather than fills memory. Whatever
+//! waits is one batch: inputs first, then one commit of their records, then everything that stands behind the records. Looks at the
+//! core's state are answered after the commit too, for they may show what the batch changed. Of everything that is said to a
+//! connection the core's thread waits for nothing, so connections may wait for it without a deadlock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::events::EventLog;
+use super::outbox::Outbox;
+use super::store::MemoryStore;
+use crate::model::{AdminAction, ServerEvent};
+use crate::server::{AdminError, ConnectionId, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
+use crate::time::SimTime;
+use crate::wire::Packet;
+
+/// Most messages of one batch, hence of one commit.
+const BATCH_MAX: usize = 512;
+/// Messages that may wait for the core.
+const INBOX_MAX: usize = 4096;
+
+/// What the host's other threads tell the core's.
+pub(crate) enum Message {
+    /// A connection is up and can be written to.
+    Opened {
+        /// Its name.
+        id: ConnectionId,
+        /// Where packets for it go.
+        outbox: Arc<Outbox>,
+    },
+    /// A packet arrived.
+    Received {
+        /// On which connection.
+        from: ConnectionId,
+        /// What.
+        packet: Packet,
+    },
+    /// A connection is gone.
+    Closed(ConnectionId),
+    /// Somebody asks for a change.
+    Admin {
+        /// Which.
+        action: Box<AdminAction>,
+        /// Where the answer goes.
+        answer: AnswerTo,
+    },
+    /// Somebody wants to look.
+    Look(Look),
+}
+
+/// Where the answer to a change goes.
+type AnswerTo = oneshot::Sender<Result<(), AdminError>>;
+
+/// A look at the core's state.
+type Look = Box<dyn FnOnce(&Server) + Send>;
+
+/// The core's thread has ended: the process is about to.
+#[derive(Debug)]
+pub(crate) struct CoreGone;
+
+/// A way to the core's thread.
+#[derive(Clone)]
+pub(crate) struct CoreHandle {
+    inbox: mpsc::Sender<Message>,
+}
+
+impl CoreHandle {
+    /// A way to a test's own ears.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        (CoreHandle { inbox }, messages)
+    }
+
+    /// Hands a message over, when there is room.
+    pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
+        self.inbox.send(message).await.map_err(|_| CoreGone)
+    }
+
+    /// Asks for a change and waits for the answer.
+    pub(crate) async fn change(&self, action: AdminAction) -> Result<Result<(), AdminError>, CoreGone> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Message::Admin {
+            action: Box::new(action),
+            answer,
+        })
+        .await?;
+        answered.await.map_err(|_| CoreGone)
+    }
+
+    /// Looks at the core's state.
+    pub(crate) async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Server) -> T + Send + 'static) -> Result<T, CoreGone> {
+        let (answer, answered) = oneshot::channel();
+        let look = move |server: &Server| drop(answer.send(look(server)));
+        self.tell(Message::Look(Box::new(look))).await?;
+        answered.await.map_err(|_| CoreGone)
+    }
+}
+
+/// The core with everything it speaks to.
+pub(crate) struct CoreThread {
+    server: Server,
+    clock: Clock,
+    store: MemoryStore,
+    events: Arc<EventLog>,
+    inbox: mpsc::Receiver<Message>,
+    outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
+    questions: BTreeMap<RequestId, AnswerTo>,
+    asked: u64,
+    outputs: ServerOutputs,
+    looks: Vec<Look>,
+    /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
+    cut: Vec<ConnectionId>,
+}
+
+impl CoreThread {
+    /// The core's thread, yet to run, and the way to it.
+    pub(crate) fn new(server: Server, clock: Clock, events: Arc<EventLog>) -> (CoreThread, CoreHandle) {
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let core = CoreThread {
+            server,
+            clock,
+            store: MemoryStore::default(),
+            events,
+            inbox,
+            outboxes: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
+            outputs: Vec::new(),
+            looks: Vec::new(),
+            cut: Vec::new(),
+        };
+        (core, CoreHandle { inbox: sender })
+    }
+
+    /// Serves until nobody can ask any more.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return },
+                () = self.clock.sleep_until(self.server.next_timeout()) => {}
+            }
+            self.play(&mut batch);
+        }
+    }
+
+    fn play(&mut self, batch: &mut Vec<Message>) {
+        let now = self.clock.now();
+        for message in batch.drain(..) {
+            self.take_in(message, now);
+        }
+        if self.server.next_timeout().is_some_and(|due| due <= now) {
+            self.server.handle_timeout(now, &mut self.outputs);
+        }
+        self.commit_and_carry_out(now);
+        while !self.cut.is_empty() {
+            for id in std::mem::take(&mut self.cut) {
+                self.server.handle_input(ServerInput::Closed(id), now, &mut self.outputs);
+            }
+            self.commit_and_carry_out(now);
+        }
+        for look in self.looks.drain(..) {
+            look(&self.server);
+        }
+    }
+
+    /// What a connection says after the core closed it is not heard.
+    fn take_in(&mut self, message: Message, now: SimTime) {
+        let input = match message {
+            Message::Opened { id, outbox } => {
+                self.outboxes.insert(id, outbox);
+                ServerInput::Opened(id)
+            }
+            Message::Received { from, packet } if self.outboxes.contains_key(&from) => ServerInput::Received { from, packet },
+            Message::Closed(id) if self.outboxes.remove(&id).is_some() => ServerInput::Closed(id),
+            Message::Received { .. } | Message::Closed(_) => return,
+            Message::Admin { action, answer } => {
+                self.asked += 1;
+                let request = RequestId(self.asked);
+                self.questions.insert(request, answer);
+                ServerInput::Admin {
+                    request,
+                    action: *action,
+                }
+            }
+            Message::Look(look) => {
+                self.looks.push(look);
+                return;
+            }
+        };
+        self.server.handle_input(input, now, &mut self.outputs);
+    }
+
+    fn commit_and_carry_out(&mut self, now: SimTime) {
+        for output in &self.outputs {
+            if let ServerOutput::Record(record) = output {
+                self.store.append(record);
+            }
+        }
+        self.store.commit();
+        let mut seen: Vec<ServerEvent> = Vec::new();
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                ServerOutput::Record(_) => {}
+                ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
+                ServerOutput::Close(id) => {
+                    if let Some(outbox) = self.outboxes.remove(&id) {
+                        outbox.close();
+                    }
+                }
+                ServerOutput::Answer { request, result } => {
+                    if let Some(answer) = self.questions.remove(&request) {
+                        // Whoever asked may have gone; the change stands all the same.
+                        let _unheard = answer.send(result);
+                    }
+                }
+                ServerOutput::Observed(event) => seen.push(event),
+            }
+        }
+        if !seen.is_empty() {
+            self.events.append(now, seen);
+        }
+    }
+
+    fn transmit(&mut self, to: ConnectionId, packet: Packet) {
+        if let Some(outbox) = self.outboxes.get(&to)
+            && !outbox.push(packet)
+        {
+            self.outboxes.remove(&to);
+            self.cut.push(to);
+        }
+    }
+}

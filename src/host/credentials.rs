@@ -1,0 +1,149 @@
+//! Secrets of a run and the folder they lie in: made at the start, readable by nobody else, gone at the end.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rustls::crypto::ring;
+use sha2::{Digest, Sha256};
+
+use super::HostError;
+use crate::wire::api::Credentials;
+
+/// Bytes of randomness in a token or key.
+const SECRET_BYTES: usize = 24;
+
+/// A folder of mode 0700 that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder where temporary files live.
+    ///
+    /// # Errors
+    /// [`HostError::File`] if that cannot be written to.
+    pub(crate) fn create() -> Result<Self, HostError> {
+        let name = format!(
+            "squall-serve-{}-{}",
+            std::process::id(),
+            BASE64_URL_SAFE_NO_PAD.encode(random::<6>()?)
+        );
+        let path = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&path).map_err(|cause| HostError::File {
+            action: "create",
+            path: path.clone(),
+            cause,
+        })?;
+        Ok(RunFolder { path })
+    }
+
+    /// Writes a file that only its owner can read.
+    ///
+    /// # Errors
+    /// [`HostError::File`] with its path.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf, HostError> {
+        let path = self.path.join(name);
+        let written = private(&path).and_then(|mut file| file.write_all(content));
+        written.map_err(|cause| HostError::File {
+            action: "write",
+            path: path.clone(),
+            cause,
+        })?;
+        Ok(path)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        let _best_effort = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// New secrets: a bearer token and an ingest key.
+///
+/// # Errors
+/// [`HostError::System`] if the system has no randomness to give.
+pub(crate) fn new_credentials() -> Result<Credentials, HostError> {
+    Ok(Credentials {
+        token: BASE64_URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?),
+        ingest_key: BASE64_URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?),
+    })
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+/// [`HostError::System`] if the system has none to give.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], HostError> {
+    let mut bytes = [0; N];
+    let filled = ring::default_provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| HostError::System {
+        what: "drawing random bytes",
+        cause: io::ErrorKind::Unsupported.into(),
+    })?;
+    Ok(bytes)
+}
+
+/// A token as it is kept for comparing: its hash, so that the time a comparison takes says nothing about the token.
+#[derive(Clone)]
+pub(crate) struct TokenCheck {
+    hash: [u8; 32],
+}
+
+impl TokenCheck {
+    /// Remembers `token`.
+    pub(crate) fn new(token: &str) -> Self {
+        TokenCheck {
+            hash: Sha256::digest(token).into(),
+        }
+    }
+
+    /// True for that token alone.
+    pub(crate) fn accepts(&self, token: &str) -> bool {
+        let given: [u8; 32] = Sha256::digest(token).into();
+        let differing = self
+            .hash
+            .iter()
+            .zip(given)
+            .fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
+        std::hint::black_box(differing) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_folder_and_its_files_are_private_and_go_with_it() {
+        let folder = RunFolder::create().unwrap();
+        let file = folder.write("credentials.json", b"{}").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder.path), mode(&file)), (0o700, 0o600));
+        assert!(
+            folder.write("credentials.json", b"{}").is_err(),
+            "an existing file is never written over"
+        );
+        drop(folder);
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_token_is_accepted_whole_or_not_at_all() {
+        let credentials = new_credentials().unwrap();
+        assert_eq!((credentials.token.len(), credentials.ingest_key.len()), (32, 32));
+        let check = TokenCheck::new(&credentials.token);
+        assert!(check.accepts(&credentials.token));
+        assert!(!check.accepts(&credentials.token[1..]) && !check.accepts("") && !check.accepts(&credentials.ingest_key));
+    }
+}

@@ -1,0 +1,128 @@
+//! Images over HTTP: the core decides (design decision 12), this writes its answer. Bodies are slices of the stored image.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::core_thread::CoreHandle;
+use crate::wire::{ImageAnswer, ImageRequest};
+
+/// Answers one request for an image.
+pub(crate) async fn serve_image(core: CoreHandle, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return Ok(with_header(empty(StatusCode::METHOD_NOT_ALLOWED), ALLOW, "GET, HEAD"));
+    }
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), ToString::to_string);
+    let authorization = text_of(&request, &AUTHORIZATION);
+    let range = text_of(&request, &RANGE);
+    let answer = core
+        .look(move |server| {
+            server.serve_image(&ImageRequest {
+                path: &path,
+                authorization: authorization.as_deref(),
+                range: range.as_deref(),
+            })
+        })
+        .await;
+    Ok(match answer {
+        Ok(answer) => written(answer),
+        Err(_core_gone) => empty(StatusCode::SERVICE_UNAVAILABLE),
+    })
+}
+
+/// A header's value; what is not text is read as an empty one, hence refused where it matters.
+fn text_of(request: &Request<Incoming>, name: &HeaderName) -> Option<String> {
+    request
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap_or_default().to_owned())
+}
+
+fn written(answer: ImageAnswer) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = empty(status);
+    if status.is_success() {
+        response = with_header(response, CONTENT_TYPE, "application/octet-stream");
+        response = with_header(response, ACCEPT_RANGES, "bytes");
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response = with_header(response, WWW_AUTHENTICATE, "OtaSecret");
+    }
+    if let Some(part) = answer.content_range {
+        response = with_header(
+            response,
+            CONTENT_RANGE,
+            &format!("bytes {}-{}/{}", part.first, part.last, part.total),
+        );
+    }
+    if let Some(total) = answer.unsatisfied_total {
+        response = with_header(response, CONTENT_RANGE, &format!("bytes */{total}"));
+    }
+    *response.body_mut() = Full::new(answer.body);
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn with_header(mut response: Response<Full<Bytes>>, name: HeaderName, value: &str) -> Response<Full<Bytes>> {
+    let value = value.parse().expect("digits and plain words make a header value");
+    response.headers_mut().insert(name, value);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ContentRange;
+
+    fn answer(status: u16) -> ImageAnswer {
+        ImageAnswer {
+            status,
+            content_range: None,
+            unsatisfied_total: None,
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_part_says_which_one_it_is() {
+        let content_range = Some(ContentRange {
+            first: 3,
+            last: 9,
+            total: 10,
+        });
+        let response = written(ImageAnswer {
+            content_range,
+            ..answer(206)
+        });
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[CONTENT_RANGE]),
+            (206, &"bytes 3-9/10".parse().unwrap())
+        );
+        let response = written(ImageAnswer {
+            unsatisfied_total: Some(10),
+            ..answer(416)
+        });
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[CONTENT_RANGE]),
+            (416, &"bytes */10".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_missing_secret_is_told_how_to_come() {
+        assert_eq!(written(answer(401)).headers()[WWW_AUTHENTICATE], "OtaSecret");
+        assert!(written(answer(403)).headers().get(WWW_AUTHENTICATE).is_none());
+    }
+}

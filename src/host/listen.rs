@@ -1,0 +1,124 @@
+//! Listening sockets and the limit of open files.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
+
+use super::HostError;
+
+/// Connections that may wait to be accepted; the kernel's `somaxconn` caps it.
+const BACKLOG: i32 = 4096;
+/// Least number of descriptors with which serving makes sense: sockets of a handful of devices beside the server's own files.
+const DESCRIPTORS_MIN: u64 = 64;
+/// Pause after an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Raises the limit of open files as far as it goes.
+///
+/// # Errors
+/// [`HostError::Descriptors`] if that is too little to serve anybody.
+pub(crate) fn raise_descriptor_limit() -> Result<(), HostError> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Some(limit) = maximum.filter(|limit| *limit < DESCRIPTORS_MIN) {
+        return Err(HostError::Descriptors {
+            limit,
+            needed: DESCRIPTORS_MIN,
+        });
+    }
+    // Where even this is refused the soft limit stands, which accepting reports when it is reached.
+    let _best_effort = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+    Ok(())
+}
+
+/// Opens a listener, whose address the flag `flag` named.
+///
+/// # Errors
+/// [`HostError::Listen`] if the port is taken or the address is not ours.
+pub(crate) fn open(flag: &'static str, address: SocketAddr) -> Result<TcpListener, HostError> {
+    bind(address).map_err(|error| HostError::Listen {
+        flag,
+        address,
+        cause: in_words(&error),
+    })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need privileges".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Hands every connection to `serve`, for ever. Trouble with one of them, or a full descriptor table, ends nothing.
+pub(crate) async fn accept(listener: &tokio::net::TcpListener, what: &str, mut serve: impl FnMut(TcpStream)) {
+    let mut full = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _from)) => {
+                full = false;
+                // A packet is written whole; waiting for more would only delay it.
+                let _best_effort = stream.set_nodelay(true);
+                serve(stream);
+            }
+            Err(error) if out_of_descriptors(&error) => {
+                if !std::mem::replace(&mut full, true) {
+                    say(&format!(
+                        "{what}: the limit of open files is reached, new connections wait: {error}"
+                    ));
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // The client was gone before it was accepted.
+            Err(_) => {}
+        }
+    }
+}
+
+fn out_of_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// Tells the person at the terminal.
+pub(crate) fn say(message: &str) {
+    use std::io::Write;
+    let _nobody_reads = writeln!(io::stderr(), "serve: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_flag() {
+        let taken = open("--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = open("--listen", address).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("cannot listen on {address} (--listen): the port is in use by another process")
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! What the core wants said on one connection, waiting for the connection's task: bounded, so that a client that does not read is
+//! closed instead of served from memory.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::wire::Packet;
+
+/// Packets that may wait for one client.
+const WAITING_MAX: usize = 256;
+
+/// Queue between the core's thread and one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+/// What a connection has to do next.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Send these.
+    pub(crate) packets: Vec<Packet>,
+    /// Then end, if so.
+    pub(crate) end: Option<End>,
+}
+
+/// How a connection ends from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// After what waits has been sent.
+    Flushed,
+    /// At once.
+    Aborted,
+}
+
+impl Outbox {
+    /// Queues a packet; false if the client reads too slowly, whose connection then ends.
+    #[must_use]
+    pub(crate) fn push(&self, packet: Packet) -> bool {
+        let mut waiting = self.lock();
+        let room = waiting.packets.len() < WAITING_MAX;
+        if room {
+            waiting.packets.push(packet);
+        } else {
+            *waiting = Waiting {
+                packets: Vec::new(),
+                end: Some(End::Aborted),
+            };
+        }
+        drop(waiting);
+        self.changed.notify_one();
+        room
+    }
+
+    /// Ends the connection after what waits.
+    pub(crate) fn close(&self) {
+        self.lock().end.get_or_insert(End::Flushed);
+        self.changed.notify_one();
+    }
+
+    /// Takes what waits.
+    pub(crate) fn take(&self) -> Waiting {
+        let mut waiting = self.lock();
+        Waiting {
+            packets: std::mem::take(&mut waiting.packets),
+            end: waiting.end,
+        }
+    }
+
+    /// Waits until something may have changed since [`Outbox::take`].
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until the connection must end at once.
+    pub(crate) async fn aborted(&self) {
+        while self.lock().end != Some(End::Aborted) {
+            self.changed.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_is_cut_off_and_what_waited_is_forgotten() {
+        let outbox = Outbox::default();
+        for _ in 0..WAITING_MAX {
+            assert!(outbox.push(Packet::PingResponse));
+        }
+        assert!(!outbox.push(Packet::PingResponse));
+        let waiting = outbox.take();
+        assert_eq!((waiting.packets.len(), waiting.end), (0, Some(End::Aborted)));
+    }
+
+    #[test]
+    fn closing_keeps_what_waits() {
+        let outbox = Outbox::default();
+        assert!(outbox.push(Packet::PingResponse));
+        outbox.close();
+        let waiting = outbox.take();
+        assert_eq!((waiting.packets.len(), waiting.end), (1, Some(End::Flushed)));
+    }
+}

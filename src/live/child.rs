@@ -1,0 +1,322 @@
+//! The embedded server: `squall serve` as a child process. It gets its orders on standard input, says on one line of standard output
+//! where it listens, and is never left behind: it ends when its input ends, when this process dies, and when this value is dropped.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinHandle;
+
+use crate::scenario::{ServerPlan, TlsPlan};
+use crate::wire::api::{ChildOrders, Credentials, ReadyLine};
+
+use super::clock::monotonic_ns;
+
+/// How long the server may take until it listens. An RSA key on a busy machine takes seconds.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the server may take to end by itself.
+const END_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Lines of standard error kept for messages.
+const LAST_WORDS: usize = 5;
+/// Longest line read from the server, bytes.
+const LINE_MAX: u64 = 64 * 1024;
+
+/// A running server.
+pub(crate) struct ChildServer {
+    child: Child,
+    /// Its end tells the server to end.
+    input: Option<ChildStdin>,
+    /// Where it listens.
+    pub ready: ReadyLine,
+    /// How to speak to it.
+    pub credentials: Credentials,
+    /// The epoch of its event stamps on the machine's monotonic clock, nanoseconds.
+    pub epoch_monotonic_ns: u64,
+    last_words: Arc<Mutex<VecDeque<String>>>,
+    listening: JoinHandle<()>,
+}
+
+impl ChildServer {
+    /// Starts `program serve` and waits until it listens. What it says on standard error is appended to `log`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: the program cannot be started, ended at once, or did not become ready in time.
+    pub async fn start(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
+        let log = log
+            .map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display())))
+            .transpose()?;
+        let mut child = Command::new(program)
+            .arg("serve")
+            .args(arguments(plan))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C at the terminal is the harness's; it ends the server when the run is closed.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("the server could not be started ({}): {error}", program.display()))?;
+        let last_words = Arc::new(Mutex::new(VecDeque::new()));
+        let errors = child.stderr.take().expect("standard error was piped");
+        let listening = tokio::spawn(listen(errors, Arc::clone(&last_words), log));
+        let epoch_monotonic_ns = monotonic_ns();
+        let mut server = match tokio::time::timeout(READY_TIMEOUT, greet(&mut child, epoch_monotonic_ns)).await {
+            Ok(Ok((input, ready, credentials))) => ChildServer {
+                child,
+                input: Some(input),
+                ready,
+                credentials,
+                epoch_monotonic_ns,
+                last_words,
+                listening,
+            },
+            Ok(Err(problem)) => return Err(failed_start(child, listening, &last_words, &problem).await),
+            Err(_) => {
+                let problem = format!("it did not become ready within {} s", READY_TIMEOUT.as_secs());
+                return Err(failed_start(child, listening, &last_words, &problem).await);
+            }
+        };
+        server.drain_output();
+        Ok(server)
+    }
+
+    /// The process id, as long as it has not been waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until the server has ended, which it should not, and says how.
+    pub async fn died(&mut self) -> String {
+        let how = match self.child.wait().await {
+            Ok(status) => told(status),
+            Err(error) => format!("cannot be watched: {error}"),
+        };
+        settle(&mut self.listening).await;
+        format!("the server {how} during the run{}", quoted(&self.last_words))
+    }
+
+    /// Tells the server to end and sees to it.
+    pub async fn stop(mut self) {
+        drop(self.input.take());
+        if tokio::time::timeout(END_TIMEOUT, self.child.wait()).await.is_err() {
+            // It is reaped or gone already; either way nothing is left.
+            let _ = self.child.kill().await;
+        }
+        settle(&mut self.listening).await;
+    }
+
+    /// Reads what comes after the ready line, so that the server never blocks on a full pipe.
+    fn drain_output(&mut self) {
+        if let Some(mut output) = self.child.stdout.take() {
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+            });
+        }
+    }
+}
+
+fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn arguments(plan: &ServerPlan) -> Vec<String> {
+    let beside = SocketAddr::new(plan.listen.ip(), 0);
+    let tls = match &plan.tls {
+        TlsPlan::Auto => "auto".to_owned(),
+        TlsPlan::Off => "off".to_owned(),
+        TlsPlan::Files { cert, key } => format!("{},{}", cert.display(), key.display()),
+    };
+    let chase = format!("{}ns", plan.chase.as_nanos());
+    [
+        ("--listen", plan.listen.to_string()),
+        ("--images", beside.to_string()),
+        ("--admin", "127.0.0.1:0".to_owned()),
+        ("--tls", tls),
+        ("--chase", chase),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .chain(["--child".to_owned()])
+    .collect()
+}
+
+/// Gives the orders and reads the answer.
+async fn greet(child: &mut Child, epoch_monotonic_ns: u64) -> Result<(ChildStdin, ReadyLine, Credentials), String> {
+    let mut input = child.stdin.take().expect("standard input was piped");
+    let mut orders = serde_json::to_string(&ChildOrders { epoch_monotonic_ns }).expect("orders have a JSON form");
+    orders.push('\n');
+    input
+        .write_all(orders.as_bytes())
+        .await
+        .map_err(|error| format!("it took no orders: {error}"))?;
+    input.flush().await.map_err(|error| format!("it took no orders: {error}"))?;
+    let output = child.stdout.as_mut().expect("standard output was piped");
+    let mut line = String::new();
+    let read = BufReader::new(output.take(LINE_MAX)).read_line(&mut line).await;
+    read.map_err(|error| format!("it said nothing: {error}"))?;
+    if line.is_empty() {
+        return Err(match tokio::time::timeout(END_TIMEOUT, child.wait()).await {
+            Ok(Ok(status)) => format!("it {}", told(status)),
+            Ok(Err(_)) | Err(_) => "it closed its output".to_owned(),
+        });
+    }
+    let ready: ReadyLine = serde_json::from_str(&line).map_err(|error| format!("its ready line is none: {error}"))?;
+    let secrets = std::fs::read(&ready.credentials).map_err(|error| format!("{}: {error}", ready.credentials))?;
+    let credentials = serde_json::from_slice(&secrets).map_err(|_| format!("{} holds no credentials", ready.credentials))?;
+    Ok((input, ready, credentials))
+}
+
+async fn failed_start(
+    mut child: Child,
+    mut listening: JoinHandle<()>,
+    last_words: &Mutex<VecDeque<String>>,
+    problem: &str,
+) -> String {
+    // It may have ended already.
+    let _ = child.kill().await;
+    settle(&mut listening).await;
+    format!("the server did not start: {problem}{}", quoted(last_words))
+}
+
+/// Keeps the last lines of the server's standard error, and writes all of them to `log`.
+async fn listen(errors: impl AsyncRead + Unpin, last_words: Arc<Mutex<VecDeque<String>>>, mut log: Option<std::fs::File>) {
+    let mut errors = BufReader::new(errors);
+    loop {
+        let mut line = Vec::new();
+        match (&mut errors).take(LINE_MAX).read_until(b'\n', &mut line).await {
+            Ok(read) if read > 0 => {}
+            Ok(_) | Err(_) => return,
+        }
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if let Some(log) = &mut log {
+            // A full disk shows when the report is written; the run does not end for its log.
+            let _ = writeln!(log, "server: {line}");
+        }
+        let mut kept = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == LAST_WORDS {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+}
+
+/// Waits for the last words of a server that has ended; a copy of the pipe elsewhere could keep them open.
+async fn settle(listening: &mut JoinHandle<()>) {
+    if tokio::time::timeout(Duration::from_millis(200), &mut *listening)
+        .await
+        .is_err()
+    {
+        listening.abort();
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn quoted(last_words: &Mutex<VecDeque<String>>) -> String {
+    let kept = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = kept
+        .iter()
+        .map(|line| line.trim_start_matches("error: ").to_owned())
+        .collect();
+    format!(": {}", lines.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> ServerPlan {
+        ServerPlan {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tls: TlsPlan::Off,
+            chase: Duration::from_secs(30),
+        }
+    }
+
+    /// A program that ignores its arguments and does what `script` says.
+    fn program(folder: &tempfile::TempDir, script: &str) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.path().join("program");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_server_that_ends_at_once_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = program(&folder, "echo 'error: port 8883 is in use' >&2; exit 1");
+        let problem = ChildServer::start(&program, &plan(), None).await.err().unwrap();
+        assert_eq!(
+            problem,
+            "the server did not start: it ended with exit code 1: port 8883 is in use"
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_program_that_is_not_there_is_named() {
+        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None)
+            .await
+            .err()
+            .unwrap();
+        assert!(problem.contains("/nowhere/squall"), "{problem}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_server_is_greeted_told_to_end_and_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = folder.path().join("credentials");
+        std::fs::write(&credentials, r#"{"token":"t","ingest_key":"k"}"#).unwrap();
+        let ready = format!(
+            r#"{{"schema":"squall.ready/1","mqtt":"mqtt://127.0.0.1:1","images":"http://127.0.0.1:2","admin":"http://127.0.0.1:3","ca":null,"credentials":"{}"}}"#,
+            credentials.display()
+        );
+        let program = program(
+            &folder,
+            &format!("read orders; echo \"orders $orders\" >&2; echo '{ready}'; cat; echo bye >&2"),
+        );
+        let log = folder.path().join("log.txt");
+        let server = ChildServer::start(&program, &plan(), Some(&log)).await.unwrap();
+        assert_eq!(
+            (server.ready.mqtt.as_str(), server.credentials.token.as_str()),
+            ("mqtt://127.0.0.1:1", "t")
+        );
+        server.stop().await;
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(
+            log.starts_with("server: orders {\"epoch_monotonic_ns\":") && log.ends_with("server: bye\n"),
+            "{log}"
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_server_that_dies_is_told_by_its_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = folder.path().join("credentials");
+        std::fs::write(&credentials, r#"{"token":"t","ingest_key":"k"}"#).unwrap();
+        let ready = format!(
+            r#"{{"schema":"squall.ready/1","mqtt":"m","images":"i","admin":"a","ca":null,"credentials":"{}"}}"#,
+            credentials.display()
+        );
+        let program = program(&folder, &format!("read orders; echo '{ready}'; kill -9 $$"));
+        let mut server = ChildServer::start(&program, &plan(), None).await.unwrap();
+        assert_eq!(server.died().await, "the server was killed by signal 9 during the run");
+    }
+}

@@ -1,0 +1,72 @@
+//! The one place that reads the real clock.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use crate::time::SimTime;
+
+/// Maps the machine's monotonic clock to the run's own time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    zero: Instant,
+    zero_monotonic_ns: u64,
+}
+
+impl Clock {
+    /// A clock whose time zero lies `lead` ahead.
+    #[expect(clippy::disallowed_methods, reason = "the live clock is the one place that reads it")]
+    pub fn starting_in(lead: Duration) -> Clock {
+        let lead_ns = u64::try_from(lead.as_nanos()).expect("a lead is seconds, not centuries");
+        Clock {
+            zero: Instant::now() + lead,
+            zero_monotonic_ns: monotonic_ns().saturating_add(lead_ns),
+        }
+    }
+
+    /// The present; time zero until it has come.
+    #[expect(clippy::disallowed_methods, reason = "the live clock is the one place that reads it")]
+    pub fn now(&self) -> SimTime {
+        SimTime::ZERO + Instant::now().saturating_duration_since(self.zero)
+    }
+
+    /// When `at` is on tokio's clock.
+    pub fn instant(&self, at: SimTime) -> Instant {
+        self.zero + Duration::from_nanos(at.as_nanos())
+    }
+
+    /// The run's time of a moment that another process stamped, relative to its epoch on the machine's monotonic clock.
+    pub fn stamped(&self, epoch_monotonic_ns: u64, at_ns: u64) -> SimTime {
+        SimTime::from_nanos(
+            epoch_monotonic_ns
+                .saturating_add(at_ns)
+                .saturating_sub(self.zero_monotonic_ns),
+        )
+    }
+}
+
+/// The machine's monotonic clock, nanoseconds: the same in every process.
+pub(crate) fn monotonic_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).expect("the monotonic clock is never negative");
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_another_process_keeps_its_place() {
+        let clock = Clock::starting_in(Duration::from_secs(5));
+        let epoch = clock.zero_monotonic_ns - 3_000_000_000;
+        assert_eq!(clock.stamped(epoch, 4_000_000_000), SimTime::from_secs(1));
+        assert_eq!(clock.stamped(epoch, 1_000_000_000), SimTime::ZERO);
+    }
+
+    #[test]
+    fn time_stands_at_zero_until_the_start() {
+        assert_eq!(Clock::starting_in(Duration::from_secs(60)).now(), SimTime::ZERO);
+    }
+}

@@ -1,0 +1,343 @@
+//! The calling thread of a run: it brings server and shards up, hands sightings to the Director, carries its directives out, and
+//! brings everything down again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::model::{AdminAction, DeviceIndex, IngestKey};
+use crate::play::{Directive, Director, Mode, Outcome, Sighting};
+use crate::scenario::Plan;
+use crate::time::SimTime;
+use crate::wire::api::EventLine;
+
+use super::PlayOptions;
+use super::admin::Admin;
+use super::child::ChildServer;
+use super::clock::Clock;
+use super::events;
+use super::gauges::Gauges;
+use super::harness::Watch;
+use super::progress::Show;
+use super::shard::{Order, Report, Shard, ShardSetup};
+use super::stream::{Target, client_config};
+
+/// Threads with devices.
+const SHARDS: u32 = 2;
+/// From the last preparation to time zero: what the server told meanwhile comes in, and the first arrivals are not late.
+const LEAD: Duration = Duration::from_millis(100);
+/// How long shards may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the server's exit is awaited once its event stream has ended.
+const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// How often the harness looks at itself.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Plays `plan`; every end is an [`Outcome`].
+pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
+    let mut director = Director::new(Arc::clone(&plan), Mode::Run);
+    let mut directives = Vec::new();
+    let prepared = tokio::select! {
+        prepared = prepare(&plan, &director, &options) => prepared,
+        _ = interrupts.recv() => {
+            director.interrupt(SimTime::ZERO, &mut directives);
+            return director.finish(SimTime::ZERO, None, options.started_at);
+        }
+    };
+    match prepared {
+        Ok(stage) => {
+            let show = Show::new(options.progress, plan.duration);
+            Conductor::new(director, stage, show)
+                .play(interrupts, options.started_at)
+                .await
+        }
+        Err(problem) => {
+            director.fail(SimTime::ZERO, problem, &mut directives);
+            director.finish(SimTime::ZERO, None, options.started_at)
+        }
+    }
+}
+
+/// Everything that runs.
+struct Stage {
+    server: ChildServer,
+    shards: Vec<Shard>,
+    reports: UnboundedReceiver<Report>,
+    gauges: Vec<Arc<Gauges>>,
+    admin: Admin,
+    events: UnboundedReceiver<Vec<EventLine>>,
+    following: JoinHandle<String>,
+}
+
+/// Brings up the server, tells it what it must know, and makes the devices.
+async fn prepare(plan: &Arc<Plan>, director: &Director, options: &PlayOptions) -> Result<Stage, String> {
+    let server = ChildServer::start(&options.server_program, &plan.server, options.log.as_deref()).await?;
+    match dress(plan, director, server).await {
+        Ok(stage) => Ok(stage),
+        Err((server, problem)) => {
+            server.stop().await;
+            Err(problem)
+        }
+    }
+}
+
+async fn dress(plan: &Arc<Plan>, director: &Director, server: ChildServer) -> Result<Stage, (ChildServer, String)> {
+    let (admin, shards) = match connect(plan, &server) {
+        Ok(connected) => connected,
+        Err(problem) => return Err((server, problem)),
+    };
+    let (told, events) = unbounded_channel();
+    let following = tokio::spawn(events::follow(admin.clone(), told));
+    for action in director.setup() {
+        if let Err(problem) = admin.carry_out(action).await {
+            return Err((server, format!("the server refused a preparation: {problem}")));
+        }
+    }
+    let (shards, mut reports, gauges) = shards;
+    for _ in &shards {
+        match reports.recv().await {
+            Some(Report::Broke(problem)) => return Err((server, problem)),
+            Some(Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Stopped(_)) => {}
+            None => return Err((server, "the shards ended before the run".to_owned())),
+        }
+    }
+    Ok(Stage {
+        server,
+        shards,
+        reports,
+        gauges,
+        admin,
+        events,
+        following,
+    })
+}
+
+type Shards = (Vec<Shard>, UnboundedReceiver<Report>, Vec<Arc<Gauges>>);
+
+/// The management client and the shards, as the server's ready line says.
+fn connect(plan: &Arc<Plan>, server: &ChildServer) -> Result<(Admin, Shards), String> {
+    let tls = server.ready.ca.as_ref().map(|ca| client_config(Path::new(ca))).transpose()?;
+    let admin = Admin::new(&server.ready.admin, &server.credentials, tls.clone())?;
+    let broker =
+        Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
+    let (told, reports) = unbounded_channel();
+    let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
+        Shard::spawn(ShardSetup {
+            number,
+            shards: SHARDS,
+            plan: Arc::clone(plan),
+            ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
+            broker: broker.clone(),
+            tls: tls.clone(),
+            gauges: Arc::clone(gauges),
+            reports: told.clone(),
+        })
+    });
+    let shards = shards
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("no thread for a shard: {error}"))?;
+    Ok((admin, (shards, reports, gauges)))
+}
+
+type Request = (u64, AdminAction);
+type Answer = (u64, Result<(), String>);
+
+/// A run that is on.
+struct Conductor {
+    director: Director,
+    server: ChildServer,
+    shards: Vec<Shard>,
+    reports: UnboundedReceiver<Report>,
+    events: UnboundedReceiver<Vec<EventLine>>,
+    following: JoinHandle<String>,
+    requests: UnboundedSender<Request>,
+    answers: UnboundedReceiver<Answer>,
+    gauges: Vec<Arc<Gauges>>,
+    watch: Watch,
+    show: Show,
+    clock: Clock,
+    directives: Vec<Directive>,
+    /// Shards whose latest timer is awaited, and the latest so far.
+    awaited: Option<(usize, Option<SimTime>)>,
+    stopped: bool,
+}
+
+impl Conductor {
+    fn new(director: Director, stage: Stage, show: Show) -> Conductor {
+        let (requests, asked) = unbounded_channel();
+        let (answer, answers) = unbounded_channel();
+        tokio::spawn(administer(stage.admin, asked, answer));
+        let clock = Clock::starting_in(LEAD);
+        for shard in &stage.shards {
+            // A shard that is gone has said so.
+            let _ = shard.orders.send(Order::Start(clock));
+        }
+        Conductor {
+            director,
+            watch: Watch::new(stage.gauges.clone(), stage.server.id()),
+            server: stage.server,
+            shards: stage.shards,
+            reports: stage.reports,
+            events: stage.events,
+            following: stage.following,
+            requests,
+            answers,
+            gauges: stage.gauges,
+            show,
+            clock,
+            directives: Vec::new(),
+            awaited: None,
+            stopped: false,
+        }
+    }
+
+    async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
+        let mut looks = tokio::time::interval(LOOK);
+        let period = self.show.period();
+        let mut shows = tokio::time::interval(period.unwrap_or(LOOK));
+        shows.reset();
+        while !self.stopped {
+            let due = self.director.next_timeout().map(|at| self.clock.instant(at));
+            tokio::select! {
+                _ = interrupts.recv() => self.director.interrupt(self.clock.now(), &mut self.directives),
+                how = self.server.died() => self.director.fail(self.clock.now(), how, &mut self.directives),
+                Some(report) = self.reports.recv() => self.on_report(report),
+                Some(lines) = self.events.recv() => self.on_events(lines),
+                why = &mut self.following => {
+                    let why = why.unwrap_or_else(|_| "the event stream's reader has a defect".to_owned());
+                    let died = tokio::time::timeout(EXIT_SHOWS, self.server.died()).await;
+                    self.director.fail(self.clock.now(), died.unwrap_or(why), &mut self.directives);
+                }
+                Some((request, result)) = self.answers.recv() => self.sight(self.clock.now(), Sighting::Answered { request, result }),
+                () = tokio::time::sleep_until(due.unwrap_or_else(|| self.clock.instant(SimTime::ZERO))), if due.is_some() => {}
+                _ = looks.tick() => self.watch.look(self.clock.now()),
+                _ = shows.tick(), if period.is_some() => self.show_progress(),
+            }
+            let now = self.clock.now();
+            if self.director.next_timeout().is_some_and(|at| at <= now) {
+                self.director.handle_timeout(now, &mut self.directives);
+            }
+            self.carry_out_all();
+        }
+        self.end(started_at).await
+    }
+
+    fn sight(&mut self, at: SimTime, sighting: Sighting) {
+        self.director.handle_sighting(at, sighting, &mut self.directives);
+        self.carry_out_all();
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Sightings(shard, batch) => {
+                self.gauges[shard as usize].taken(batch.len());
+                for (at, sighting) in batch {
+                    self.sight(at, sighting);
+                }
+            }
+            Report::LatestTimer(latest) => {
+                if let Some((missing, so_far)) = self.awaited.take() {
+                    let so_far = so_far.max(latest);
+                    match missing {
+                        1 => self.director.trouble_ended(self.clock.now(), so_far, &mut self.directives),
+                        _ => self.awaited = Some((missing - 1, so_far)),
+                    }
+                }
+            }
+            Report::Broke(problem) => self.director.fail(self.clock.now(), problem, &mut self.directives),
+            Report::Stopped(_) => {
+                let problem = "a shard ended before the run";
+                self.director.fail(self.clock.now(), problem, &mut self.directives);
+            }
+            Report::Ready => {}
+        }
+    }
+
+    fn on_events(&mut self, lines: Vec<EventLine>) {
+        for line in lines {
+            let at = self.clock.stamped(self.server.epoch_monotonic_ns, line.at_ns);
+            self.sight(at, Sighting::Server(line.event));
+        }
+    }
+
+    fn carry_out_all(&mut self) {
+        for directive in std::mem::take(&mut self.directives) {
+            self.carry_out(directive);
+        }
+    }
+
+    fn carry_out(&mut self, directive: Directive) {
+        match directive {
+            // The task ends with this value, so it is there.
+            Directive::Admin { request, action } => drop(self.requests.send((request, action))),
+            Directive::Device(device, input) => {
+                let shard = &self.shards[shard_of(device)];
+                // A shard that is gone has said so.
+                drop(shard.orders.send(Order::Input(device, input)));
+            }
+            Directive::EndTrouble => {
+                self.awaited = Some((self.shards.len(), None));
+                for shard in &self.shards {
+                    drop(shard.orders.send(Order::LatestTimer));
+                }
+            }
+            Directive::Stop => self.stopped = true,
+        }
+    }
+
+    fn show_progress(&mut self) {
+        let snapshot = self.director.snapshot(self.clock.now());
+        self.show.update(&snapshot, self.watch.image_bytes(), self.watch.late_p99());
+    }
+
+    async fn end(mut self, started_at: Option<String>) -> Outcome {
+        let ended_at = self.clock.now();
+        let harness = self.watch.report(ended_at);
+        self.following.abort();
+        for shard in &self.shards {
+            drop(shard.orders.send(Order::Stop));
+        }
+        let mut running = self.shards.len();
+        let all_stopped = async {
+            while running > 0
+                && let Some(report) = self.reports.recv().await
+            {
+                match report {
+                    Report::Stopped(left_open) => {
+                        running -= 1;
+                        for (device, why, stuck) in left_open {
+                            self.director.left_open(device, why, stuck);
+                        }
+                    }
+                    Report::Broke(_) => running -= 1,
+                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) => {}
+                }
+            }
+        };
+        let stopped = tokio::time::timeout(STOP_TIMEOUT, all_stopped).await.is_ok();
+        // A shard that hangs is left to the end of the process.
+        self.shards.into_iter().filter(|_| stopped).for_each(Shard::join);
+        self.server.stop().await;
+        self.show.end();
+        self.director.finish(ended_at, Some(harness), started_at)
+    }
+}
+
+/// Devices are dealt to shards by their number in the run.
+fn shard_of(device: DeviceIndex) -> usize {
+    device.at() % SHARDS as usize
+}
+
+/// Carries out changes one after the other, in the order of the Director.
+async fn administer(admin: Admin, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>) {
+    while let Some((request, action)) = asked.recv().await {
+        let result = admin.carry_out(action).await;
+        if answers.send((request, result)).is_err() {
+            return;
+        }
+    }
+}

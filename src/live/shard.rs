@@ -1,0 +1,409 @@
+//! A shard: a thread with its own runtime, its own devices, and batches of what they show.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use crate::device::{Device, DeviceConfig, DeviceInput, Outputs};
+use crate::model::{DeviceIndex, IngestKey, Why};
+use crate::play::{Sighting, Stamped};
+use crate::scenario::Plan;
+use crate::time::SimTime;
+
+use super::clock::Clock;
+use super::gauges::Gauges;
+use super::station::{Station, keep_going, panic_text};
+use super::stream::{Dialer, Target};
+
+/// How long sightings are gathered before they go to the conductor.
+const GATHERING: Duration = Duration::from_millis(5);
+/// Room for one read, shared by the devices of a shard; a TLS record has at most 16 KiB.
+const SCRATCH: usize = 16 * 1024;
+/// Tasks polled between two looks at timers and sockets: a handshake costs 0.2 ms, so that a timer waits 2 ms at most.
+const TASKS_A_LOOK: u32 = 8;
+
+/// What a shard is given.
+pub(crate) struct ShardSetup {
+    /// Number of the shard, from zero, and of how many.
+    pub number: u32,
+    /// Shards in all: devices are dealt by their number in the run.
+    pub shards: u32,
+    /// What is played.
+    pub plan: Arc<Plan>,
+    /// Password of every device.
+    pub ingest_key: IngestKey,
+    /// Where devices connect.
+    pub broker: Target,
+    /// How the server is verified.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Figures about the harness.
+    pub gauges: Arc<Gauges>,
+    /// Where reports go.
+    pub reports: UnboundedSender<Report>,
+}
+
+/// What the conductor asks of a shard.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Begin: devices are powered on at their moments of this clock.
+    Start(Clock),
+    /// Hand a device an input.
+    Input(DeviceIndex, DeviceInput),
+    /// Answer with [`Report::LatestTimer`].
+    LatestTimer,
+    /// Answer with [`Report::Stopped`], and end.
+    Stop,
+}
+
+/// What a shard tells the conductor.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// Its devices are made.
+    Ready,
+    /// What its devices showed, in order, with the number of the shard.
+    Sightings(u32, Vec<Stamped>),
+    /// The latest timer of any device, keep-alive and heartbeat left out.
+    LatestTimer(Option<SimTime>),
+    /// It has ended; these devices were not at rest.
+    Stopped(Vec<(DeviceIndex, Why, bool)>),
+    /// It has ended by a defect of ours.
+    Broke(String),
+}
+
+/// A running shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    /// Takes orders.
+    pub orders: UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Shard {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn spawn(setup: ShardSetup) -> std::io::Result<Shard> {
+        let (orders, taken) = unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{}", setup.number))
+            .spawn(move || {
+                let reports = setup.reports.clone();
+                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, taken)));
+                let last = match played {
+                    Ok(Ok(left_open)) => Report::Stopped(left_open),
+                    Ok(Err(error)) => Report::Broke(format!("shard: {error}")),
+                    Err(defect) => Report::Broke(format!("shard defect: {}", panic_text(defect.as_ref()))),
+                };
+                // Nobody listens once the run is over.
+                let _ = reports.send(last);
+            })?;
+        Ok(Shard { orders, thread })
+    }
+
+    /// Waits for the end of the thread, which has been told to stop.
+    pub fn join(self) {
+        drop(self.orders);
+        // Its panics have been reported as its last word.
+        let _ = self.thread.join();
+    }
+}
+
+/// What the devices of a shard share.
+pub(crate) struct Surroundings {
+    /// The run's time.
+    pub clock: Clock,
+    /// Opens connections.
+    pub dialer: Rc<Dialer>,
+    /// Where devices connect.
+    pub broker: Rc<Target>,
+    /// Figures about the harness.
+    pub gauges: Arc<Gauges>,
+    /// Room for one read.
+    pub scratch: RefCell<Vec<u8>>,
+    /// The queue of outputs, empty between two inputs.
+    pub outputs: Cell<Outputs>,
+    shard: u32,
+    sightings: RefCell<Vec<Stamped>>,
+}
+
+impl Surroundings {
+    /// Keeps a sighting for the next batch.
+    pub fn report(&self, at: SimTime, sighting: Sighting) {
+        if self.gauges.may_keep() {
+            self.sightings.borrow_mut().push((at, sighting));
+        }
+    }
+
+    /// Keeps a row for the report's errors.
+    pub fn trouble(&self, at: SimTime, device: Option<DeviceIndex>, message: String) {
+        self.report(at, Sighting::Trouble { device, message });
+    }
+
+    fn batch(&self) -> Option<Report> {
+        let gathered = self.sightings.take();
+        (!gathered.is_empty()).then_some(Report::Sightings(self.shard, gathered))
+    }
+}
+
+/// The shard's life; gives the devices that were not at rest when it was stopped.
+fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(TASKS_A_LOOK)
+        .build()?;
+    let tasks = LocalSet::new();
+    let left_open = tasks.block_on(&runtime, conduct(setup, orders));
+    // Looking up a name may hang in a thread of the runtime; nobody waits for it.
+    drop(tasks);
+    runtime.shutdown_background();
+    Ok(left_open)
+}
+
+async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec<(DeviceIndex, Why, bool)> {
+    let stations = stations(&setup);
+    let _ = setup.reports.send(Report::Ready);
+    let clock = loop {
+        match orders.recv().await {
+            Some(Order::Start(clock)) => break clock,
+            Some(Order::Stop) | None => return Vec::new(),
+            Some(Order::Input(..) | Order::LatestTimer) => {}
+        }
+    };
+    let around = Rc::new(Surroundings {
+        clock,
+        dialer: Rc::new(Dialer::new(setup.tls, setup.plan.devices.len(), Arc::clone(&setup.gauges))),
+        broker: Rc::new(setup.broker),
+        gauges: setup.gauges,
+        scratch: RefCell::new(vec![0; SCRATCH]),
+        outputs: Cell::default(),
+        shard: setup.number,
+        sightings: RefCell::default(),
+    });
+    for station in stations.values() {
+        tokio::task::spawn_local(keep_going(Rc::clone(station), Rc::clone(&around)));
+    }
+    let mut gathering = tokio::time::interval(GATHERING);
+    gathering.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Input(device, input)) => {
+                    if let Some(station) = stations.get(&device) {
+                        station.borrow_mut().input(input, &around);
+                    }
+                }
+                Some(Order::LatestTimer) => {
+                    let latest = stations.values().filter_map(|station| station.borrow().armed_timer()).max();
+                    send(&setup.reports, around.batch());
+                    send(&setup.reports, Some(Report::LatestTimer(latest)));
+                }
+                Some(Order::Start(_)) => {}
+                Some(Order::Stop) | None => break,
+            },
+            _ = gathering.tick() => send(&setup.reports, around.batch()),
+        }
+    }
+    send(&setup.reports, around.batch());
+    let now = clock.now();
+    let left_open = stations.iter().filter_map(|(index, station)| {
+        let (why, stuck) = station.borrow().left_open(now)?;
+        Some((*index, why, stuck))
+    });
+    left_open.collect()
+}
+
+/// Reports to the conductor, as long as it listens.
+fn send(reports: &UnboundedSender<Report>, report: Option<Report>) {
+    if let Some(report) = report {
+        let _ = reports.send(report);
+    }
+}
+
+/// Makes the shard's devices.
+fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
+    let plan = &setup.plan;
+    let luck = plan.luck();
+    let mut stations = BTreeMap::new();
+    for fleet in &plan.fleets {
+        let config = Arc::new(DeviceConfig {
+            ingest_key: setup.ingest_key.clone(),
+            ..DeviceConfig::clone(&fleet.config)
+        });
+        for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
+            let index = DeviceIndex(index);
+            let behaviors = Arc::clone(&fleet.behaviors);
+            let device = Device::new(
+                plan.identity(index),
+                Arc::clone(&config),
+                behaviors,
+                luck,
+                fleet.image.clone(),
+            );
+            let station = Station::new(index, device, fleet.link.one_way, plan.devices[index.at()].boot_at);
+            stations.insert(index, Rc::new(RefCell::new(station)));
+        }
+    }
+    stations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::super::peers::{broker, cutting_images, offer};
+    use crate::device::{BootOutcome, Dealt};
+    use crate::model::{BootReason, Observation};
+    use crate::scenario::{Overrides, Source, load};
+    use crate::wire::ota::Report as Results;
+
+    /// Two devices on small images, which try a download again soon.
+    const SCENARIO: &str = r#"
+        scenario = { duration = "20s" }
+        server.tls = "off"
+        firmware.app = { "1.0.0" = { size = "8 KiB" }, "1.1.0" = { size = "8 KiB", boot = "confirm after 100ms" } }
+        fleet.few = { count = 2, runs = "app@1.0.0", retry = "50ms" }
+        step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices count == 2"]
+    "#;
+
+    fn plan() -> Plan {
+        load(Source::Stdin(SCENARIO.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// A started shard with every device of `plan`.
+    fn shard(plan: Plan, broker: SocketAddr) -> (Shard, UnboundedReceiver<Report>) {
+        let (told, reports) = unbounded_channel();
+        let setup = ShardSetup {
+            number: 0,
+            shards: 1,
+            plan: Arc::new(plan),
+            ingest_key: IngestKey::new("k"),
+            broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
+            tls: None,
+            gauges: Arc::default(),
+            reports: told,
+        };
+        let shard = Shard::spawn(setup).unwrap();
+        shard.orders.send(Order::Start(Clock::starting_in(Duration::ZERO))).unwrap();
+        (shard, reports)
+    }
+
+    /// Sightings until `enough` holds.
+    fn sightings(reports: &mut UnboundedReceiver<Report>, mut enough: impl FnMut(&Sighting) -> bool) -> Vec<Stamped> {
+        let mut seen = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let gathered = runtime.block_on(tokio::time::timeout(Duration::from_secs(60), async {
+            while let Some(report) = reports.recv().await {
+                if let Report::Sightings(_, batch) = report {
+                    let last = batch.iter().any(|(_, sighting)| enough(sighting));
+                    seen.extend(batch);
+                    if last {
+                        return;
+                    }
+                }
+            }
+        }));
+        gathered.unwrap_or_else(|_| panic!("not enough within a minute; last seen {:?}", seen.last()));
+        seen
+    }
+
+    #[test]
+    fn a_download_cut_in_the_middle_resumes_by_range_and_the_image_is_right() {
+        let plan = plan();
+        let new = &plan.versions[1];
+        let (images, ranges) = cutting_images(new.image.clone());
+        let (broker, reported) = broker(offer(&new.firmware, images));
+        let (firmware, half) = (new.firmware.clone(), new.image.len() / 2);
+        let (shard, mut reports) = shard(plan, broker);
+        let mut published = 0;
+        let seen = sightings(&mut reports, |sighting| {
+            published += usize::from(matches!(
+                sighting,
+                Sighting::Observed(_, Observation::ResultPublished { complete: true, .. })
+            ));
+            published == 2
+        });
+        // The bootloader runs the new image only if the digest over all of it is right.
+        let booted = seen.iter().filter(|(_, sighting)| {
+            matches!(sighting, Sighting::Observed(_, Observation::Booted { firmware: ran, why: BootReason::Software, .. }) if *ran == firmware)
+        });
+        assert_eq!(booted.count(), 2);
+        for _ in 0..2 {
+            let (_, results) = reported.recv_timeout(Duration::from_secs(10)).unwrap();
+            let succeeded = Results::Results {
+                succeeded: vec![0],
+                failed: vec![],
+                canceled: vec![],
+            };
+            assert_eq!(results.report, succeeded);
+        }
+        let mut asked: Vec<_> = ranges.try_iter().collect();
+        asked.sort();
+        let resumed = Some(format!("bytes={half}-"));
+        assert_eq!(asked, [None, None, resumed.clone(), resumed]);
+        shard.orders.send(Order::Stop).unwrap();
+        shard.join();
+    }
+
+    #[test]
+    fn a_defect_in_one_device_becomes_an_error_row_and_spares_the_others() {
+        let mut plan = plan();
+        let digests: Vec<_> = plan.fleets[0].behaviors.images.keys().copied().collect();
+        let behaviors = Arc::make_mut(&mut plan.fleets[0].behaviors);
+        for digest in digests {
+            // The second device finds no outcome: an index out of bounds.
+            let image = behaviors.images.get_mut(&digest).unwrap();
+            image.boot = Dealt::Each {
+                outcomes: vec![BootOutcome::default()],
+                by_number: vec![0],
+            };
+        }
+        let (images, _ranges) = cutting_images(plan.versions[1].image.clone());
+        let (broker, _reported) = broker(offer(&plan.versions[1].firmware, images));
+        let (shard, mut reports) = shard(plan, broker);
+        let mut troubled = None;
+        sightings(&mut reports, |sighting| match sighting {
+            Sighting::Trouble { device, message } => {
+                assert_eq!(troubled.replace((*device, message.clone())), None, "more than one row");
+                false
+            }
+            Sighting::Observed(DeviceIndex(0), Observation::ResultPublished { complete: true, .. }) => true,
+            Sighting::Observed(..) | Sighting::Sent(..) | Sighting::Delivered(..) | Sighting::Server(_) | Sighting::Answered { .. } => false,
+        });
+        let (device, message) = troubled.expect("the defect is reported");
+        assert_eq!(device, Some(DeviceIndex(1)));
+        assert!(message.starts_with("device defect at ") && message.contains("index out of bounds"), "{message}");
+        shard.orders.send(Order::Stop).unwrap();
+        shard.join();
+    }
+
+    #[test]
+    fn a_stopped_shard_says_when_its_devices_act_next() {
+        let (shard, mut reports) = shard(plan(), "127.0.0.1:9".parse().unwrap());
+        shard.orders.send(Order::LatestTimer).unwrap();
+        shard.orders.send(Order::Stop).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut answers = Vec::new();
+        runtime.block_on(async {
+            while let Some(report) = reports.recv().await {
+                answers.push(report);
+            }
+        });
+        assert!(answers.iter().any(|report| matches!(report, Report::LatestTimer(Some(_)))), "{answers:?}");
+        assert!(matches!(answers.last(), Some(Report::Stopped(left_open)) if left_open.is_empty()), "{answers:?}");
+        shard.join();
+    }
+}

@@ -1,0 +1,308 @@
+//! One device at its place: the core, its MQTT connection, its download, and the task that keeps them going.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::device::{Device, DeviceInput, DeviceOutput};
+use crate::model::{DeviceIndex, Why};
+use crate::play::Sighting;
+use crate::time::SimTime;
+use crate::wire::overhead::{TCP_ROUND_TRIPS, TLS_ROUND_TRIPS};
+use crate::wire::{DownloadEvent, Packet};
+
+use super::download::{Download, RequestDelays};
+use super::link::{Arrival, Delays, Link, Retired};
+use super::shard::Surroundings;
+
+/// A device and its transports.
+pub(crate) struct Station {
+    index: DeviceIndex,
+    device: Device,
+    one_way: Duration,
+    /// When power first comes; `None` once it has.
+    boot_at: Option<SimTime>,
+    link: Option<Link>,
+    download: Option<Box<Download>>,
+    /// What the device fell silent on: neither served nor closed until its next CONNACK.
+    silent: Option<Box<Silent>>,
+    /// Connections that the device has closed and whose last packets are on their way.
+    closing: Vec<Link>,
+    waker: Option<Waker>,
+    /// A defect of ours struck here; nothing is done any more.
+    broken: bool,
+}
+
+struct Silent {
+    link: Option<Link>,
+    download: Option<Box<Download>>,
+}
+
+/// Connections of one device that may be closing at once; older ones are dropped.
+const CLOSING_MAX: usize = 2;
+
+impl Station {
+    /// A device that is powered on at `boot_at`, behind a link with this one-way delay.
+    pub fn new(index: DeviceIndex, device: Device, one_way: Duration, boot_at: SimTime) -> Station {
+        Station {
+            index,
+            device,
+            one_way,
+            boot_at: Some(boot_at),
+            link: None,
+            download: None,
+            silent: None,
+            closing: Vec::new(),
+            waker: None,
+            broken: false,
+        }
+    }
+
+    /// Hands the device an input from outside its task.
+    pub fn input(&mut self, input: DeviceInput, around: &Surroundings) {
+        if !self.broken {
+            self.handle(input, around.clock.now(), around);
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The device's latest timer, keep-alive and heartbeat left out.
+    pub fn armed_timer(&self) -> Option<SimTime> {
+        let armed = self.device.next_timeout().filter(|(_, timer)| !timer.is_housekeeping());
+        self.boot_at.or(armed.map(|(at, _)| at))
+    }
+
+    /// Why the device is not at rest, and whether its own firmware keeps it there; `None` if it is at rest.
+    pub fn left_open(&self, now: SimTime) -> Option<(Why, bool)> {
+        (!self.device.phase().at_rest()).then(|| (self.device.explain(now), self.device.stuck_by_firmware()))
+    }
+
+    /// Does everything that can be done at present; gives the moment of the next thing that is known.
+    fn poll(&mut self, cx: &mut Context<'_>, around: &Surroundings) -> Option<SimTime> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+        loop {
+            let now = around.clock.now();
+            self.drive_links(cx, now, around);
+            if !self.step(cx, now, around) {
+                break;
+            }
+        }
+        self.next_due()
+    }
+
+    /// Hands the device the earliest thing that is due; false if nothing is.
+    fn step(&mut self, cx: &mut Context<'_>, now: SimTime, around: &Surroundings) -> bool {
+        let timer = self
+            .boot_at
+            .or(self.device.next_timeout().map(|(at, _)| at))
+            .filter(|at| *at <= now);
+        let arrival = self.link.as_ref().and_then(Link::arrival_due).filter(|at| *at <= now);
+        if let Some(due) = arrival
+            && timer.is_none_or(|timer| due <= timer)
+            && let Some(arrival) = self.link.as_mut().and_then(|link| link.arrived(now))
+        {
+            self.on_arrival(arrival, now, around);
+        } else if timer.is_some() {
+            match self.boot_at.take() {
+                Some(_) => self.handle(DeviceInput::PowerOn, now, around),
+                None => self.handle_timeout(now, around),
+            }
+        } else if let Some(Poll::Ready(event)) = self.download.as_mut().map(|download| download.poll(cx, now)) {
+            if let DownloadEvent::Body(bytes) = &event {
+                around.gauges.count_image_bytes(bytes.len());
+            }
+            self.handle(DeviceInput::Download(event), now, around);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival, now: SimTime, around: &Surroundings) {
+        match arrival {
+            Arrival::Up => self.handle(DeviceInput::Connected, now, around),
+            Arrival::Packet(packet) => {
+                if matches!(packet, Packet::ConnAck { .. }) {
+                    self.silent = None;
+                }
+                around.report(now, Sighting::Delivered(self.index, packet.clone()));
+                self.handle(DeviceInput::Received(packet), now, around);
+            }
+            Arrival::Lost(loss) => {
+                self.link = None;
+                self.handle(DeviceInput::Disconnected(loss), now, around);
+            }
+        }
+    }
+
+    fn drive_links(&mut self, cx: &mut Context<'_>, now: SimTime, around: &Surroundings) {
+        let mut scratch = around.scratch.borrow_mut();
+        if let Some(link) = &mut self.link {
+            link.drive(cx, now, &mut scratch);
+        }
+        if let Some(link) = self.silent.as_mut().and_then(|silent| silent.link.as_mut()) {
+            link.drive_retired(cx, now);
+        }
+        let done = |link: &mut Link| link.drive_retired(cx, now) == Retired::Done;
+        for link in self.closing.extract_if(.., done).collect::<Vec<_>>() {
+            link.shut(cx);
+        }
+    }
+
+    fn next_due(&self) -> Option<SimTime> {
+        let links = self.link.iter().chain(&self.closing);
+        let links = links.chain(self.silent.iter().filter_map(|silent| silent.link.as_ref()));
+        let device = self.boot_at.or(self.device.next_timeout().map(|(at, _)| at));
+        links
+            .flat_map(|link| [link.departure_due(), link.arrival_due()])
+            .chain([device, self.download.as_ref().and_then(|download| download.due())])
+            .flatten()
+            .min()
+    }
+
+    fn handle(&mut self, input: DeviceInput, now: SimTime, around: &Surroundings) {
+        let mut outputs = around.outputs.take();
+        self.device.handle_input(input, now, &mut outputs);
+        self.carry_out(outputs, now, around);
+    }
+
+    fn handle_timeout(&mut self, now: SimTime, around: &Surroundings) {
+        let mut outputs = around.outputs.take();
+        self.device.handle_timeout(now, &mut outputs);
+        self.carry_out(outputs, now, around);
+    }
+
+    fn carry_out(&mut self, mut outputs: Vec<DeviceOutput>, now: SimTime, around: &Surroundings) {
+        for output in outputs.drain(..) {
+            self.carry_out_one(output, now, around);
+        }
+        around.outputs.replace(outputs);
+    }
+
+    fn carry_out_one(&mut self, output: DeviceOutput, now: SimTime, around: &Surroundings) {
+        match output {
+            DeviceOutput::Connect => self.link = Some(self.connect(now, around)),
+            DeviceOutput::Disconnect => self.close(),
+            DeviceOutput::Transmit(packet) => {
+                around.report(now, Sighting::Sent(self.index, packet.clone()));
+                if let Some(link) = &mut self.link {
+                    link.transmit(packet, now);
+                }
+            }
+            DeviceOutput::StartDownload(request) => {
+                let delays = RequestDelays {
+                    one_way: self.one_way,
+                    request_after: self.handshake(request.target.tls),
+                };
+                let download = Download::start(request, self.index.0, Rc::clone(&around.dialer), around.clock, delays);
+                self.download = Some(Box::new(download));
+            }
+            DeviceOutput::StopDownload => self.download = None,
+            DeviceOutput::Read { bytes } => {
+                if let Some(download) = &mut self.download {
+                    download.read(bytes);
+                }
+            }
+            DeviceOutput::FallSilent => {
+                // Two resets without a CONNACK between them: what is left of the first stays where nothing takes its place.
+                let before = self
+                    .silent
+                    .take()
+                    .map_or((None, None), |silent| (silent.link, silent.download));
+                self.silent = Some(Box::new(Silent {
+                    link: self.link.take().filter(Link::has_socket).or(before.0),
+                    download: self.download.take().or(before.1),
+                }));
+            }
+            DeviceOutput::Observed(observation) => around.report(now, Sighting::Observed(self.index, observation)),
+        }
+    }
+
+    fn connect(&self, now: SimTime, around: &Surroundings) -> Link {
+        let delays = Delays {
+            one_way: self.one_way,
+            handshake_rest: self.handshake(around.broker.tls).saturating_sub(self.one_way),
+        };
+        let (dialer, broker, device) = (Rc::clone(&around.dialer), Rc::clone(&around.broker), self.index.0);
+        let first_packet_there = around.clock.instant(now + self.one_way);
+        let opening = async move {
+            tokio::time::sleep_until(first_packet_there).await;
+            dialer.open(&broker, device).await
+        };
+        Link::new(Box::pin(opening), delays)
+    }
+
+    fn close(&mut self) {
+        let Some(link) = self.link.take().filter(Link::has_socket) else {
+            return;
+        };
+        if self.closing.len() == CLOSING_MAX {
+            self.closing.remove(0);
+        }
+        self.closing.push(link);
+    }
+
+    /// Time of all handshakes before the first byte of the application.
+    fn handshake(&self, tls: bool) -> Duration {
+        let round_trips = TCP_ROUND_TRIPS + if tls { TLS_ROUND_TRIPS } else { 0 };
+        self.one_way * 2 * round_trips
+    }
+
+    fn give_up(&mut self) {
+        self.broken = true;
+        self.link = None;
+        self.download = None;
+        self.silent = None;
+        self.closing.clear();
+    }
+}
+
+/// Keeps a device going until its shard ends. A defect of ours ends this device alone.
+pub(crate) async fn keep_going(station: Rc<RefCell<Station>>, around: Rc<Surroundings>) {
+    let mut sleep = pin!(tokio::time::sleep_until(around.clock.instant(SimTime::ZERO)));
+    let mut armed: Option<SimTime> = None;
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Some(due) = armed
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                around.gauges.woke_late(around.clock.now().since(due));
+                armed = None;
+            }
+            let next = match catch_unwind(AssertUnwindSafe(|| station.borrow_mut().poll(cx, &around))) {
+                Ok(next) => next,
+                Err(defect) => {
+                    let now = around.clock.now();
+                    let index = station.borrow().index;
+                    station.borrow_mut().give_up();
+                    around.trouble(now, Some(index), format!("device defect at {now}: {}", panic_text(defect.as_ref())));
+                    return Poll::Ready(());
+                }
+            };
+            if next == armed {
+                return Poll::Pending;
+            }
+            armed = next;
+            match next {
+                Some(due) => sleep.as_mut().reset(around.clock.instant(due)),
+                None => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(defect: &(dyn std::any::Any + Send)) -> String {
+    let text = defect.downcast_ref::<String>().map(String::as_str);
+    text.or(defect.downcast_ref::<&str>().copied())
+        .unwrap_or("no text")
+        .to_owned()
+}

@@ -1,0 +1,301 @@
+//! Connections: TCP and, where the run has it, TLS verified against the run's own CA. One settings object for all devices.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::device::LinkLoss;
+use crate::wire::DownloadError;
+
+use super::gauges::Gauges;
+
+/// How long connecting may take before a device takes it for lost. A real one has no limit of its own (protocol 5.5).
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Handshakes of a shard under way at once: about 0.2 ms of processor time each (findings-mqtt.md, section 4), so that a timer waits
+/// for a few of them and not for a fleet.
+const HANDSHAKES: usize = 16;
+
+/// Devices that share one loopback source address: a third of the ephemeral ports of one.
+const DEVICES_A_SOURCE: usize = 8_000;
+
+/// Where a connection goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Host name or address, also for SNI.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+impl Target {
+    /// Takes `scheme://host:port` apart; `mqtts` and `https` speak TLS.
+    pub fn parse(url: &str) -> Option<Target> {
+        let (scheme, rest) = url.split_once("://")?;
+        let tls = match scheme {
+            "mqtts" | "https" => true,
+            "mqtt" | "http" => false,
+            _ => return None,
+        };
+        let (host, port) = rest.split('/').next()?.rsplit_once(':')?;
+        Some(Target {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: port.parse().ok()?,
+            tls,
+        })
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// Refused.
+    Refused,
+    /// No route, or no such name.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// Reset or closed in the handshake.
+    Reset,
+    /// Verification or handshake failed.
+    Tls,
+}
+
+impl From<OpenError> for LinkLoss {
+    fn from(error: OpenError) -> LinkLoss {
+        match error {
+            OpenError::Refused => LinkLoss::Refused,
+            OpenError::Unreachable | OpenError::TimedOut => LinkLoss::Timeout,
+            OpenError::Reset => LinkLoss::Closed,
+            OpenError::Tls => LinkLoss::Tls,
+        }
+    }
+}
+
+impl From<OpenError> for DownloadError {
+    fn from(error: OpenError) -> DownloadError {
+        match error {
+            OpenError::Refused => DownloadError::Refused,
+            OpenError::Unreachable => DownloadError::Unreachable,
+            OpenError::TimedOut => DownloadError::TimedOut,
+            OpenError::Reset => DownloadError::Reset,
+            OpenError::Tls => DownloadError::Tls,
+        }
+    }
+}
+
+/// Opens connections for the devices of one shard.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    tls: Option<Arc<ClientConfig>>,
+    handshakes: Semaphore,
+    sources: u32,
+    gauges: Arc<Gauges>,
+}
+
+impl Dialer {
+    /// A dialer for a run of `devices` devices in all. `gauges` counts connections that this machine had no descriptor or port for.
+    pub fn new(tls: Option<Arc<ClientConfig>>, devices: usize, gauges: Arc<Gauges>) -> Dialer {
+        Dialer {
+            tls,
+            handshakes: Semaphore::new(HANDSHAKES),
+            sources: u32::try_from(1 + devices / DEVICES_A_SOURCE).unwrap_or(u32::MAX).min(200),
+            gauges,
+        }
+    }
+
+    /// Opens a connection to `target` for the device whose number in the run is `device`.
+    pub async fn open(&self, target: &Target, device: u32) -> Result<Stream, OpenError> {
+        let _turn = self.handshakes.acquire().await.map_err(|_| OpenError::Reset)?;
+        match tokio::time::timeout(OPEN_TIMEOUT, self.open_now(target, device)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(OpenError::TimedOut),
+        }
+    }
+
+    async fn open_now(&self, target: &Target, device: u32) -> Result<Stream, OpenError> {
+        let address = resolve(target).await?;
+        let tcp = self.connect(address, device).await.map_err(|error| self.judged(&error))?;
+        if !target.tls {
+            return Ok(Stream::Plain(tcp));
+        }
+        let config = self.tls.clone().ok_or(OpenError::Tls)?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| OpenError::Tls)?;
+        match TlsConnector::from(config).connect(name, tcp).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(error) => Err(self.judged(&error)),
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr, device: u32) -> io::Result<TcpStream> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if self.sources > 1 && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            let last = u8::try_from(1 + device % self.sources).expect("at most 200 sources");
+            socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
+        }
+        let tcp = socket.connect(address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+
+    fn judged(&self, error: &io::Error) -> OpenError {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => OpenError::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => OpenError::Unreachable,
+            io::ErrorKind::TimedOut => OpenError::TimedOut,
+            io::ErrorKind::InvalidData => OpenError::Tls,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => self.lacking(),
+            _ if matches!(error.raw_os_error().map(rustix::io::Errno::from_raw_os_error), Some(errno) if is_lack(errno)) => {
+                self.lacking()
+            }
+            _ => OpenError::Reset,
+        }
+    }
+
+    fn lacking(&self) -> OpenError {
+        self.gauges.count_exhausted();
+        OpenError::TimedOut
+    }
+}
+
+fn is_lack(errno: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
+}
+
+async fn resolve(target: &Target) -> Result<SocketAddr, OpenError> {
+    if let Ok(address) = target.host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, target.port));
+    }
+    let mut found = tokio::net::lookup_host((target.host.as_str(), target.port))
+        .await
+        .map_err(|_| OpenError::Unreachable)?;
+    // Devices ask for A records alone (protocol 2.1).
+    found.find(SocketAddr::is_ipv4).ok_or(OpenError::Unreachable)
+}
+
+/// The TLS settings of every device: the run's own CA and nothing else, no resumption, since the SDK keeps no sessions.
+pub(crate) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("CA certificate {}: {error}", ca.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| unreadable(&error))? {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    }
+    Ok(Arc::new(trusting(roots)))
+}
+
+/// TLS settings under which no server is accepted: for clients that speak plain HTTP and must be given some.
+pub(crate) fn trusting_nobody() -> ClientConfig {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP; boxed, since its state is 1 KiB and more.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_come_from_urls() {
+        let tls = Target {
+            host: "127.0.0.1".to_owned(),
+            port: 8883,
+            tls: true,
+        };
+        assert_eq!(Target::parse("mqtts://127.0.0.1:8883"), Some(tls));
+        let plain = Target {
+            host: "localhost".to_owned(),
+            port: 80,
+            tls: false,
+        };
+        assert_eq!(Target::parse("http://localhost:80/base"), Some(plain));
+        assert_eq!(Target::parse("ftp://localhost:80"), None);
+        assert_eq!(Target::parse("mqtts://localhost"), None);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_closed_port_refuses() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let dialer = Dialer::new(None, 1, Arc::default());
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port: free,
+            tls: false,
+        };
+        assert_eq!(dialer.open(&target, 0).await.unwrap_err(), OpenError::Refused);
+    }
+}

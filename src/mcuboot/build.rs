@@ -1,0 +1,279 @@
+//! Making images: a valid MCUboot image of any size, with content that tells versions apart.
+
+use bytes::Bytes;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::build_id::{BUILD_ID_HEADER, DESCRIPTOR};
+use super::header::ImageHeader;
+use super::image::{PROTECTED_TLV_INFO_MAGIC, TLV_HEAD, TLV_INFO_MAGIC, TlvKind};
+use super::version::ImageVersion;
+
+/// Where the payload begins: what Zephyr's builds take, so that a vector table behind it is aligned.
+const HEADER_SIZE: u16 = 0x200;
+
+/// What an image is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// Which firmware: part of what the build id is derived from.
+    pub slug: String,
+    /// Its version, in the header and part of what the build id is derived from.
+    pub version: ImageVersion,
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// What fills the payload.
+    pub pattern: Pattern,
+    /// TLVs that the digest covers, in order; usually none.
+    pub protected: Vec<(TlvKind, Vec<u8>)>,
+}
+
+/// What fills the payload of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Bytes without order, the same for the same seed.
+    Random {
+        /// Chooses the bytes.
+        seed: u64,
+    },
+    /// Zero bytes.
+    Zeros,
+    /// Little-endian words of 32 bits, each holding its own number: misplaced bytes show where they came from.
+    Counter,
+}
+
+/// Why an image cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Header, build id and TLVs need more.
+    #[error("an image of {size} bytes is too small, it needs {min}")]
+    TooSmall {
+        /// Bytes asked for.
+        size: u64,
+        /// The least that fits.
+        min: u64,
+    },
+    /// The header counts the payload in 32 bits.
+    #[error("an image of {size} bytes is too large, the format ends at 4 GiB")]
+    TooLarge {
+        /// Bytes asked for.
+        size: u64,
+    },
+    /// A TLV area counts its bytes in 16 bits.
+    #[error("{size} bytes of protected TLVs are too many, the format ends at 64 KiB")]
+    Protected {
+        /// Bytes of the area.
+        size: u64,
+    },
+}
+
+impl ImageSpec {
+    /// An image without protected TLVs.
+    pub fn new(slug: impl Into<String>, version: ImageVersion, size: u64, pattern: Pattern) -> Self {
+        ImageSpec {
+            slug: slug.into(),
+            version,
+            size,
+            pattern,
+            protected: Vec::new(),
+        }
+    }
+
+    fn protected_size(&self) -> Result<u16, SpecError> {
+        if self.protected.is_empty() {
+            return Ok(0);
+        }
+        let entries = self
+            .protected
+            .iter()
+            .map(|(_, value)| u64::from(TLV_HEAD) + value.len() as u64);
+        let size = u64::from(TLV_HEAD) + entries.sum::<u64>();
+        u16::try_from(size).map_err(|_| SpecError::Protected { size })
+    }
+}
+
+/// Makes the image: header, payload that begins with the build id descriptor, protected TLVs, SHA-256 TLV.
+///
+/// The build id is the SHA-1 of slug, version and payload (its own bytes taken as zero), so that it is an image's own.
+///
+/// # Errors
+/// [`SpecError`] if the size does not fit the format.
+pub fn build_image(spec: &ImageSpec) -> Result<Bytes, SpecError> {
+    let protected_tlv_size = spec.protected_size()?;
+    let digest_area = 2 * u64::from(TLV_HEAD) + 32;
+    let around = u64::from(HEADER_SIZE) + u64::from(protected_tlv_size) + digest_area;
+    let min = around + DESCRIPTOR as u64;
+    if spec.size < min {
+        return Err(SpecError::TooSmall { size: spec.size, min });
+    }
+    let image_size = u32::try_from(spec.size - around).map_err(|_| SpecError::TooLarge { size: spec.size })?;
+    let header = ImageHeader {
+        load_address: 0,
+        header_size: HEADER_SIZE,
+        protected_tlv_size,
+        image_size,
+        flags: 0,
+        version: spec.version,
+    };
+
+    let mut image = Vec::with_capacity(spec.size as usize + 8);
+    image.extend_from_slice(&header.to_bytes());
+    image.resize(usize::from(HEADER_SIZE), 0);
+    image.extend_from_slice(&BUILD_ID_HEADER);
+    image.resize(usize::from(HEADER_SIZE) + DESCRIPTOR, 0);
+    fill(&mut image, image_size as usize - DESCRIPTOR, spec.pattern);
+    let id = build_id(spec, &image[usize::from(HEADER_SIZE)..]);
+    image[usize::from(HEADER_SIZE) + BUILD_ID_HEADER.len()..][..id.len()].copy_from_slice(&id);
+    if protected_tlv_size > 0 {
+        push_words(&mut image, PROTECTED_TLV_INFO_MAGIC, protected_tlv_size);
+        spec.protected
+            .iter()
+            .for_each(|(kind, value)| push_tlv(&mut image, *kind, value));
+    }
+    let digest = Sha256::digest(&image);
+    push_words(&mut image, TLV_INFO_MAGIC, 2 * TLV_HEAD + 32);
+    push_tlv(&mut image, TlvKind::SHA256, &digest);
+    Ok(image.into())
+}
+
+fn fill(image: &mut Vec<u8>, count: usize, pattern: Pattern) {
+    let end = image.len() + count;
+    match pattern {
+        Pattern::Random { seed } => {
+            for number in 0..count.div_ceil(8) as u64 {
+                image.extend_from_slice(&scramble(seed, number).to_le_bytes());
+            }
+        }
+        Pattern::Zeros => {}
+        Pattern::Counter => {
+            for number in 0..count.div_ceil(4) as u32 {
+                image.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+    }
+    image.resize(end, 0);
+}
+
+/// The `number`-th output of SplitMix64 from this seed (Steele, Lea, Flood 2014).
+fn scramble(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn build_id(spec: &ImageSpec, payload: &[u8]) -> [u8; 20] {
+    let named = Sha1::new()
+        .chain_update((spec.slug.len() as u64).to_le_bytes())
+        .chain_update(&spec.slug);
+    named
+        .chain_update(spec.version.to_string())
+        .chain_update([0])
+        .chain_update(payload)
+        .finalize()
+        .into()
+}
+
+fn push_tlv(image: &mut Vec<u8>, kind: TlvKind, value: &[u8]) {
+    let len = u16::try_from(value.len()).expect("the area's size was checked, and an entry is smaller");
+    push_words(image, kind.0, len);
+    image.extend_from_slice(value);
+}
+
+fn push_words(image: &mut Vec<u8>, first: u16, second: u16) {
+    image.extend_from_slice(&first.to_le_bytes());
+    image.extend_from_slice(&second.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ImageInfo, find_build_id, slice_reader};
+    use super::*;
+
+    fn spec(size: u64, pattern: Pattern) -> ImageSpec {
+        ImageSpec::new("app", "1.1.0".parse().unwrap(), size, pattern)
+    }
+
+    #[test]
+    fn an_image_has_the_size_asked_for_and_verifies() {
+        for pattern in [Pattern::Random { seed: 7 }, Pattern::Zeros, Pattern::Counter] {
+            for size in [576, 577, 1023, 1600, 1601, 65_536] {
+                let image = build_image(&spec(size, pattern)).unwrap();
+                assert_eq!(image.len() as u64, size);
+                let info = ImageInfo::read(slice_reader(&image)).unwrap();
+                assert_eq!(info.verify(slice_reader(&image)), Ok(()));
+                assert_eq!(info.len, size);
+                assert_eq!(info.header.version.to_string(), "1.1.0");
+                assert!(find_build_id(&info, slice_reader(&image)).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_the_format_are_refused() {
+        assert_eq!(
+            build_image(&spec(575, Pattern::Zeros)),
+            Err(SpecError::TooSmall { size: 575, min: 576 })
+        );
+        let size = (1 << 32) + 0x200 + 40;
+        assert_eq!(build_image(&spec(size, Pattern::Zeros)), Err(SpecError::TooLarge { size }));
+        let protected = vec![(TlvKind::BOOT_RECORD, vec![0; 65_528])];
+        let too_many = ImageSpec {
+            protected,
+            ..spec(100_000, Pattern::Zeros)
+        };
+        assert_eq!(build_image(&too_many), Err(SpecError::Protected { size: 65_536 }));
+    }
+
+    #[test]
+    fn protected_tlvs_are_covered_by_the_digest() {
+        let protected = vec![(TlvKind::SECURITY_COUNTER, vec![5, 0, 0, 0])];
+        let image = build_image(&ImageSpec {
+            protected,
+            ..spec(1024, Pattern::Counter)
+        })
+        .unwrap();
+        assert_eq!(image.len(), 1024);
+        let info = ImageInfo::read(slice_reader(&image)).unwrap();
+        assert_eq!(info.header.protected_tlv_size, 12);
+        let counter = *info.tlv(TlvKind::SECURITY_COUNTER).unwrap();
+        assert!(counter.protected);
+        let mut changed = image.to_vec();
+        changed[counter.at as usize] = 4;
+        let read_again = ImageInfo::read(slice_reader(&changed)).unwrap();
+        assert!(read_again.verify(slice_reader(&changed)).is_err());
+    }
+
+    #[test]
+    fn every_part_of_a_spec_changes_the_build_id() {
+        let id = |spec: &ImageSpec| {
+            let image = build_image(spec).unwrap();
+            find_build_id(&ImageInfo::read(slice_reader(&image)).unwrap(), slice_reader(&image)).unwrap()
+        };
+        let first = spec(1000, Pattern::Random { seed: 1 });
+        let others = [
+            ImageSpec {
+                slug: "modem".into(),
+                ..first.clone()
+            },
+            ImageSpec {
+                version: "1.1.1".parse().unwrap(),
+                ..first.clone()
+            },
+            ImageSpec {
+                size: 1001,
+                ..first.clone()
+            },
+            spec(1000, Pattern::Random { seed: 2 }),
+            spec(1000, Pattern::Zeros),
+        ];
+        assert_eq!(id(&first), id(&first.clone()));
+        others.iter().for_each(|other| assert_ne!(id(&first), id(other), "{other:?}"));
+    }
+
+    #[test]
+    fn a_counter_holds_its_own_position() {
+        let image = build_image(&spec(4096, Pattern::Counter)).unwrap();
+        let words = &image[usize::from(HEADER_SIZE) + DESCRIPTOR..];
+        assert_eq!(words[400..404], 100u32.to_le_bytes());
+    }
+}

@@ -1,0 +1,102 @@
+//! The transition matrix: how often each pair was seen with each cause, and which of the legal ones were.
+
+use crate::model::{Cause, LEGAL, Phase, Transition};
+
+const PHASES: usize = Phase::ALL.len();
+const CAUSES: usize = Cause::ALL.len();
+
+/// Counts of transitions.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    counts: Vec<u64>,
+}
+
+impl Default for Matrix {
+    fn default() -> Self {
+        Matrix {
+            counts: vec![0; PHASES * PHASES * CAUSES],
+        }
+    }
+}
+
+impl Matrix {
+    pub(super) fn count(&mut self, transition: Transition) {
+        self.counts[cell(transition)] += 1;
+    }
+
+    /// How often a transition was seen.
+    pub fn seen(&self, transition: Transition) -> u64 {
+        self.counts[cell(transition)]
+    }
+
+    /// Transitions that were seen, in the order of phases and causes, with their counts.
+    pub fn rows(&self) -> impl Iterator<Item = (Transition, u64)> {
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(|(cell, &count)| {
+                let transition = Transition {
+                    from: Phase::ALL[cell / (PHASES * CAUSES)],
+                    to: Phase::ALL[cell / CAUSES % PHASES],
+                    cause: Cause::ALL[cell % CAUSES],
+                };
+                (transition, count)
+            })
+    }
+
+    /// Legal pairs that were never seen with a legal cause, in the order of [`LEGAL`]; idle stands for the four ends too.
+    pub fn unseen(&self) -> Vec<(Phase, Phase)> {
+        let mut seen = [false; LEGAL.len()];
+        for (transition, _) in self.rows() {
+            if let Some(index) = transition.legal_index() {
+                seen[index] = true;
+            }
+        }
+        let pairs = LEGAL.iter().zip(seen).filter(|(_, seen)| !seen);
+        pairs.map(|(&(from, to, _), _)| (from, to)).collect()
+    }
+
+    /// How many transitions were none of the contract's.
+    pub fn illegal(&self) -> u64 {
+        let broken = self.rows().filter(|(transition, _)| transition.legal_index().is_none());
+        broken.map(|(_, count)| count).sum()
+    }
+}
+
+const fn cell(transition: Transition) -> usize {
+    (transition.from as usize * PHASES + transition.to as usize) * CAUSES + transition.cause as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transition(from: Phase, to: Phase, cause: Cause) -> Transition {
+        Transition { from, to, cause }
+    }
+
+    #[test]
+    fn every_legal_transition_has_a_cell_of_its_own() {
+        let mut matrix = Matrix::default();
+        for &(from, to, causes) in LEGAL {
+            causes.iter().for_each(|&cause| matrix.count(transition(from, to, cause)));
+        }
+        assert!(matrix.rows().all(|(_, count)| count == 1));
+        assert_eq!(
+            matrix.rows().count(),
+            LEGAL.iter().map(|(_, _, causes)| causes.len()).sum::<usize>()
+        );
+        assert_eq!((matrix.unseen().len(), matrix.illegal()), (0, 0));
+    }
+
+    #[test]
+    fn an_end_covers_the_pair_of_idle_and_an_illegal_pair_covers_none() {
+        let mut matrix = Matrix::default();
+        matrix.count(transition(Phase::Failed, Phase::Accepted, Cause::Normal));
+        matrix.count(transition(Phase::Idle, Phase::Succeeded, Cause::Normal));
+        matrix.count(transition(Phase::Staged, Phase::Committing, Cause::Power));
+        assert_eq!((matrix.unseen().len(), matrix.illegal()), (54, 2));
+        assert!(!matrix.unseen().contains(&(Phase::Idle, Phase::Accepted)));
+    }
+}

@@ -1,0 +1,337 @@
+//! The devices of a run as the recorder knows them: columns that change, names as numbers, counts that follow every change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{
+    AttemptId, AttemptResult, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key, Phase,
+    Session, Tags, UpdateState,
+};
+use crate::time::SimTime;
+
+use super::recorder::{Census, CensusDevice};
+
+/// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Gives names small numbers in the order of their appearance.
+#[derive(Debug)]
+pub(super) struct Names<T> {
+    values: Vec<T>,
+    numbers: BTreeMap<T, u16>,
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Names {
+            values: Vec::new(),
+            numbers: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Ord + Clone> Names<T> {
+    /// The number of `name`, given to it if it has none. Past 65,535 names all further ones share the last number.
+    pub(super) fn number(&mut self, name: &T) -> u16 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = u16::try_from(self.values.len()).unwrap_or(u16::MAX);
+        if number < u16::MAX {
+            self.values.push(name.clone());
+            self.numbers.insert(name.clone(), number);
+        }
+        number
+    }
+
+    /// The number of `name`, if it has one.
+    pub(super) fn find(&self, name: &T) -> Option<u16> {
+        self.numbers.get(name).copied()
+    }
+
+    pub(super) fn values(&self) -> &[T] {
+        &self.values
+    }
+}
+
+/// One attempt of one device: what the device showed and what the server told, which arrive independently of each other.
+#[derive(Clone, Debug)]
+pub(super) struct AttemptRow {
+    pub(super) id: AttemptId,
+    /// Known once the server has told of it.
+    pub(super) deployment: Option<u16>,
+    pub(super) state: UpdateState,
+    /// When it was due: created, or the device's planned first power-on if that is later.
+    pub(super) due: SimTime,
+    /// When its manifest first came; taken away when its final result was published.
+    pub(super) received: Option<SimTime>,
+    pub(super) result: Option<AttemptResult>,
+    pub(super) reason: Option<FailureReason>,
+}
+
+impl AttemptRow {
+    pub(super) fn open_at_server(&self) -> bool {
+        self.deployment.is_some() && !self.state.ended()
+    }
+}
+
+/// One device.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: DeviceId,
+    pub(super) fleet: u16,
+    pub(super) tags: Arc<Tags>,
+    pub(super) cohorts: Vec<u16>,
+    /// The first is main.
+    pub(super) runs: Vec<u16>,
+    pub(super) boot_at: SimTime,
+    pub(super) phase: Phase,
+    pub(super) session: Session,
+    /// Since when the device is in its phase; for the visit's time, see `clock`.
+    pub(super) phase_since: SimTime,
+    pub(super) clock: VisitClock,
+    /// Number of transitions so far.
+    pub(super) sequence: u32,
+    /// The attempt that the device showed last.
+    pub(super) current: Option<AttemptId>,
+    /// By id.
+    pub(super) attempts: Vec<AttemptRow>,
+    /// Counted in [`Roster::open`].
+    open: bool,
+}
+
+/// Measures one visit to a phase, time without power left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct VisitClock {
+    /// Nanoseconds with power before the last loss of it.
+    spent: u64,
+    /// `None` while there is no power.
+    running_since: Option<SimTime>,
+}
+
+impl VisitClock {
+    /// Ends the visit, begins the next, and gives the time spent in nanoseconds.
+    pub(super) fn turn(&mut self, at: SimTime) -> u64 {
+        let running = self.running_since.map_or(0, |since| at.since(since).as_nanos() as u64);
+        let spent = self.spent + running;
+        self.spent = 0;
+        self.running_since = self.running_since.map(|_| at);
+        spent
+    }
+
+    pub(super) fn power(&mut self, on: bool, at: SimTime) {
+        match (on, self.running_since) {
+            (true, None) => self.running_since = Some(at),
+            (false, Some(since)) => {
+                self.spent += at.since(since).as_nanos() as u64;
+                self.running_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+}
+
+impl Row {
+    /// The attempt of the newest deployment that reached the device.
+    pub(super) fn newest(&self) -> Option<&AttemptRow> {
+        self.attempts.iter().rev().find(|attempt| attempt.deployment.is_some())
+    }
+
+    pub(super) fn state(&self) -> UpdateState {
+        self.newest().map_or(UpdateState::None, |attempt| attempt.state)
+    }
+
+    pub(super) fn attempt(&self, id: AttemptId) -> Option<&AttemptRow> {
+        let at = self.attempts.binary_search_by_key(&id, |attempt| attempt.id).ok()?;
+        Some(&self.attempts[at])
+    }
+
+    /// The row of an attempt, made if it is new.
+    pub(super) fn attempt_mut(&mut self, id: AttemptId) -> &mut AttemptRow {
+        let at = match self.attempts.binary_search_by_key(&id, |attempt| attempt.id) {
+            Ok(at) => at,
+            Err(at) => {
+                let forgotten = if self.attempts.len() < ATTEMPTS_MAX {
+                    None
+                } else {
+                    self.attempts.iter().position(|attempt| !attempt.open_at_server())
+                };
+                let at = match forgotten {
+                    Some(old) => {
+                        self.attempts.remove(old);
+                        at - usize::from(old < at)
+                    }
+                    None => at,
+                };
+                let fresh = AttemptRow {
+                    id,
+                    deployment: None,
+                    state: UpdateState::None,
+                    due: SimTime::ZERO,
+                    received: None,
+                    result: None,
+                    reason: None,
+                };
+                self.attempts.insert(at, fresh);
+                at
+            }
+        };
+        &mut self.attempts[at]
+    }
+
+    fn is_open(&self) -> bool {
+        !self.phase.at_rest() || self.attempts.iter().any(AttemptRow::open_at_server)
+    }
+}
+
+/// All devices, their names, and counts over them.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    pub(super) rows: Vec<Row>,
+    /// Positions in `rows` by id.
+    by_id: Vec<DeviceIndex>,
+    pub(super) fleets: Names<Arc<str>>,
+    pub(super) cohorts: Names<CohortName>,
+    pub(super) firmware: Names<FirmwareVersion>,
+    pub(super) deployments: Names<DeploymentName>,
+    pub(super) by_phase: [u64; Phase::ALL.len()],
+    pub(super) by_session: [u64; Session::ALL.len()],
+    pub(super) by_state: [u64; UpdateState::ALL.len()],
+    pub(super) open: u64,
+}
+
+impl Roster {
+    pub(super) fn new(census: Census) -> Self {
+        let mut roster = Roster::default();
+        for cohort in &census.cohorts {
+            roster.cohorts.number(cohort);
+        }
+        roster.rows.reserve_exact(census.devices.len());
+        for device in census.devices {
+            let row = roster.row_of(device);
+            roster.rows.push(row);
+        }
+        let count = roster.rows.len() as u64;
+        roster.by_phase[Phase::Idle as usize] = count;
+        roster.by_session[Session::Off as usize] = count;
+        roster.by_state[UpdateState::None as usize] = count;
+        let mut by_id: Vec<_> = (0..roster.rows.len()).map(|at| DeviceIndex(at as u32)).collect();
+        by_id.sort_unstable_by(|a, b| roster.rows[a.at()].id.cmp(&roster.rows[b.at()].id));
+        roster.by_id = by_id;
+        roster
+    }
+
+    fn row_of(&mut self, device: CensusDevice) -> Row {
+        Row {
+            fleet: self.fleets.number(&device.fleet),
+            runs: device.runs.iter().map(|firmware| self.firmware.number(firmware)).collect(),
+            id: device.id,
+            tags: device.tags,
+            cohorts: Vec::new(),
+            boot_at: device.boot_at,
+            phase: Phase::Idle,
+            session: Session::Off,
+            phase_since: SimTime::ZERO,
+            clock: VisitClock::default(),
+            sequence: 0,
+            current: None,
+            attempts: Vec::new(),
+            open: false,
+        }
+    }
+
+    /// Gives numbers to names that a measure asks for, since what they name may appear only during the run.
+    pub(super) fn learn(&mut self, key: &Key, names: &[String]) {
+        for name in names.iter().map(String::as_str) {
+            match key {
+                Key::Cohort if name != CohortName::all().as_str() => {
+                    self.cohorts.number(&name.into());
+                }
+                Key::Step => {
+                    self.deployments.number(&name.into());
+                }
+                Key::Runs => {
+                    if let Ok(version) = name.parse() {
+                        self.firmware.number(&version);
+                    }
+                }
+                Key::Cohort | Key::Fleet | Key::Device | Key::Tag(_) | Key::Session | Key::Phase | Key::State => {}
+            }
+        }
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {
+        let at = self
+            .by_id
+            .binary_search_by(|index| self.rows[index.at()].id.as_str().cmp(id))
+            .ok()?;
+        Some(self.by_id[at])
+    }
+
+    /// Carries out a change of one device and brings the counts over all of them up to date.
+    pub(super) fn change<T>(&mut self, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
+        let row = &mut self.rows[device.at()];
+        let (phase, session, state) = (row.phase, row.session, row.state());
+        let answer = change(row);
+        self.by_phase[phase as usize] -= 1;
+        self.by_phase[row.phase as usize] += 1;
+        self.by_session[session as usize] -= 1;
+        self.by_session[row.session as usize] += 1;
+        self.by_state[state as usize] -= 1;
+        self.by_state[row.state() as usize] += 1;
+        let open = row.is_open();
+        match (row.open, open) {
+            (false, true) => self.open += 1,
+            (true, false) => self.open -= 1,
+            (true, true) | (false, false) => {}
+        }
+        row.open = open;
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_leaves_time_without_power_out() {
+        let at = SimTime::from_secs;
+        let mut clock = VisitClock::default();
+        clock.power(true, at(1));
+        clock.turn(at(2));
+        clock.power(false, at(5));
+        clock.power(true, at(60));
+        assert_eq!(clock.turn(at(61)), 4_000_000_000);
+        clock.power(false, at(62));
+        assert_eq!(clock.turn(at(90)), 1_000_000_000);
+    }
+
+    #[test]
+    fn the_oldest_ended_attempt_is_forgotten_first() {
+        let mut roster = Roster::new(Census {
+            devices: vec![CensusDevice {
+                id: DeviceId::new("d"),
+                fleet: "f".into(),
+                tags: Arc::default(),
+                runs: Vec::new(),
+                boot_at: SimTime::ZERO,
+            }],
+            cohorts: Vec::new(),
+        });
+        let row = &mut roster.rows[0];
+        for number in 1..=ATTEMPTS_MAX as u64 + 1 {
+            let attempt = row.attempt_mut(AttemptId::new(number).unwrap());
+            attempt.deployment = Some(0);
+            attempt.state = if number == 1 {
+                UpdateState::InProgress
+            } else {
+                UpdateState::Failed
+            };
+        }
+        assert_eq!(row.attempts.len(), ATTEMPTS_MAX);
+        assert!(row.attempt(AttemptId::new(1).unwrap()).is_some());
+        assert!(row.attempt(AttemptId::new(2).unwrap()).is_none());
+        assert_eq!(row.newest().unwrap().id, AttemptId::new(ATTEMPTS_MAX as u64 + 1).unwrap());
+    }
+}

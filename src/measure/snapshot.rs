@@ -1,0 +1,145 @@
+//! What the recorder knows at a moment, for reports and progress lines.
+
+use crate::model::{
+    AttemptId, AttemptResult, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Phase, Session,
+    Tags, UpdateState,
+};
+use crate::time::SimTime;
+
+use super::group::Group;
+use super::recorder::Recorder;
+use super::roster::{AttemptRow, Row};
+use super::series::Series;
+
+/// One device as it stands.
+#[derive(Clone, Debug)]
+pub struct DeviceSnapshot<'a> {
+    /// Which device.
+    pub index: DeviceIndex,
+    /// Its id.
+    pub id: &'a DeviceId,
+    /// Its fleet.
+    pub fleet: &'a str,
+    /// Its tags.
+    pub tags: &'a Tags,
+    /// Cohorts that it is in, `all` left out, by name.
+    pub cohorts: Vec<&'a CohortName>,
+    /// What it runs; the first is main.
+    pub runs: Vec<&'a FirmwareVersion>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub phase_since: SimTime,
+    /// How it stands to the server.
+    pub session: Session,
+    /// State in the newest deployment that reached it.
+    pub state: UpdateState,
+    /// Attempts, oldest first.
+    pub attempts: Vec<AttemptSnapshot<'a>>,
+}
+
+/// One attempt as it stands.
+#[derive(Clone, Debug)]
+pub struct AttemptSnapshot<'a> {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// Its deployment, once the server has told of it.
+    pub deployment: Option<&'a DeploymentName>,
+    /// State at the server.
+    pub state: UpdateState,
+    /// How it ended at the device.
+    pub result: Option<AttemptResult>,
+    /// Why it did not succeed.
+    pub reason: Option<FailureReason>,
+}
+
+impl Recorder {
+    /// Number of devices.
+    pub fn device_count(&self) -> u64 {
+        self.roster.rows.len() as u64
+    }
+
+    /// Devices in a phase.
+    pub fn in_phase(&self, phase: Phase) -> u64 {
+        self.roster.by_phase[phase as usize]
+    }
+
+    /// Devices in a session.
+    pub fn in_session(&self, session: Session) -> u64 {
+        self.roster.by_session[session as usize]
+    }
+
+    /// Devices with this state in the newest deployment that reached them.
+    pub fn in_state(&self, state: UpdateState) -> u64 {
+        self.roster.by_state[state as usize]
+    }
+
+    /// Figures of all devices.
+    pub fn total(&self) -> &Group {
+        &self.total
+    }
+
+    /// Figures of each fleet, in order of the devices.
+    pub fn by_fleet(&self) -> impl Iterator<Item = (&str, &Group)> {
+        self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.fleets)
+    }
+
+    /// Figures of each cohort, `all` left out.
+    pub fn by_cohort(&self) -> impl Iterator<Item = (&CohortName, &Group)> {
+        self.roster.cohorts.values().iter().zip(&self.cohorts)
+    }
+
+    /// The series that were asked for.
+    pub fn requested(&self) -> &[Series] {
+        &self.requested
+    }
+
+    /// Every device as it stands.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceSnapshot<'_>> {
+        self.indices().map(|device| self.device(device))
+    }
+
+    /// One device as it stands.
+    pub fn device(&self, index: DeviceIndex) -> DeviceSnapshot<'_> {
+        let row: &Row = &self.roster.rows[index.at()];
+        let mut cohorts: Vec<_> = row
+            .cohorts
+            .iter()
+            .filter_map(|number| self.roster.cohorts.values().get(usize::from(*number)))
+            .collect();
+        cohorts.sort_unstable();
+        DeviceSnapshot {
+            index,
+            id: &row.id,
+            fleet: self
+                .roster
+                .fleets
+                .values()
+                .get(usize::from(row.fleet))
+                .map_or("", AsRef::as_ref),
+            tags: &row.tags,
+            cohorts,
+            runs: row
+                .runs
+                .iter()
+                .filter_map(|number| self.roster.firmware.values().get(usize::from(*number)))
+                .collect(),
+            phase: row.phase,
+            phase_since: row.phase_since,
+            session: row.session,
+            state: row.state(),
+            attempts: row.attempts.iter().map(|attempt| self.attempt(attempt)).collect(),
+        }
+    }
+
+    fn attempt(&self, row: &AttemptRow) -> AttemptSnapshot<'_> {
+        let names = self.roster.deployments.values();
+        AttemptSnapshot {
+            id: row.id,
+            deployment: row.deployment.and_then(|number| names.get(usize::from(number))),
+            state: row.state,
+            result: row.result,
+            reason: row.reason,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The timeline: a row a second, merged into longer ones where a run lasts longer than the rows suffice.
+
+use crate::model::{AttemptResult, Phase, Session, UpdateState};
+use crate::time::SimTime;
+
+/// Most rows kept; at this number neighbors are merged and every row covers twice the time.
+const ROWS_MAX: usize = 4096;
+
+/// What was so at the end of an interval, and what happened in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimelineRow {
+    /// End of the interval.
+    pub at: SimTime,
+    /// Devices by [`Session`].
+    pub sessions: [u64; Session::ALL.len()],
+    /// Devices by [`UpdateState`] in the newest deployment that reached them.
+    pub states: [u64; UpdateState::ALL.len()],
+    /// Devices by [`Phase`].
+    pub phases: [u64; Phase::ALL.len()],
+    /// What happened.
+    pub happened: Happened,
+}
+
+/// What happened in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Connections made up to the OTA SUBACK.
+    pub connects_ok: u64,
+    /// Tries to connect that failed.
+    pub connects_failed: u64,
+    /// Manifests received for the first time.
+    pub manifests: u64,
+    /// Image requests.
+    pub requests: u64,
+    /// Downloads that began to wait for another try.
+    pub retries: u64,
+    /// Returns to the old image.
+    pub rollbacks: u64,
+    /// Ended attempts by [`AttemptResult`].
+    pub ended: [u64; AttemptResult::ALL.len()],
+}
+
+impl Happened {
+    fn add(&mut self, later: &Happened) {
+        self.connects_ok += later.connects_ok;
+        self.connects_failed += later.connects_failed;
+        self.manifests += later.manifests;
+        self.requests += later.requests;
+        self.retries += later.retries;
+        self.rollbacks += later.rollbacks;
+        self.ended.iter_mut().zip(later.ended).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// Rows of equal length in time.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    rows: Vec<TimelineRow>,
+    /// Seconds that a row covers.
+    stride: u64,
+    /// Seconds in the row under way.
+    filled: u64,
+    under_way: TimelineRow,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Timeline {
+            rows: Vec::new(),
+            stride: 1,
+            filled: 0,
+            under_way: TimelineRow::default(),
+        }
+    }
+}
+
+impl Timeline {
+    /// Takes one second: gauges replace, what happened adds up.
+    pub(super) fn second(&mut self, row: TimelineRow) {
+        let mut happened = self.under_way.happened;
+        happened.add(&row.happened);
+        self.under_way = TimelineRow { happened, ..row };
+        self.filled += 1;
+        if self.filled >= self.stride {
+            self.filled = 0;
+            self.rows.push(std::mem::take(&mut self.under_way));
+            if self.rows.len() >= ROWS_MAX {
+                self.halve();
+            }
+        }
+    }
+
+    fn halve(&mut self) {
+        let merged = self.rows.chunks(2).map(|pair| {
+            let mut happened = Happened::default();
+            pair.iter().for_each(|row| happened.add(&row.happened));
+            let last = pair.last().expect("a chunk has at least one row");
+            TimelineRow {
+                happened,
+                ..last.clone()
+            }
+        });
+        self.rows = merged.collect();
+        self.stride *= 2;
+    }
+
+    /// Rows in order of time; the last one may cover less time than the others.
+    pub fn rows(&self) -> impl Iterator<Item = &TimelineRow> {
+        self.rows.iter().chain((self.filled > 0).then_some(&self.under_way))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeline(seconds: u64) -> Timeline {
+        let mut timeline = Timeline::default();
+        for second in 1..=seconds {
+            timeline.second(TimelineRow {
+                at: SimTime::from_secs(second),
+                happened: Happened {
+                    requests: 1,
+                    ..Happened::default()
+                },
+                ..TimelineRow::default()
+            });
+        }
+        timeline
+    }
+
+    #[test]
+    fn a_short_run_has_a_row_a_second() {
+        assert_eq!(timeline(90).rows().count(), 90);
+        assert_eq!(timeline(90).rows().last().unwrap().at, SimTime::from_secs(90));
+    }
+
+    #[test]
+    fn hours_fit_and_nothing_is_lost_in_merging() {
+        for seconds in [4095, 4096, 4097, 86_401] {
+            let timeline = timeline(seconds);
+            assert!(timeline.rows().count() <= ROWS_MAX);
+            assert_eq!(timeline.rows().map(|row| row.happened.requests).sum::<u64>(), seconds);
+            assert_eq!(timeline.rows().last().unwrap().at, SimTime::from_secs(seconds));
+        }
+    }
+}

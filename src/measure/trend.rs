@@ -1,0 +1,163 @@
+//! How long things took: a histogram of three digits in bounded memory.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::query::Aggregate;
+use super::recorder::Measured;
+
+/// Longest time that the histogram tells apart; what is longer counts as this long, and is counted.
+const LONGEST: Duration = Duration::from_hours(30 * 24);
+
+/// A distribution of times, to the microsecond below 2 ms and to a part in a thousand above.
+#[derive(Clone, Debug, Default)]
+pub struct Trend {
+    /// Made at the first value, so that a series without values costs nothing.
+    histogram: Option<Box<Histogram<u64>>>,
+    count: u64,
+    sum_us: u128,
+    min_us: u64,
+    max_us: u64,
+    too_long: u64,
+}
+
+impl Trend {
+    pub(super) fn record(&mut self, time: Duration) {
+        let longest = LONGEST.as_micros() as u64;
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        if us > longest {
+            self.too_long += 1;
+        }
+        let us = us.min(longest);
+        self.min_us = if self.count == 0 { us } else { self.min_us.min(us) };
+        self.max_us = self.max_us.max(us);
+        self.count += 1;
+        self.sum_us += u128::from(us);
+        let histogram = self
+            .histogram
+            .get_or_insert_with(|| Box::new(Histogram::new(3).expect("three digits are within the histogram's range")));
+        histogram
+            .record(us)
+            .expect("the histogram grows, and 30 days in microseconds fit it");
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Values longer than 30 days, which count as 30 days.
+    pub fn too_long(&self) -> u64 {
+        self.too_long
+    }
+
+    /// Sum, seconds.
+    pub fn sum(&self) -> f64 {
+        self.sum_us as f64 / 1e6
+    }
+
+    /// Mean, seconds.
+    pub fn avg(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum() / self.count as f64)
+    }
+
+    /// Smallest, seconds.
+    pub fn min(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.min_us as f64 / 1e6)
+    }
+
+    /// Largest, seconds.
+    pub fn max(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.max_us as f64 / 1e6)
+    }
+
+    /// The value that `percent` of the values do not exceed, seconds; `open` further values count as infinite.
+    pub fn percentile(&self, percent: f64, open: u64) -> Option<f64> {
+        let total = self.count + open;
+        if total == 0 {
+            return None;
+        }
+        let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total);
+        if rank > self.count {
+            return Some(f64::INFINITY);
+        }
+        let histogram = self.histogram.as_ref()?;
+        let mut seen = 0;
+        for step in histogram.iter_recorded() {
+            seen += step.count_since_last_iteration();
+            if seen >= rank {
+                let us = histogram.highest_equivalent(step.value_iterated_to());
+                return Some(us.clamp(self.min_us, self.max_us) as f64 / 1e6);
+            }
+        }
+        self.max()
+    }
+
+    /// The value of an aggregate other than share and rate; with `open` values counted as infinite.
+    pub(super) fn value(&self, aggregate: Aggregate, open: u64) -> Option<Measured> {
+        let endless = |value: Option<f64>| if open > 0 { Some(f64::INFINITY) } else { value };
+        let value = match aggregate {
+            Aggregate::Count => Some(self.count as f64),
+            Aggregate::Sum => endless(Some(self.sum())),
+            Aggregate::Min => self.min().or_else(|| endless(None)),
+            Aggregate::Avg => endless(self.avg()),
+            Aggregate::Med => self.percentile(50.0, open),
+            Aggregate::Max => endless(self.max()),
+            Aggregate::Percentile(percent) => self.percentile(percent, open),
+            Aggregate::Share | Aggregate::Rate => None,
+        };
+        value.map(|value| Measured {
+            value,
+            base: self.count + open,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trend(millis: impl IntoIterator<Item = u64>) -> Trend {
+        let mut trend = Trend::default();
+        millis.into_iter().for_each(|ms| trend.record(Duration::from_millis(ms)));
+        trend
+    }
+
+    #[test]
+    fn percentiles_are_right_to_three_digits() {
+        let trend = trend((1..=1000).rev());
+        for percent in [1.0, 50.0, 90.0, 95.0, 99.0, 99.9] {
+            let (found, exact) = (trend.percentile(percent, 0).unwrap(), percent / 100.0);
+            assert!((found - exact).abs() <= exact / 950.0, "p({percent}) is {found}");
+        }
+        assert_eq!((trend.min(), trend.max(), trend.count()), (Some(0.001), Some(1.0), 1000));
+        assert_eq!(trend.avg(), Some(0.5005));
+        assert_eq!(
+            (trend.percentile(0.0, 0), trend.percentile(100.0, 0)),
+            (Some(0.001), Some(1.0))
+        );
+    }
+
+    #[test]
+    fn open_values_are_infinite() {
+        let trend = trend([1000; 98]);
+        assert_eq!(trend.percentile(98.0, 2), Some(1.0));
+        assert_eq!(trend.percentile(99.0, 2), Some(f64::INFINITY));
+        assert_eq!(trend.value(Aggregate::Max, 2).unwrap().value, f64::INFINITY);
+        assert_eq!(trend.value(Aggregate::Min, 2).unwrap(), Measured { value: 1.0, base: 100 });
+    }
+
+    #[test]
+    fn nothing_has_no_percentile_but_a_count() {
+        assert_eq!(Trend::default().value(Aggregate::Med, 0), None);
+        assert_eq!(Trend::default().value(Aggregate::Count, 0).unwrap().value, 0.0);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_counted() {
+        let trend = trend([1, 1000 * 3600 * 24 * 31]);
+        assert_eq!((trend.count(), trend.too_long()), (2, 1));
+        assert_eq!(trend.max(), Some(LONGEST.as_secs_f64()));
+    }
+}

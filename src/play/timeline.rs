@@ -1,0 +1,143 @@
+//! The steps of a plan: which have fired, which may, and whether any can still happen.
+//!
+//! A step without `when` fires at its moment. One with `when` is judged once a second from its moment on, and fires when the
+//! measure has held at every judgement for as long as `for` says.
+
+use std::time::Duration;
+
+use crate::scenario::{Plan, PlannedStep, StepTime};
+use crate::time::SimTime;
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may still fire; its `when` has held since this moment.
+    Waiting { held_since: Option<SimTime> },
+    /// It fired then.
+    Fired(SimTime),
+    /// A `cancel` that fired earlier named it: it never fires.
+    Withdrawn,
+}
+
+/// Where a step's earliest moment comes from.
+#[derive(Clone, Copy, Debug)]
+enum Anchor {
+    At(SimTime),
+    After { step: usize, by: Duration },
+}
+
+/// What the timeline keeps of a step.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    anchor: Anchor,
+    conditional: bool,
+    held_for: Duration,
+    standing: Standing,
+}
+
+/// The steps of a run, by their position in the plan.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    entries: Vec<Entry>,
+}
+
+impl Timeline {
+    /// The timeline at the start of a run.
+    pub(super) fn new(plan: &Plan) -> Timeline {
+        let entry = |step: &PlannedStep| Entry {
+            anchor: match &step.at {
+                StepTime::At(at) => Anchor::At(*at),
+                StepTime::After { step, by } => Anchor::After {
+                    step: position(plan, step).expect("the plan names only steps that it has"),
+                    by: *by,
+                },
+            },
+            conditional: step.when.is_some(),
+            held_for: step.held_for,
+            standing: Standing::Waiting { held_since: None },
+        };
+        Timeline {
+            entries: plan.steps.iter().map(entry).collect(),
+        }
+    }
+
+    /// Marks a step as fired.
+    pub(super) fn fire(&mut self, step: usize, now: SimTime) {
+        self.entries[step].standing = Standing::Fired(now);
+    }
+
+    /// Makes sure that a step that has not fired never does. True if it had fired already.
+    pub(super) fn withdraw(&mut self, step: usize) -> bool {
+        let standing = &mut self.entries[step].standing;
+        match standing {
+            Standing::Fired(_) => true,
+            Standing::Waiting { .. } | Standing::Withdrawn => {
+                *standing = Standing::Withdrawn;
+                false
+            }
+        }
+    }
+
+    /// Judges one conditional step for this second; true if it is to fire. `holds` is asked only if its moment has come.
+    pub(super) fn judge(&mut self, step: usize, now: SimTime, holds: impl FnOnce() -> bool) -> bool {
+        let come = self.earliest(step).is_some_and(|earliest| earliest <= now);
+        let entry = &mut self.entries[step];
+        let Standing::Waiting { held_since } = &mut entry.standing else {
+            return false;
+        };
+        if !entry.conditional || !come {
+            return false;
+        }
+        *held_since = holds().then(|| held_since.unwrap_or(now));
+        held_since.is_some_and(|since| now.since(since) >= entry.held_for)
+    }
+
+    /// The first unconditional step whose moment has come, in order of the file.
+    pub(super) fn due(&self, now: SimTime) -> Option<usize> {
+        (0..self.entries.len()).find(|&step| self.timed(step).is_some_and(|at| at <= now))
+    }
+
+    /// When the next unconditional step fires.
+    pub(super) fn next_timed(&self) -> Option<SimTime> {
+        (0..self.entries.len()).filter_map(|step| self.timed(step)).min()
+    }
+
+    /// True while a step must be waited for: its moment is known and lies ahead, or its `when` holds and `for` is running.
+    pub(super) fn pending(&self, now: SimTime) -> bool {
+        self.entries.iter().enumerate().any(|(step, entry)| match entry.standing {
+            Standing::Waiting { held_since: Some(_) } => true,
+            Standing::Waiting { held_since: None } => self
+                .earliest(step)
+                .is_some_and(|earliest| !entry.conditional || earliest > now),
+            Standing::Fired(_) | Standing::Withdrawn => false,
+        })
+    }
+
+    /// When a step fired, if it did.
+    pub(super) fn fired_at(&self, step: usize) -> Option<SimTime> {
+        match self.entries[step].standing {
+            Standing::Fired(at) => Some(at),
+            Standing::Waiting { .. } | Standing::Withdrawn => None,
+        }
+    }
+
+    /// When an unconditional step that has not fired does, if that is known.
+    fn timed(&self, step: usize) -> Option<SimTime> {
+        let entry = &self.entries[step];
+        let waiting = matches!(entry.standing, Standing::Waiting { .. });
+        (waiting && !entry.conditional).then(|| self.earliest(step)).flatten()
+    }
+
+    /// The earliest moment of a step; `None` while the step that it follows has not fired.
+    fn earliest(&self, step: usize) -> Option<SimTime> {
+        match self.entries[step].anchor {
+            Anchor::At(at) => Some(at),
+            Anchor::After { step, by } => self.fired_at(step).map(|fired| fired + by),
+        }
+    }
+}
+
+/// Position of the step with this name.
+pub(super) fn position(plan: &Plan, name: &str) -> Option<usize> {
+    plan.steps.iter().position(|step| step.name == name)
+}

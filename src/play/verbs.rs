@@ -1,0 +1,80 @@
+//! What a step that fires asks of the server, its *who* resolved at that moment.
+
+use std::cmp::Reverse;
+
+use crate::luck::{Purpose, text_key};
+use crate::measure::Recorder;
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Pick, Selector};
+use crate::scenario::{Plan, PlannedStep, StepVerb};
+
+use super::setup::batches;
+use super::timeline::{Timeline, position};
+
+/// The actions of a step, in batches. A selection without matches asks for nothing.
+pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, recorder: &mut Recorder) -> Vec<AdminAction> {
+    match &step.verb {
+        StepVerb::Deploy { packages, cohort, main } => vec![AdminAction::Deploy {
+            deployment: DeploymentName::new(step.name.as_str()),
+            cohort: cohort.clone(),
+            packages: packages.clone(),
+            main: main.clone(),
+        }],
+        StepVerb::Cancel { steps } => steps
+            .iter()
+            .filter(|name| position(plan, name).is_some_and(|named| timeline.withdraw(named)))
+            .map(|name| AdminAction::Cancel {
+                deployment: DeploymentName::new(name.as_str()),
+            })
+            .collect(),
+        StepVerb::Join { who, cohort } => batches(plan, &picked(plan, step, who, recorder))
+            .map(|devices| AdminAction::Join {
+                cohort: cohort.clone(),
+                devices,
+            })
+            .collect(),
+        StepVerb::Leave { who, cohort } => batches(plan, &picked(plan, step, who, recorder))
+            .map(|devices| AdminAction::Leave {
+                cohort: cohort.clone(),
+                devices,
+            })
+            .collect(),
+        StepVerb::Tag { who, tags } => {
+            let devices = picked(plan, step, who, recorder);
+            devices.iter().for_each(|device| recorder.set_tags(*device, tags));
+            batches(plan, &devices)
+                .map(|devices| AdminAction::Tag {
+                    devices,
+                    tags: tags.clone(),
+                })
+                .collect()
+        }
+        StepVerb::Untag { who, keys } => {
+            let devices = picked(plan, step, who, recorder);
+            devices.iter().for_each(|device| recorder.remove_tags(*device, keys));
+            batches(plan, &devices)
+                .map(|devices| AdminAction::Untag {
+                    devices,
+                    keys: keys.clone(),
+                })
+                .collect()
+        }
+    }
+}
+
+/// The devices that a selector takes at this moment, in their order. A pick takes those of the highest rank, and each step ranks anew.
+fn picked(plan: &Plan, step: &PlannedStep, who: &Selector, recorder: &Recorder) -> Vec<DeviceIndex> {
+    let mut devices = recorder.matching(who);
+    let count = match who.pick {
+        None => devices.len(),
+        Some(Pick::Count(count)) => usize::try_from(count).unwrap_or(usize::MAX).min(devices.len()),
+        Some(Pick::Share(share)) => share.of(devices.len() as u64) as usize,
+    };
+    let ordinal = text_key(&step.name);
+    devices.sort_by_cached_key(|device| {
+        let rank = plan.luck().draw(Purpose::StepPick, plan.devices[device.at()].key, ordinal);
+        (Reverse(rank), *device)
+    });
+    devices.truncate(count);
+    devices.sort_unstable();
+    devices
+}

@@ -1,0 +1,200 @@
+//! When devices are first powered on: planned before the run, in integers, so that every machine plans the same.
+
+use std::time::Duration;
+
+use crate::luck::{Luck, Purpose, device_key};
+use crate::model::{EventRate, parse_duration, parse_event_rate};
+use crate::time::SimTime;
+
+use super::fields::{ARRIVAL, Complaint, Fields, TIME};
+use super::text::{exact_rate, exact_time};
+
+/// How a fleet arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    pub pattern: Pattern,
+    /// The arrival begins here.
+    pub from: Duration,
+}
+
+/// The shape of an arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// All in the same moment.
+    AtOnce,
+    /// Evenly, so many in a time.
+    Rate(EventRate),
+    /// Evenly over a time; the last one comes a gap before its end.
+    Over(Duration),
+    /// Gaps drawn from the exponential distribution.
+    Poisson(EventRate),
+}
+
+impl Arrival {
+    /// `at once`: what a fleet does that says nothing.
+    pub const AT_ONCE: Arrival = Arrival {
+        pattern: Pattern::AtOnce,
+        from: Duration::ZERO,
+    };
+
+    /// Reads `arrive` of a fleet.
+    pub fn parse(text: &str, fields: &Fields<'_>) -> Result<Arrival, Complaint> {
+        let (body, from) = match text.rsplit_once(" from ") {
+            Some((body, from)) => (
+                body.trim(),
+                parse_duration(from).map_err(|error| fields.not_a_quantity("arrive", TIME, error))?,
+            ),
+            None => (text.trim(), Duration::ZERO),
+        };
+        let rate = |text: &str| match parse_event_rate(text) {
+            Ok(EventRate(0)) => Err(Complaint::new(
+                format!("`arrive` of {} is a rate of zero", fields.subject),
+                "write for example \"200/s\"",
+            )),
+            Ok(rate) => Ok(rate),
+            Err(error) => Err(fields.not_a_quantity("arrive", ARRIVAL, error)),
+        };
+        let pattern = match body.split_once(' ') {
+            _ if body == "at once" => Pattern::AtOnce,
+            Some(("over", time)) => {
+                Pattern::Over(parse_duration(time).map_err(|error| fields.not_a_quantity("arrive", TIME, error))?)
+            }
+            Some(("poisson", per)) => Pattern::Poisson(rate(per)?),
+            Some(("diurnal", _)) => {
+                let hint = "arrivals are `at once`, a rate such as `200/s`, `over 30s`, `poisson 20/s`, each `… from T`";
+                return Err(Complaint::new("not supported yet: arrival `diurnal`", hint));
+            }
+            _ if body.starts_with(|c: char| c.is_ascii_digit()) => Pattern::Rate(rate(body)?),
+            _ => {
+                let hint =
+                    "write `at once`, a rate such as `200/s`, `over 30s` or `poisson 20/s`, each with `from T` if it begins later";
+                return Err(Complaint::new(
+                    format!("unknown arrival `{body}` of {}", fields.subject),
+                    hint,
+                ));
+            }
+        };
+        Ok(Arrival { pattern, from })
+    }
+
+    /// When each device of a fleet is first powered on, by its number.
+    pub fn moments(self, luck: Luck, fleet: &str, count: u32) -> Vec<SimTime> {
+        let mut log_gaps = 0u128;
+        (0..count)
+            .map(|number| {
+                let after = match self.pattern {
+                    Pattern::AtOnce => Duration::ZERO,
+                    Pattern::Rate(rate) => rate.due(u64::from(number)).unwrap_or_default(),
+                    Pattern::Over(time) => {
+                        let nanos = time.as_nanos() * u128::from(number) / u128::from(count);
+                        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+                    }
+                    Pattern::Poisson(rate) => {
+                        let draw = luck.draw(Purpose::Arrival, device_key(fleet, number), 0);
+                        log_gaps += u128::from(negative_log(draw));
+                        Duration::from_nanos(mean_gaps(log_gaps, rate))
+                    }
+                };
+                SimTime::from(self.from) + after
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pattern {
+            Pattern::AtOnce => f.write_str("at once")?,
+            Pattern::Rate(rate) => f.write_str(&exact_rate(rate))?,
+            Pattern::Over(time) => write!(f, "over {}", exact_time(time))?,
+            Pattern::Poisson(rate) => write!(f, "poisson {}", exact_rate(rate))?,
+        }
+        match self.from {
+            Duration::ZERO => Ok(()),
+            from => write!(f, " from {}", exact_time(from)),
+        }
+    }
+}
+
+/// So many mean gaps (with 32 fractional bits) of a rate, in nanoseconds.
+fn mean_gaps(gaps: u128, rate: EventRate) -> u64 {
+    const NANOS_OF_THOUSAND_DAYS: u128 = 86_400_000_000_000_000;
+    let nanos = gaps.saturating_mul(NANOS_OF_THOUSAND_DAYS) / u128::from(rate.0.max(1));
+    u64::try_from(nanos >> 32).unwrap_or(u64::MAX)
+}
+
+/// -ln(u) for u = (draw + 1) / 2^64, with 32 fractional bits: the binary logarithm bit by bit, by squaring, times ln 2. Floats would
+/// differ from machine to machine.
+fn negative_log(draw: u64) -> u64 {
+    const LN_2: u128 = 0xb172_17f7_d1cf_79ab;
+    let value = u128::from(draw) + 1;
+    let exponent = 127 - value.leading_zeros();
+    // The mantissa in [1, 2) with 63 fractional bits.
+    let mut mantissa = (value << 63) >> exponent;
+    let mut log = u64::from(exponent) << 32;
+    for bit in (0..32).rev() {
+        mantissa = (mantissa * mantissa) >> 63;
+        if mantissa >= 1 << 64 {
+            mantissa >>= 1;
+            log |= 1 << bit;
+        }
+    }
+    let binary = (64u64 << 32) - log;
+    ((u128::from(binary) * LN_2) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_integer_logarithm_is_the_logarithm() {
+        for draw in [0, 1, 2, 1000, u64::MAX / 3, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            let exact = -((draw as f64 + 1.0) / 2f64.powi(64)).ln();
+            let found = negative_log(draw) as f64 / 2f64.powi(32);
+            assert!((exact - found).abs() < 1e-8, "{draw}: {exact} {found}");
+        }
+    }
+
+    #[test]
+    fn the_logarithm_falls_as_the_draw_rises() {
+        let draws = (0..4096u64).map(|n| n << 52 | 0xfff);
+        let logs: Vec<u64> = draws.map(negative_log).collect();
+        assert!(logs.windows(2).all(|pair| pair[0] >= pair[1]));
+    }
+
+    #[test]
+    fn poisson_arrivals_keep_their_rate_and_scatter() {
+        let arrival = Arrival {
+            pattern: Pattern::Poisson(parse_event_rate("20/s").unwrap()),
+            from: Duration::from_secs(3),
+        };
+        let moments = arrival.moments(Luck::new(1), "f", 20_000);
+        assert!(moments.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert!(moments[0] >= SimTime::from_secs(3));
+        let took = moments[19_999].since(SimTime::from_secs(3)).as_secs_f64();
+        assert!((970.0..1030.0).contains(&took), "20,000 at 20/s took {took} s");
+        let gaps: Vec<f64> = moments.windows(2).map(|pair| pair[1].since(pair[0]).as_secs_f64()).collect();
+        let variance = gaps.iter().map(|gap| (gap - 0.05).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!(
+            (0.9..1.1).contains(&(variance.sqrt() / 0.05)),
+            "deviation {}",
+            variance.sqrt()
+        );
+    }
+
+    #[test]
+    fn even_arrivals_fill_their_time() {
+        let over = |pattern| Arrival {
+            pattern,
+            from: Duration::from_secs(25),
+        };
+        let moments = over(Pattern::Over(Duration::from_secs(10))).moments(Luck::new(1), "f", 100);
+        assert_eq!(
+            (moments[0], moments[99]),
+            (SimTime::from_secs(25), SimTime::from_millis(34_900))
+        );
+        let moments = over(Pattern::Rate(parse_event_rate("200/s").unwrap())).moments(Luck::new(1), "f", 400);
+        assert_eq!(moments[399], SimTime::from_millis(26_995));
+    }
+}

@@ -1,0 +1,379 @@
+//! What a scenario must hold to beyond the form of its single values: names that exist, times that lie within, things that fit.
+
+use std::collections::BTreeSet;
+
+use crate::measure::LabelKey;
+use crate::model::{FirmwareVersion, Key, Slug, Test, show_count};
+
+use super::chips;
+use super::error::Problems;
+use super::fields::{Written, cut, suggest};
+use super::file::{
+    Asked, ExpectFile, FleetFile, ImageFile, JudgedFile, MOST_DEVICES, MainFile, Moment, RuleFile, ScenarioFile, StepFile,
+    VerbFile, WhoFile,
+};
+use super::names::{Asking, Names};
+use super::text::exact_time;
+
+/// Most packages that the newest device takes (protocol 3.1), and most that the protocol knows.
+const USUAL_PACKAGES: usize = 4;
+const MOST_PACKAGES: usize = 32;
+
+/// Checks the whole file; what may be meant goes to `warnings`.
+pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problems) {
+    let names = Names::new(file);
+    let check = Check {
+        file,
+        names: &names,
+        problems,
+    };
+    check.cohorts();
+    file.fleets.iter().for_each(|fleet| check.fleet(fleet));
+    check.total();
+    file.steps.iter().for_each(|step| check.step(step));
+    check.step_cycles();
+    file.expects
+        .iter()
+        .enumerate()
+        .for_each(|(position, expect)| check.expect(position, expect));
+    check.warn(warnings);
+}
+
+struct Check<'c> {
+    file: &'c ScenarioFile,
+    names: &'c Names<'c>,
+    problems: &'c Problems,
+}
+
+impl Check<'_> {
+    fn cohorts(&self) {
+        for cohort in &self.file.cohorts {
+            match &cohort.rule {
+                Some(RuleFile::Where(who)) => {
+                    let subject = format!("`where` of cohort `{}`", cohort.name);
+                    if self.names.check_matches(who, Asking::Ever, &subject, self.problems) {
+                        self.names.check_who(who, &subject, self.problems);
+                    }
+                }
+                Some(RuleFile::Members(who)) => {
+                    let subject = format!("`members` of cohort `{}`", cohort.name);
+                    if self.names.check_matches(who, Asking::AtStart, &subject, self.problems) {
+                        self.names.check_who(who, &subject, self.problems);
+                    }
+                }
+                None => {}
+            }
+        }
+        for cohort in &self.file.cohorts {
+            let mut seen = BTreeSet::new();
+            if self.made_of(&cohort.name, &cohort.name, &mut seen) {
+                let hint = "a cohort is made before those that name it";
+                self.problems
+                    .add(cohort.at, format!("cohort `{}` is made of itself", cohort.name), hint);
+            }
+        }
+    }
+
+    /// Whether the members of `cohort` depend on those of `target`.
+    fn made_of(&self, cohort: &str, target: &str, seen: &mut BTreeSet<String>) -> bool {
+        let rule = self.names.cohort(cohort).and_then(|cohort| cohort.rule.as_ref());
+        let Some(RuleFile::Members(who)) = rule else { return false };
+        cohorts_in(who).any(|other| other == target || (seen.insert(other.to_owned()) && self.made_of(other, target, seen)))
+    }
+
+    fn fleet(&self, fleet: &FleetFile) {
+        let subject = format!("`runs` of fleet `{}`", fleet.name);
+        for runs in &fleet.runs {
+            self.version(runs, &subject);
+        }
+        let Some(chip) = chips::chip(fleet.chip) else { return };
+        let Some(main) = fleet.runs.first() else { return };
+        let largest = chips::largest_image(&chip);
+        for version in self
+            .file
+            .versions
+            .iter()
+            .filter(|version| version.firmware.slug == main.value.slug)
+        {
+            if let ImageFile::Generated { size, at, .. } = &version.image
+                && *size > largest
+            {
+                let message = format!(
+                    "the image of `{}` does not fit the slot of an {}",
+                    version.firmware, chip.name
+                );
+                let hint = format!(
+                    "fleet `{}` takes at most {} B ({} KiB)",
+                    fleet.name,
+                    show_count(largest),
+                    largest >> 10
+                );
+                self.problems.add(*at, message, hint);
+            }
+        }
+    }
+
+    fn total(&self) {
+        let total: u64 = self.file.fleets.iter().map(|fleet| fleet.count).sum();
+        if let Some(last) = self.file.fleets.last().filter(|_| total > MOST_DEVICES) {
+            let message = format!("the fleets have {} devices in all", show_count(total));
+            self.problems
+                .add(last.at, message, format!("at most {}", show_count(MOST_DEVICES)));
+        }
+    }
+
+    fn version(&self, version: &Written<FirmwareVersion>, subject: &str) {
+        if !self.file.versions.iter().any(|known| known.firmware == version.value) {
+            self.names
+                .unknown_version(&version.value.to_string(), version.at, subject, self.problems);
+        }
+    }
+
+    fn step(&self, step: &StepFile) {
+        let subject = format!("step `{}`", cut(&step.name));
+        if let Some(moment) = &step.not_before {
+            self.moment(moment, "at", &subject);
+        }
+        if let Some(when) = &step.when {
+            self.names.check_measure(when, &format!("`when` of {subject}"), self.problems);
+        }
+        match &step.verb {
+            None => {}
+            Some(VerbFile::Deploy { packages, cohort, main }) => {
+                for package in packages {
+                    self.version(package, &format!("`deploy` of {subject}"));
+                }
+                self.names
+                    .check_cohort(&cohort.value, cohort.at, &format!("`to` of {subject}"), self.problems);
+                if *main == MainFile::ByFleet
+                    && let [package] = packages.as_slice()
+                {
+                    self.one_main(package, &cohort.value, &subject);
+                }
+                if packages.len() > MOST_PACKAGES {
+                    let message = format!("{subject} deploys {} packages", packages.len());
+                    self.problems
+                        .add(packages[MOST_PACKAGES].at, message, format!("at most {MOST_PACKAGES}"));
+                }
+            }
+            Some(VerbFile::Cancel(names)) => {
+                for name in names {
+                    self.names
+                        .check_deployment(&name.value, name.at, &format!("`cancel` of {subject}"), self.problems);
+                }
+            }
+            Some(VerbFile::Join { who, cohort }) => {
+                self.names.check_who(who, &format!("`join` of {subject}"), self.problems);
+                self.by_hand(cohort, &format!("`to` of {subject}"));
+            }
+            Some(VerbFile::Leave { who, cohort }) => {
+                self.names.check_who(who, &format!("`leave` of {subject}"), self.problems);
+                self.by_hand(cohort, &format!("`from` of {subject}"));
+            }
+            Some(VerbFile::Tag { who, .. } | VerbFile::Untag { who, .. }) => {
+                self.names.check_who(who, &format!("`who` of {subject}"), self.problems);
+            }
+        }
+    }
+
+    /// A package without `main` is main for all fleets that it may reach, or for none.
+    fn one_main(&self, package: &Written<FirmwareVersion>, cohort: &str, subject: &str) {
+        let slug = &package.value.slug;
+        let (mains, others): (Vec<_>, Vec<_>) = self
+            .names
+            .reached(cohort)
+            .into_iter()
+            .filter(|fleet| !fleet.runs.is_empty())
+            .partition(|fleet| runs_as_main(fleet, slug));
+        if let (Some(main), Some(other)) = (mains.first(), others.first()) {
+            let message = format!(
+                "{subject} needs `main`: `{slug}` is main for fleet `{}`, not for fleet `{}`",
+                main.name, other.name
+            );
+            let hint = format!("write main = \"{slug}\" or main = false, or one step for each fleet");
+            self.problems.add(package.at, message, hint);
+        }
+    }
+
+    /// Only cohorts by hand are joined and left.
+    fn by_hand(&self, cohort: &Written<String>, subject: &str) {
+        self.names.check_cohort(&cohort.value, cohort.at, subject, self.problems);
+        let rule = self.names.cohort(&cohort.value).map(|cohort| &cohort.rule);
+        if cohort.value == "all" {
+            let hint = "every device is in it, always";
+            self.problems
+                .add(cohort.at, format!("cohort `all` in {subject} is not filled by hand"), hint);
+        } else if matches!(rule, Some(Some(RuleFile::Where(_)))) {
+            let message = format!("cohort `{}` in {subject} is not filled by hand", cohort.value);
+            self.problems.add(cohort.at, message, "it follows tags: use `tag` or `untag`");
+        }
+    }
+
+    fn moment(&self, moment: &Written<Moment>, key: &str, subject: &str) {
+        match &moment.value {
+            Moment::Time(time) => {
+                let Some(duration) = &self.file.general.duration else { return };
+                let at = time.since(crate::time::SimTime::ZERO);
+                if at > duration.value {
+                    let message = format!("`{key}` of {subject} lies after the end of the scenario");
+                    let hint = format!("`duration` is {}", exact_time(duration.value));
+                    self.problems.add(moment.at, message, hint);
+                }
+            }
+            Moment::AfterStep { step, .. } => {
+                if !self.names.step_names().any(|known| known == step) {
+                    let message = format!("unknown step `{}` in `{key}` of {subject}", cut(step));
+                    self.problems
+                        .add(moment.at, message, suggest(step, self.names.step_names(), "steps"));
+                }
+            }
+        }
+    }
+
+    /// Steps that wait for one another by `at` never fire.
+    fn step_cycles(&self) {
+        let waits_for = |name: &str| {
+            let step = self.file.steps.iter().find(|step| step.name == name)?;
+            match &step.not_before.as_ref()?.value {
+                Moment::AfterStep { step, .. } => Some(step.as_str()),
+                Moment::Time(_) => None,
+            }
+        };
+        for step in &self.file.steps {
+            let mut next = waits_for(&step.name);
+            for _ in 0..self.file.steps.len() {
+                if next == Some(step.name.as_str()) {
+                    let at = step.not_before.as_ref().map_or(step.at, |moment| moment.at);
+                    let hint = "it would never fire: give one of the steps a time";
+                    self.problems.add(at, format!("step `{}` waits for itself", step.name), hint);
+                    break;
+                }
+                next = next.and_then(waits_for);
+            }
+        }
+    }
+
+    fn expect(&self, position: usize, expect: &ExpectFile) {
+        let subject = match &expect.name {
+            Some(name) => format!("expectation `{}`", cut(name)),
+            None => format!("expectation {}", position + 1),
+        };
+        if let Some(that) = &expect.that {
+            self.names.check_measure(that, &subject, self.problems);
+        }
+        if let JudgedFile::At(moment) = &expect.judged {
+            self.moment(moment, "at", &subject);
+        }
+    }
+
+    fn warn(&self, warnings: &Problems) {
+        let used = self.used_versions();
+        for version in self.file.versions.iter().filter(|version| !used.contains(&version.firmware)) {
+            let hint = "no fleet runs it and no step deploys it";
+            warnings.add(version.at, format!("firmware `{}` is never used", version.firmware), hint);
+        }
+        let used = self.used_cohorts();
+        for cohort in self.file.cohorts.iter().filter(|cohort| !used.contains(cohort.name.as_str())) {
+            let hint = "no step, expectation or other cohort names it";
+            warnings.add(cohort.at, format!("cohort `{}` is never used", cohort.name), hint);
+        }
+        for fleet in &self.file.fleets {
+            let p99 = chips::round_trip_p99(fleet.link.name);
+            if let (Some(at), Some(p99)) = (fleet.connack_at, p99.filter(|p99| fleet.connack_timeout < *p99)) {
+                let message = format!(
+                    "`connack_timeout` of fleet `{}` is shorter than a slow round trip",
+                    fleet.name
+                );
+                let hint = format!(
+                    "p99 of link `{}` is {}: many connections will time out",
+                    fleet.link.name,
+                    exact_time(p99)
+                );
+                warnings.add(at, message, hint);
+            }
+        }
+        for step in &self.file.steps {
+            if let Some(VerbFile::Deploy { packages, .. }) = &step.verb
+                && packages.len() > USUAL_PACKAGES
+            {
+                let message = format!("step `{}` deploys {} packages", step.name, packages.len());
+                let hint = format!("devices take {USUAL_PACKAGES}, and reject the rest");
+                warnings.add(packages[USUAL_PACKAGES].at, message, hint);
+            }
+        }
+    }
+
+    fn used_versions(&self) -> BTreeSet<&FirmwareVersion> {
+        let deployed = self.file.steps.iter().filter_map(|step| match &step.verb {
+            Some(VerbFile::Deploy { packages, .. }) => Some(packages),
+            Some(
+                VerbFile::Cancel(_)
+                | VerbFile::Join { .. }
+                | VerbFile::Leave { .. }
+                | VerbFile::Tag { .. }
+                | VerbFile::Untag { .. },
+            )
+            | None => None,
+        });
+        let run = self.file.fleets.iter().map(|fleet| &fleet.runs);
+        deployed.chain(run).flatten().map(|version| &version.value).collect()
+    }
+
+    fn used_cohorts(&self) -> BTreeSet<&str> {
+        let mut used = BTreeSet::new();
+        for cohort in &self.file.cohorts {
+            if let Some(RuleFile::Members(who)) = &cohort.rule {
+                used.extend(cohorts_in(who));
+            }
+        }
+        for step in &self.file.steps {
+            used.extend(step.when.iter().flat_map(cohorts_asked));
+            match &step.verb {
+                Some(VerbFile::Deploy { cohort, .. }) => {
+                    used.insert(&cohort.value);
+                }
+                Some(VerbFile::Join { who, cohort } | VerbFile::Leave { who, cohort }) => {
+                    used.insert(&cohort.value);
+                    used.extend(cohorts_in(who));
+                }
+                Some(VerbFile::Tag { who, .. } | VerbFile::Untag { who, .. }) => used.extend(cohorts_in(who)),
+                Some(VerbFile::Cancel(_)) | None => {}
+            }
+        }
+        used.extend(
+            self.file
+                .expects
+                .iter()
+                .filter_map(|expect| expect.that.as_ref())
+                .flat_map(cohorts_asked),
+        );
+        used
+    }
+}
+
+/// Whether the fleet's main firmware is this one.
+pub(super) fn runs_as_main(fleet: &FleetFile, slug: &Slug) -> bool {
+    fleet.runs.first().is_some_and(|main| main.value.slug == *slug)
+}
+
+/// The cohorts that a selector names.
+pub(super) fn cohorts_in(who: &WhoFile) -> impl Iterator<Item = &str> {
+    who.selector
+        .terms
+        .iter()
+        .flat_map(|term| match &term.test {
+            Test::Key {
+                key: Key::Cohort,
+                values,
+            } => values.as_slice(),
+            Test::All | Test::Key { .. } => &[],
+        })
+        .map(String::as_str)
+}
+
+fn cohorts_asked(asked: &Asked) -> impl Iterator<Item = &str> {
+    let labels = asked.measure.labels.iter();
+    labels
+        .filter(|label| label.key == LabelKey::Who(Key::Cohort))
+        .flat_map(|label| label.values.iter().map(String::as_str))
+}

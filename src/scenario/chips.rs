@@ -1,0 +1,131 @@
+//! Profiles of chips and links, embedded in the binary; each figure stands there with its source.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::device::Chip;
+use crate::model::{parse_duration, parse_size};
+
+/// The chip of a fleet that names none.
+pub(super) const DEFAULT: &str = "nrf52840";
+
+/// A figure with its source.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figure {
+    value: String,
+    #[serde(rename = "source")]
+    _source: String,
+}
+
+impl Figure {
+    fn time(&self) -> Duration {
+        parse_duration(&self.value).expect("profiles hold times with units")
+    }
+
+    fn bytes(&self) -> u32 {
+        let size = parse_size(&self.value).expect("profiles hold sizes with units");
+        u32::try_from(size).expect("no chip has 4 GiB of flash")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChipProfile {
+    page_size: Figure,
+    write_size: Figure,
+    page_erase: Figure,
+    kib_write: Figure,
+    slot_size: Figure,
+    kib_hash: Figure,
+    verify: Figure,
+    boot: Figure,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkFigures {
+    rtt_median: Figure,
+    rtt_p99: Figure,
+}
+
+static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
+    let profiles: BTreeMap<String, ChipProfile> =
+        toml::from_str(include_str!("../../profiles/chips.toml")).expect("the embedded profiles are valid");
+    profiles
+        .into_iter()
+        .map(|(name, profile)| {
+            let chip = Chip {
+                name: name.clone(),
+                page_size: profile.page_size.bytes(),
+                write_size: profile.write_size.bytes(),
+                page_erase: profile.page_erase.time(),
+                kib_write: profile.kib_write.time(),
+                slot_size: profile.slot_size.bytes(),
+                kib_hash: profile.kib_hash.time(),
+                verify: profile.verify.time(),
+                boot: profile.boot.time(),
+            };
+            (name, Arc::new(chip))
+        })
+        .collect()
+});
+
+/// Median and 99th percentile of a link's round trip.
+static LINKS: LazyLock<BTreeMap<String, (Duration, Duration)>> = LazyLock::new(|| {
+    let profiles: BTreeMap<String, LinkFigures> =
+        toml::from_str(include_str!("../../profiles/links.toml")).expect("the embedded profiles are valid");
+    profiles
+        .into_iter()
+        .map(|(name, link)| (name, (link.rtt_median.time(), link.rtt_p99.time())))
+        .collect()
+});
+
+/// The chips there are.
+pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
+    CHIPS.keys().map(String::as_str)
+}
+
+/// The chip called `name`.
+pub(super) fn chip(name: &str) -> Option<Arc<Chip>> {
+    CHIPS.get(name).cloned()
+}
+
+/// The largest image that a chip can take by swap-offset: the new image stands one page higher in its slot, and the trailer takes
+/// the last page.
+pub(super) fn largest_image(chip: &Chip) -> u64 {
+    u64::from(chip.slot_size.saturating_sub(2 * chip.page_size))
+}
+
+/// 99th percentile of the round trip of a link.
+pub(super) fn round_trip_p99(link: &str) -> Option<Duration> {
+    LINKS.get(link).map(|(_, p99)| *p99)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::LinkProfile;
+
+    #[test]
+    fn an_nrf52840_takes_the_times_of_the_contract() {
+        let chip = chip(DEFAULT).unwrap();
+        let page = chip.page_erase + chip.kib_write * (chip.page_size / 1024);
+        let download = page * 16;
+        assert!((1.95..2.10).contains(&download.as_secs_f64()), "64 KiB: {download:?}");
+        assert!((3.9..4.2).contains(&(download * 2).as_secs_f64()));
+        let boot = chip.boot + chip.kib_hash * 256 + chip.verify;
+        assert!((0.40..0.50).contains(&boot.as_secs_f64()), "256 KiB boot in {boot:?}");
+    }
+
+    #[test]
+    fn every_link_has_figures_and_delays_by_half_its_median() {
+        for profile in LinkProfile::all() {
+            assert_eq!(profile.one_way, LINKS[profile.name].0 / 2, "{}", profile.name);
+        }
+        assert_eq!(LINKS.len(), LinkProfile::all().len());
+    }
+}

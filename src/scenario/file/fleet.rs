@@ -1,0 +1,423 @@
+//! `[fleet.NAME]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::device::{Backoff, Jitter};
+use crate::faults::LinkProfile;
+use crate::model::{FirmwareVersion, is_word, parse_duration};
+
+use super::super::arrival::Arrival;
+use super::super::chips;
+use super::super::document::{Entry, Node, Place, Value, Words};
+use super::super::error::Problems;
+use super::super::fields::Need::{Later, Optional, Required};
+use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
+use super::shares::Shares;
+use super::{check_noun, nouns};
+
+const FLEET: Keys = &[
+    ("count", Required),
+    ("id", Optional),
+    ("tags", Optional),
+    ("runs", Required),
+    ("arrive", Optional),
+    ("link", Optional),
+    ("reconnect", Optional),
+    ("retry", Optional),
+    ("connack_timeout", Optional),
+    ("flash", Optional),
+    ("power", Later(Some("always"))),
+    ("sdk", Later(Some("newest"))),
+    ("max_artifacts", Later(Some("4"))),
+    ("heartbeat", Later(Some("off"))),
+    ("cheats", Later(None)),
+    ("engine", Later(Some("simulated"))),
+];
+/// Links of the contract that are not shaped yet.
+const LATER_LINKS: &[&str] = &["lte", "lte-m", "nb-iot", "satellite", "rural"];
+/// Chips of the contract that are not modelled yet.
+const LATER_CHIPS: &[&str] = &["nrf51822", "nrf5340", "nrf9160"];
+
+/// Most devices of a fleet, and of a scenario.
+pub(in super::super) const MOST_DEVICES: u64 = 10_000_000;
+
+/// A fleet.
+#[derive(Clone, Debug)]
+pub(in super::super) struct FleetFile {
+    pub name: String,
+    pub at: Place,
+    /// Zero where it is missing or wrong.
+    pub count: u64,
+    pub id: Written<IdPattern>,
+    pub tags: BTreeMap<String, Shares<String>>,
+    /// The first is main.
+    pub runs: Vec<Written<FirmwareVersion>>,
+    pub arrive: Arrival,
+    pub link: LinkProfile,
+    pub reconnect: Backoff,
+    pub retry: Backoff,
+    pub connack_timeout: Duration,
+    /// Where `connack_timeout` stands, if it does.
+    pub connack_at: Option<Place>,
+    pub chip: &'static str,
+}
+
+/// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct IdPattern {
+    pub text: String,
+    parts: Vec<IdPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum IdPart {
+    Literal(String),
+    Fleet,
+    /// Padded with zeros to this width.
+    Number(usize),
+}
+
+impl IdPattern {
+    fn parse(text: &str) -> Result<IdPattern, Complaint> {
+        const HINT: &str = "write for example \"{fleet}-{n:05}\": letters, digits, `.`, `_`, `-`, {fleet}, {n}, {n:05}";
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let literal_end = rest.find('{').unwrap_or(rest.len());
+            if literal_end > 0 {
+                let literal = &rest[..literal_end];
+                if !is_word(literal) {
+                    return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT));
+                }
+                parts.push(IdPart::Literal(literal.to_owned()));
+                rest = &rest[literal_end..];
+                continue;
+            }
+            let end = rest.find('}').unwrap_or(rest.len() - 1);
+            let width = |digits: &str| digits.parse().ok().filter(|width| (1..=20).contains(width));
+            parts.push(match &rest[1..end] {
+                "fleet" => IdPart::Fleet,
+                "n" => IdPart::Number(1),
+                inner => match inner.strip_prefix("n:0").and_then(width) {
+                    Some(width) => IdPart::Number(width),
+                    None => return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT)),
+                },
+            });
+            rest = &rest[end + 1..];
+        }
+        match parts.is_empty() {
+            true => Err(Complaint::new("the pattern of ids is empty", HINT)),
+            false => Ok(IdPattern {
+                text: text.to_owned(),
+                parts,
+            }),
+        }
+    }
+
+    /// Whether ids of one fleet differ.
+    pub fn has_number(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, IdPart::Number(_)))
+    }
+
+    /// The id of the device with this number, from zero; the id counts from one.
+    pub fn id(&self, fleet: &str, number: u32) -> String {
+        use std::fmt::Write as _;
+        let mut id = String::with_capacity(24);
+        for part in &self.parts {
+            match part {
+                IdPart::Literal(text) => id.push_str(text),
+                IdPart::Fleet => id.push_str(fleet),
+                IdPart::Number(width) => {
+                    write!(id, "{:0width$}", u64::from(number) + 1).expect("writing to a string cannot fail");
+                }
+            }
+        }
+        id
+    }
+}
+
+pub(super) fn read_all(entry: Option<&Entry>, start: Place, problems: &Problems) -> Vec<FleetFile> {
+    let nouns = nouns(entry, problems);
+    if nouns.is_empty() {
+        let at = entry.map_or(start, |entry| entry.key_at);
+        let hint = "write for example `fleet.demo = { count = 200, runs = \"app@1.0.0\" }`";
+        problems.add(at, "the scenario has no fleet", hint);
+    }
+    let mut fleets: Vec<_> = nouns.iter().map(|entry| FleetFile::read(entry, problems)).collect();
+    fleets.sort_by(|a, b| a.name.cmp(&b.name));
+    fleets
+}
+
+impl FleetFile {
+    fn read(entry: &Entry, problems: &Problems) -> FleetFile {
+        let name = entry.key.clone();
+        check_noun(&name, entry.key_at, "fleet", problems);
+        let subject = format!("fleet `{}`", cut(&name));
+        let mut fleet = FleetFile {
+            at: entry.key_at,
+            count: 0,
+            id: Written {
+                value: IdPattern::parse("{fleet}-{n:05}").ok().expect("the default pattern is one"),
+                at: entry.key_at,
+            },
+            tags: BTreeMap::new(),
+            runs: Vec::new(),
+            arrive: Arrival::AT_ONCE,
+            link: LinkProfile::named("lan").expect("the default link is a profile"),
+            reconnect: constant(Duration::from_millis(500)),
+            retry: Backoff {
+                first: Duration::from_secs(5),
+                max: Duration::from_secs(300),
+                jitter: Jitter::Half,
+            },
+            connack_timeout: Duration::from_millis(500),
+            connack_at: None,
+            chip: chips::DEFAULT,
+            name,
+        };
+        if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
+            fleet.read_fields(&fields);
+        }
+        fleet
+    }
+
+    fn read_fields(&mut self, fields: &Fields<'_>) {
+        if let Some(count) = fields.whole("count", 1..=MOST_DEVICES) {
+            self.count = count.value;
+        }
+        if let Some(id) = fields.parsed("id", "\"{fleet}-{n:05}\"", IdPattern::parse) {
+            self.id = id;
+        }
+        self.check_id(fields);
+        self.read_tags(fields);
+        self.runs = read_packages(fields, "runs");
+        if let Some(words) = fields.with_unit("arrive", ARRIVAL) {
+            let arrive = fields.read(words, |text| Arrival::parse(text, fields));
+            self.arrive = arrive.map_or(Arrival::AT_ONCE, |arrive| arrive.value);
+        }
+        self.read_link(fields);
+        self.read_waits(fields);
+        self.read_chip(fields);
+    }
+
+    fn check_id(&self, fields: &Fields<'_>) {
+        let id = &self.id;
+        let longest = id
+            .value
+            .id(&self.name, u32::try_from(self.count.saturating_sub(1)).unwrap_or(u32::MAX));
+        if !is_word(&longest) {
+            let message = format!("ids of {} are too long", fields.subject);
+            fields.problems.add(
+                id.at,
+                message,
+                format!("`{}` has {} characters of at most 64", cut(&longest), longest.len()),
+            );
+        }
+        if !id.value.has_number() && self.count > 1 {
+            let message = format!("all devices of {} get the same id", fields.subject);
+            fields.problems.add(id.at, message, "put {n} or {n:05} into the pattern");
+        }
+    }
+
+    fn read_tags(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.node("tags") else { return };
+        let Value::Table(table) = &node.value else {
+            return fields.wrong("tags", node, "a table", "{ region = \"west\" }");
+        };
+        for entry in &table.0 {
+            let subject = format!("tag `{}` of {}", cut(&entry.key), fields.subject);
+            if !is_word(&entry.key) {
+                fields
+                    .problems
+                    .add(entry.key_at, format!("{subject} is not a name for a tag"), TAG_FORM);
+            }
+            let parse = |words: &Words| tag_value(&words.text, &subject).map(|value| (value.clone(), value));
+            if let Some(shares) = Shares::read(&entry.node, &subject, fields.problems, parse) {
+                self.tags.insert(entry.key.clone(), shares);
+            }
+        }
+    }
+
+    fn read_link(&mut self, fields: &Fields<'_>) {
+        let names = LinkProfile::all().iter().map(|profile| profile.name);
+        let link = fields.parsed("link", "\"wifi\"", |name| match LinkProfile::named(name) {
+            Some(link) => Ok(link),
+            None if LATER_LINKS.contains(&name) => Err(Complaint::new(
+                format!("not supported yet: link `{name}`"),
+                format!("links are {}", names.clone().collect::<Vec<_>>().join(", ")),
+            )),
+            None => Err(Complaint::new(
+                format!("unknown link `{}` in {}", cut(name), fields.subject),
+                suggest(name, names.clone(), "links"),
+            )),
+        });
+        if let Some(link) = link {
+            self.link = link.value;
+        }
+    }
+
+    fn read_waits(&mut self, fields: &Fields<'_>) {
+        if let Some(reconnect) = read_backoff(fields, "reconnect") {
+            self.reconnect = reconnect;
+        }
+        if let Some(retry) = read_backoff(fields, "retry") {
+            self.retry = retry;
+        }
+        if let Some(timeout) = fields.time("connack_timeout") {
+            if timeout.value < SHORTEST_WAIT {
+                let message = format!("`connack_timeout` of {} is too short", fields.subject);
+                fields.problems.add(timeout.at, message, "at least 1ms");
+            }
+            self.connack_timeout = timeout.value;
+            self.connack_at = Some(timeout.at);
+        }
+    }
+
+    fn read_chip(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.node("flash") else { return };
+        if let Value::Table(_) = node.value {
+            let message = format!("not supported yet: a flash of its own in {}", fields.subject);
+            return fields
+                .problems
+                .add(fields.key_at("flash"), message, "write flash = \"nrf52840\"");
+        }
+        let chip = fields.parsed("flash", "\"nrf52840\"", |name| {
+            match chips::names().find(|known| *known == name) {
+                Some(chip) => Ok(chip),
+                None if LATER_CHIPS.contains(&name) => Err(Complaint::new(
+                    format!("not supported yet: flash `{name}`"),
+                    format!("write \"{}\"", chips::DEFAULT),
+                )),
+                None => Err(Complaint::new(
+                    format!("unknown flash `{}` in {}", cut(name), fields.subject),
+                    suggest(name, chips::names(), "chips"),
+                )),
+            }
+        });
+        if let Some(chip) = chip {
+            self.chip = chip.value;
+        }
+    }
+}
+
+const TAG_FORM: &str = "tags and their values are 1 to 64 letters, digits, `.`, `_` and `-`";
+
+/// The value of a tag, if it has the form of one.
+pub(super) fn tag_value(text: &str, subject: &str) -> Result<String, Complaint> {
+    match is_word(text) {
+        true => Ok(text.to_owned()),
+        false => Err(Complaint::new(
+            format!("`{}` is not a value of {subject}", cut(text)),
+            TAG_FORM,
+        )),
+    }
+}
+
+/// `SLUG@VERSION` or a list of them; a slug may stand once.
+pub(super) fn read_packages(fields: &Fields<'_>, key: &str) -> Vec<Written<FirmwareVersion>> {
+    let Some(node) = fields.node(key) else { return Vec::new() };
+    let items: &[Node] = match &node.value {
+        Value::Array(items) => items,
+        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Table(_) => {
+            std::slice::from_ref(node)
+        }
+    };
+    if items.is_empty() {
+        let message = format!("`{key}` of {} is empty", fields.subject);
+        fields.problems.add(node.at, message, "write for example \"app@1.0.0\"");
+    }
+    let mut packages: Vec<Written<FirmwareVersion>> = Vec::new();
+    for item in items {
+        let Some(words) = as_text(item) else {
+            fields.wrong(key, item, "a firmware version", "\"app@1.0.0\"");
+            continue;
+        };
+        let version = fields.read(words, |text| {
+            let form = text
+                .split_once('@')
+                .is_some_and(|(slug, version)| is_word(slug) && is_word(version));
+            text.parse::<FirmwareVersion>().ok().filter(|_| form).ok_or_else(|| {
+                Complaint::new(
+                    format!("`{key}` of {} is not a firmware version", fields.subject),
+                    format!("found {}: write SLUG@VERSION, for example \"app@1.0.0\"", show(item)),
+                )
+            })
+        });
+        let Some(version) = version else { continue };
+        if packages.iter().any(|earlier| earlier.value.slug == version.value.slug) {
+            let message = format!(
+                "firmware `{}` stands twice in `{key}` of {}",
+                version.value.slug, fields.subject
+            );
+            fields
+                .problems
+                .add(version.at, message, "one version of each: leave one of them out");
+        }
+        packages.push(version);
+    }
+    packages
+}
+
+/// Shorter waits would try again in the same moment.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+const fn constant(wait: Duration) -> Backoff {
+    Backoff {
+        first: wait,
+        max: wait,
+        jitter: Jitter::Fixed,
+    }
+}
+
+/// `T`, or `T..T` with `half`, `full` or `fixed`.
+fn read_backoff(fields: &Fields<'_>, key: &str) -> Option<Backoff> {
+    let words = fields.with_unit(key, BACKOFF)?;
+    let read = fields.read(words, |text| {
+        let time = |text: &str| parse_duration(text).map_err(|error| fields.not_a_quantity(key, BACKOFF, error));
+        let Some((first, rest)) = text.split_once("..") else {
+            return time(text).map(constant);
+        };
+        let rest = rest.trim();
+        let jitters = [("half", Jitter::Half), ("full", Jitter::Full), ("fixed", Jitter::Fixed)];
+        let found = jitters
+            .iter()
+            .find_map(|(word, jitter)| Some((rest.strip_suffix(word)?, *jitter)));
+        let (max, jitter) = found.unwrap_or((rest, Jitter::Half));
+        let backoff = Backoff {
+            first: time(first)?,
+            max: time(max)?,
+            jitter,
+        };
+        match backoff.first <= backoff.max {
+            true => Ok(backoff),
+            false => Err(Complaint::new(
+                format!("`{key}` of {} begins above its end", fields.subject),
+                "write the shorter time first",
+            )),
+        }
+    })?;
+    if read.value.first < SHORTEST_WAIT {
+        fields
+            .problems
+            .add(read.at, format!("`{key}` of {} is too short", fields.subject), "at least 1ms");
+        return None;
+    }
+    Some(read.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_their_pattern_and_count_from_one() {
+        let id = |pattern: &str, number| IdPattern::parse(pattern).ok().map(|pattern| pattern.id("meter", number));
+        assert_eq!(id("{fleet}-{n:05}", 411).unwrap(), "meter-00412");
+        assert_eq!(id("x.{n}", 0).unwrap(), "x.1");
+        assert_eq!(id("{n:03}", 12_344).unwrap(), "12345");
+        for wrong in ["", "{", "{m}", "a b", "{n:}", "{n:099}", "é{n}", "}{"] {
+            assert_eq!(id(wrong, 0), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `[scenario]` and `[server]`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::document::{Entry, Node, Place, Value, Words};
+use super::super::error::Problems;
+use super::super::fields::Need::{Later, Optional, Required};
+use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, show};
+use super::super::plan::{Ends, Settle};
+use super::shares::one_of;
+use crate::model::parse_duration;
+
+const GENERAL: Keys = &[
+    ("name", Optional),
+    ("description", Optional),
+    ("seed", Optional),
+    ("duration", Required),
+    ("settle", Optional),
+    ("language", Optional),
+    ("trace", Optional),
+    ("ends", Optional),
+    ("warmup", Optional),
+];
+
+/// `[scenario]`.
+#[derive(Clone, Debug)]
+pub(in super::super) struct General {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub seed: u64,
+    pub duration: Option<Written<Duration>>,
+    pub settle: Settle,
+    pub trace: Trace,
+    pub ends: Ends,
+    pub warmup: Duration,
+}
+
+/// Whether transitions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Trace {
+    Auto,
+    On,
+    Off,
+}
+
+impl General {
+    pub(super) fn read(entry: Option<&Entry>, start: Place, problems: &Problems) -> General {
+        let mut general = General {
+            name: None,
+            description: None,
+            seed: 1,
+            duration: None,
+            settle: Settle::Auto,
+            trace: Trace::Auto,
+            ends: Ends::Settled,
+            warmup: Duration::ZERO,
+        };
+        let Some(entry) = entry else {
+            problems.add(
+                start,
+                "the scenario needs `duration`",
+                "write for example `scenario = { duration = \"60s\" }`",
+            );
+            return general;
+        };
+        let Some(fields) = Fields::new("the scenario".into(), entry.key_at, &entry.node, GENERAL, problems) else {
+            return general;
+        };
+        general.read_fields(&fields);
+        general
+    }
+
+    fn read_fields(&mut self, fields: &Fields<'_>) {
+        self.name = fields.text("name", "\"nightly\"").map(|words| words.text.clone());
+        self.description = fields.text("description", "\"one update\"").map(|words| words.text.clone());
+        self.duration = fields.time("duration");
+        if let Some(duration) = self.duration.as_ref().filter(|duration| duration.value.is_zero()) {
+            let hint = "steps and faults happen within it: write for example \"60s\"";
+            fields.problems.add(duration.at, "`duration` of the scenario is zero", hint);
+        }
+        if let Some(seed) = fields.whole("seed", 0..=u64::MAX) {
+            self.seed = seed.value;
+        }
+        if let Some(language) = fields.whole("language", 0..=u64::MAX).filter(|language| language.value != 1) {
+            let message = format!("unknown language {}", language.value);
+            fields.problems.add(language.at, message, "this version speaks language 1");
+        }
+        let settle = |text: &str| match text {
+            "auto" => Ok(Settle::Auto),
+            "off" => Ok(Settle::Off),
+            _ => parse_duration(text).map(Settle::For).map_err(|error| {
+                let complaint = fields.not_a_quantity("settle", TIME, error);
+                Complaint {
+                    hint: complaint.hint.map(|hint| format!("{hint}; or `auto`, or `off`")),
+                    ..complaint
+                }
+            }),
+        };
+        if let Some(words) = fields.with_unit("settle", TIME) {
+            self.settle = fields.read(words, settle).map_or(Settle::Auto, |settle| settle.value);
+        }
+        let trace = fields.parsed("trace", "\"on\"", |word| {
+            one_of(word, &["auto", "on", "off"], "value", "`trace` of the scenario")
+        });
+        self.trace = match trace.map(|trace| trace.value) {
+            Some("on") => Trace::On,
+            Some("off") => Trace::Off,
+            _ => Trace::Auto,
+        };
+        let ends = fields.parsed("ends", "\"settled\"", |word| {
+            one_of(word, &["settled", "duration"], "value", "`ends` of the scenario")
+        });
+        self.ends = match ends.map(|ends| ends.value) {
+            Some("duration") => Ends::Duration,
+            _ => Ends::Settled,
+        };
+        self.warmup = fields.time("warmup").map_or(Duration::ZERO, |warmup| warmup.value);
+    }
+}
+
+const SERVER: Keys = &[
+    ("target", Optional),
+    ("key", Later(None)),
+    ("ca", Later(None)),
+    ("cert", Later(None)),
+    ("cert_key", Later(None)),
+    ("insecure", Later(Some("false"))),
+    ("admin", Later(Some("none"))),
+    ("listen", Optional),
+    ("tls", Optional),
+    ("store", Optional),
+    ("chase", Optional),
+    ("delay", Later(Some("0ms"))),
+    ("deadline", Later(Some("off"))),
+    ("limits", Later(None)),
+];
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub(in super::super) struct ServerFile {
+    pub listen: SocketAddr,
+    pub tls: TlsFile,
+    pub chase: Duration,
+}
+
+/// `tls` of `[server]`: files as they are written, relative to the scenario.
+#[derive(Clone, Debug)]
+pub(in super::super) enum TlsFile {
+    Auto,
+    Off,
+    Files { cert: Words, key: Words },
+}
+
+impl ServerFile {
+    pub(super) fn read(entry: Option<&Entry>, problems: &Problems) -> ServerFile {
+        let mut server = ServerFile {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: TlsFile::Auto,
+            chase: Duration::from_secs(30),
+        };
+        let Some(entry) = entry else { return server };
+        let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
+            return server;
+        };
+        for secret in fields.present(&["key"]) {
+            let literal = fields.node(secret).and_then(as_text).filter(|words| is_literal(&words.text));
+            if let Some(words) = literal {
+                let hint = "write `env:NAME`, or the path of a file that holds it";
+                problems.add(words.inner, format!("`{secret}` of the server is a literal secret"), hint);
+            }
+        }
+        fields.parsed("target", "\"embedded\"", |target| match target {
+            "embedded" => Ok(()),
+            _ if target.contains("://") => Err(Complaint::new(
+                "not supported yet: an external target of the server",
+                "leave `target` out: the embedded server is under test",
+            )),
+            _ => Err(Complaint::new(
+                "unknown `target` of the server",
+                "write \"embedded\", or leave it out",
+            )),
+        });
+        fields.parsed("store", "\"memory\"", |store| match store {
+            "memory" => Ok(()),
+            "disk" => Err(Complaint::new(
+                "not supported yet: store `disk`",
+                "leave `store` out: it is `memory`",
+            )),
+            _ => one_of(store, &["memory", "disk"], "store", "the server").map(drop),
+        });
+        let listen = fields.parsed("listen", "\"127.0.0.1:0\"", |text| {
+            text.parse::<SocketAddr>().map_err(|_| {
+                let hint = "write address and port, for example \"127.0.0.1:0\"; port 0 takes a free one";
+                Complaint::new("`listen` of the server is not an address", hint)
+            })
+        });
+        if let Some(listen) = listen {
+            server.listen = listen.value;
+        }
+        if let Some(chase) = fields.time("chase") {
+            server.chase = chase.value;
+        }
+        if let Some(tls) = fields.node("tls").and_then(|node| read_tls(node, &fields)) {
+            server.tls = tls;
+        }
+        server
+    }
+}
+
+const TLS: Keys = &[("cert", Required), ("key", Required)];
+
+fn read_tls(node: &Node, fields: &Fields<'_>) -> Option<TlsFile> {
+    match &node.value {
+        Value::Text(words) => match words.text.as_str() {
+            "auto" => Some(TlsFile::Auto),
+            "off" => Some(TlsFile::Off),
+            _ => {
+                fields.read(words, |word| one_of(word, &["auto", "off"], "value", "`tls` of the server"));
+                None
+            }
+        },
+        Value::Table(_) => {
+            let files = Fields::new("`tls` of the server".into(), fields.key_at("tls"), node, TLS, fields.problems)?;
+            Some(TlsFile::Files {
+                cert: files.text("cert", "\"cert.pem\"")?.clone(),
+                key: files.text("key", "\"key.pem\"")?.clone(),
+            })
+        }
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) => {
+            let hint = format!(
+                "found {}: write \"auto\", \"off\" or {{ cert = \"…\", key = \"…\" }}",
+                show(node)
+            );
+            fields
+                .problems
+                .add(node.at, "`tls` of the server is not a way to encrypt", hint);
+            None
+        }
+    }
+}
+
+/// A secret that stands in the file itself: neither `env:NAME` nor a path.
+pub(in super::super) fn is_literal(value: &str) -> bool {
+    !value.starts_with("env:") && !value.contains('/') && !value.ends_with(".key") && !value.ends_with(".txt")
+}

@@ -1,0 +1,140 @@
+//! The image of each version: made for the run, or read from a file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::luck::{Luck, Purpose, text_key};
+use crate::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use crate::model::{BuildId, Digest, FirmwareVersion, show_count};
+
+use super::chips;
+use super::document::Words;
+use super::error::Problems;
+use super::fields::cut;
+use super::file::{ImageFile, ScenarioFile, VersionFile};
+
+/// A version's image and what a bootloader would read in it.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    pub firmware: FirmwareVersion,
+    pub bytes: Bytes,
+    /// The SHA-256 that its TLVs claim.
+    pub digest: Digest,
+    pub build_id: Option<BuildId>,
+}
+
+/// Largest image file: all of them stand in memory.
+const LARGEST: u64 = 256 << 20;
+
+/// The images in order of the file, or what is wrong with them.
+pub(super) fn images(file: &ScenarioFile, folder: &Path, luck: Luck, problems: &Problems) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::with_capacity(file.versions.len());
+    for version in &file.versions {
+        let image = match &version.image {
+            ImageFile::Generated { size, pattern, at } => {
+                let spec = spec(version, *size, pattern, luck);
+                match build_image(&spec) {
+                    Ok(bytes) => read(version, bytes).ok(),
+                    Err(error) => {
+                        problems.add(
+                            *at,
+                            format!("`size` of firmware `{}`: {error}", version.firmware),
+                            "write for example \"64 KiB\"",
+                        );
+                        None
+                    }
+                }
+            }
+            ImageFile::File(words) => from_file(version, words, file, folder, problems),
+        };
+        let Some(image) = image else { continue };
+        if let Some(same) = images.iter().find(|earlier| earlier.digest == image.digest) {
+            let message = format!("`{}` and `{}` are the same image", same.firmware, image.firmware);
+            problems.add(
+                version.at,
+                message,
+                "a device could not tell them apart: give them different files",
+            );
+        }
+        images.push(image);
+    }
+    images
+}
+
+fn spec(version: &VersionFile, size: u64, pattern: &str, luck: Luck) -> ImageSpec {
+    let pattern = match pattern {
+        "zeros" => Pattern::Zeros,
+        "counter" => Pattern::Counter,
+        _ => Pattern::Random {
+            seed: luck.draw(Purpose::ImageContent, text_key(&version.firmware.to_string()), 0),
+        },
+    };
+    ImageSpec::new(version.firmware.slug.to_string(), version.version, size, pattern)
+}
+
+fn read(version: &VersionFile, bytes: Bytes) -> Result<Image, String> {
+    let info = ImageInfo::read(slice_reader(&bytes)).map_err(|error| error.to_string())?;
+    info.verify(slice_reader(&bytes)).map_err(|error| error.to_string())?;
+    let header = info.header.version;
+    let same =
+        (header.major, header.minor, header.revision) == (version.version.major, version.version.minor, version.version.revision);
+    if !same {
+        return Err(format!("its header says version {header}"));
+    }
+    Ok(Image {
+        firmware: version.firmware.clone(),
+        digest: Digest(info.digest),
+        build_id: find_build_id(&info, slice_reader(&bytes)).map(BuildId),
+        bytes,
+    })
+}
+
+fn from_file(version: &VersionFile, words: &Words, file: &ScenarioFile, folder: &Path, problems: &Problems) -> Option<Image> {
+    let path = folder.join(&words.text);
+    let subject = format!("`file` of firmware `{}`", version.firmware);
+    let content = std::fs::metadata(&path).and_then(|metadata| match metadata.len() {
+        len if len > LARGEST => Err(std::io::Error::other(format!(
+            "it has {} B, at most 256 MiB are read",
+            show_count(len)
+        ))),
+        _ => std::fs::read(&path),
+    });
+    let bytes = match content {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(error) => {
+            let message = format!("{subject} cannot be read: {}", cut(&error.to_string()));
+            problems.add(words.inner, message, "paths are relative to the scenario file");
+            return None;
+        }
+    };
+    let image = match read(version, bytes) {
+        Ok(image) => image,
+        Err(error) => {
+            let hint = format!("make it with imgtool, as version {}", version.version);
+            problems.add(words.inner, format!("{subject} is not its image: {error}"), hint);
+            return None;
+        }
+    };
+    for fleet in file
+        .fleets
+        .iter()
+        .filter(|fleet| super::check::runs_as_main(fleet, &version.firmware.slug))
+    {
+        let largest = chips::chip(fleet.chip).map_or(u64::MAX, |chip| chips::largest_image(&chip));
+        if image.bytes.len() as u64 > largest {
+            let message = format!(
+                "the image of `{}` does not fit the slot of an {}",
+                version.firmware, fleet.chip
+            );
+            let hint = format!(
+                "it has {} B, fleet `{}` takes at most {} B",
+                show_count(image.bytes.len() as u64),
+                fleet.name,
+                show_count(largest)
+            );
+            problems.add(words.inner, message, hint);
+        }
+    }
+    Some(image)
+}

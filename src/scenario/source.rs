@@ -1,0 +1,130 @@
+//! Where a scenario comes from, and what changes it before it is understood.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::ScenarioErrors;
+use super::fields::suggest;
+
+/// A scenario as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// Text of standard input, which the caller has read.
+    Stdin(String),
+    /// A built-in example, by name.
+    Example(String),
+}
+
+impl Source {
+    /// What SCENARIO on the command line means: `-`, a path, or the name of a built-in example. A file that exists wins over an
+    /// example of the same name.
+    ///
+    /// # Errors
+    /// What `read_stdin` gives, which is called for `-` alone.
+    pub fn from_argument(argument: &str, read_stdin: impl FnOnce() -> io::Result<String>) -> io::Result<Source> {
+        let path = PathBuf::from(argument);
+        Ok(match argument {
+            "-" => Source::Stdin(read_stdin()?),
+            _ if example(argument).is_some() && !path.is_file() => Source::Example(argument.to_owned()),
+            _ => Source::Path(path),
+        })
+    }
+}
+
+/// What environment and flags change: each wins over the ones above it, and all of them over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `SQUALL_SEED`, as it stands in the environment.
+    pub environment_seed: Option<String>,
+    /// `--set KEY=VALUE`, in order.
+    pub set: Vec<String>,
+    /// `--seed N`; a caller draws the number for `--seed random`.
+    pub seed: Option<u64>,
+    /// `--duration T`, with its unit.
+    pub duration: Option<String>,
+    /// `-d N`: devices in all; fleets keep their proportions.
+    pub devices: Option<u64>,
+}
+
+/// The built-in examples: name and text.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("quickstart", include_str!("../../scenarios/quickstart.toml")),
+    ("late-joiners", include_str!("../../scenarios/late-joiners.toml")),
+    ("bad-firmware", include_str!("../../scenarios/bad-firmware.toml")),
+];
+
+/// The text of the built-in example called `name`.
+pub(super) fn example(name: &str) -> Option<&'static str> {
+    EXAMPLES.iter().find(|(known, _)| *known == name).map(|&(_, text)| text)
+}
+
+/// A scenario's text with what belongs to it.
+pub(super) struct Given {
+    /// What errors call it.
+    pub label: String,
+    /// Name of the scenario that gives itself none.
+    pub name: String,
+    pub text: String,
+    /// What its paths are relative to.
+    pub folder: PathBuf,
+}
+
+/// Largest scenario file.
+const LARGEST: u64 = 4 << 20;
+
+impl Source {
+    pub(super) fn read(self) -> Result<Given, ScenarioErrors> {
+        match self {
+            Source::Stdin(text) => Ok(Given {
+                label: "stdin".to_owned(),
+                name: "stdin".to_owned(),
+                text,
+                folder: PathBuf::new(),
+            }),
+            Source::Example(name) => match example(&name) {
+                Some(text) => Ok(Given {
+                    label: format!("{name}.toml"),
+                    text: text.to_owned(),
+                    folder: PathBuf::new(),
+                    name,
+                }),
+                None => Err(ScenarioErrors::whole(&name, "unknown example", Some(other_scenarios(&name)))),
+            },
+            Source::Path(path) => read_file(&path),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Given, ScenarioErrors> {
+    let label = path.display().to_string();
+    let content = std::fs::metadata(path).and_then(|metadata| match metadata.len() {
+        len if len > LARGEST => Err(io::Error::other("larger than 4 MiB")),
+        _ => std::fs::read(path),
+    });
+    let bytes = content.map_err(|error| {
+        let hint = (error.kind() == io::ErrorKind::NotFound).then(|| other_scenarios(&label));
+        ScenarioErrors::whole(&label, format!("cannot be read: {error}"), hint)
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1;
+        ScenarioErrors::whole(&format!("{label}:{line}"), "is not UTF-8 text", None)
+    })?;
+    Ok(Given {
+        name: path
+            .file_stem()
+            .map_or_else(|| label.clone(), |stem| stem.to_string_lossy().into_owned()),
+        label,
+        text,
+        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+    })
+}
+
+fn other_scenarios(name: &str) -> String {
+    suggest(name, EXAMPLES.iter().map(|(name, _)| *name), "built-in examples")
+}

@@ -1,0 +1,299 @@
+//! The scenario written out again, every default and the seed included, in an order of its own; and the hash of what is played.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::measure::Measure;
+use crate::verdict::Modes;
+
+use super::file::{
+    ExpectFile, FleetFile, General, ImageFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, ServerFile, Shares, StepFile,
+    TlsFile, Trace, VerbFile, VersionFile,
+};
+use super::images::Image;
+use super::plan::{Ends, Settle};
+use super::text::{backoff, exact_size, exact_time, quoted};
+use crate::model::Share;
+
+/// The scenario as TOML that reads back as the same.
+pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
+    let mut out = Writer::default();
+    out.table("scenario");
+    out.text("name", name);
+    if let Some(description) = &file.general.description {
+        out.text("description", description);
+    }
+    out.raw("seed", file.general.seed);
+    out.raw("language", 1);
+    out.text(
+        "trace",
+        match file.general.trace {
+            Trace::Auto => "auto",
+            Trace::On => "on",
+            Trace::Off => "off",
+        },
+    );
+    out.played(&file.general);
+    out.table("server");
+    out.text("target", "embedded");
+    out.text("listen", &file.server.listen.to_string());
+    out.server(&file.server);
+    for version in sorted_versions(file) {
+        out.version(version, None);
+    }
+    file.fleets.iter().for_each(|fleet| out.fleet(fleet));
+    out.cohorts(file);
+    file.steps.iter().for_each(|step| out.step(step));
+    file.expects.iter().for_each(|expect| out.expect(expect));
+    out.text
+}
+
+/// 16 hex digits over what is played: steps, nouns, and what bounds them; not the scenario's name and description, the seed,
+/// expectations or the target. An image file counts by its content.
+pub(super) fn hash(file: &ScenarioFile, images: &[Image]) -> String {
+    let mut out = Writer::default();
+    out.table("scenario");
+    out.played(&file.general);
+    out.table("server");
+    out.server(&file.server);
+    for version in sorted_versions(file) {
+        out.version(version, images.iter().find(|image| image.firmware == version.firmware));
+    }
+    file.fleets.iter().for_each(|fleet| out.fleet(fleet));
+    out.cohorts(file);
+    file.steps.iter().for_each(|step| out.step(step));
+    let digest = Sha256::digest(out.text.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sorted_versions(file: &ScenarioFile) -> Vec<&VersionFile> {
+    let mut versions: Vec<_> = file.versions.iter().collect();
+    versions.sort_by_key(|version| (version.firmware.slug.clone(), version.version));
+    versions
+}
+
+#[derive(Default)]
+struct Writer {
+    text: String,
+}
+
+impl Writer {
+    fn table(&mut self, name: &str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        self.line(&format!("{gap}[{name}]"));
+    }
+
+    fn row(&mut self, name: &str) {
+        self.line(&format!("\n[[{name}]]"));
+    }
+
+    fn line(&mut self, line: &str) {
+        writeln!(self.text, "{line}").expect("writing to a string cannot fail");
+    }
+
+    fn raw(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.line(&format!("{key} = {value}"));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.raw(key, quoted(value));
+    }
+
+    fn list(&mut self, key: &str, values: impl IntoIterator<Item = String>) {
+        self.raw(key, inline_list(values));
+    }
+
+    /// What of `[scenario]` decides what is played.
+    fn played(&mut self, general: &General) {
+        if let Some(duration) = &general.duration {
+            self.text("duration", &exact_time(duration.value));
+        }
+        match general.settle {
+            Settle::Auto => self.text("settle", "auto"),
+            Settle::For(time) => self.text("settle", &exact_time(time)),
+            Settle::Off => self.text("settle", "off"),
+        }
+        match general.ends {
+            Ends::Settled => self.text("ends", "settled"),
+            Ends::Duration => self.text("ends", "duration"),
+        }
+        self.text("warmup", &exact_time(general.warmup));
+    }
+
+    fn server(&mut self, server: &ServerFile) {
+        match &server.tls {
+            TlsFile::Auto => self.text("tls", "auto"),
+            TlsFile::Off => self.text("tls", "off"),
+            TlsFile::Files { cert, key } => {
+                self.raw(
+                    "tls",
+                    format!("{{ cert = {}, key = {} }}", quoted(&cert.text), quoted(&key.text)),
+                );
+            }
+        }
+        self.text("store", "memory");
+        self.text("chase", &exact_time(server.chase));
+        self.text("delay", "0ms");
+        self.text("deadline", "off");
+    }
+
+    fn version(&mut self, version: &VersionFile, image: Option<&Image>) {
+        let (slug, name) = (&version.firmware.slug, version.firmware.version.to_string());
+        self.table(&format!("firmware.{slug}.{}", quoted(&name)));
+        match (&version.image, image) {
+            (ImageFile::Generated { size, pattern, .. }, _) => {
+                self.text("size", &exact_size(*size));
+                self.text("pattern", pattern);
+            }
+            (ImageFile::File(_), Some(image)) => self.text("file", &format!("{} {}", image.digest, image.bytes.len())),
+            (ImageFile::File(words), None) => self.text("file", &words.text),
+        }
+        self.raw("boot", shares(&version.boot));
+        self.raw("install", shares(&version.install));
+    }
+
+    fn fleet(&mut self, fleet: &FleetFile) {
+        self.table(&format!("fleet.{}", fleet.name));
+        self.raw("count", fleet.count);
+        self.text("id", &fleet.id.value.text);
+        if !fleet.tags.is_empty() {
+            let tags: Vec<_> = fleet
+                .tags
+                .iter()
+                .map(|(key, values)| format!("{} = {}", quoted(key), shares(values)))
+                .collect();
+            self.raw("tags", format!("{{ {} }}", tags.join(", ")));
+        }
+        self.list("runs", fleet.runs.iter().map(|version| version.value.to_string()));
+        self.text("arrive", &fleet.arrive.to_string());
+        self.text("link", fleet.link.name);
+        self.text("reconnect", &backoff(fleet.reconnect));
+        self.text("retry", &backoff(fleet.retry));
+        self.text("connack_timeout", &exact_time(fleet.connack_timeout));
+        self.text("flash", fleet.chip);
+        self.text("power", "always");
+        self.text("sdk", "newest");
+        self.raw("max_artifacts", 4);
+        self.text("heartbeat", "off");
+        self.text("engine", "simulated");
+    }
+
+    fn cohorts(&mut self, file: &ScenarioFile) {
+        for cohort in &file.cohorts {
+            self.table(&format!("cohort.{}", cohort.name));
+            match &cohort.rule {
+                Some(RuleFile::Members(who)) => self.text("members", &who.selector.to_string()),
+                Some(RuleFile::Where(who)) => self.text("where", &who.selector.to_string()),
+                None => {}
+            }
+        }
+    }
+
+    fn step(&mut self, step: &StepFile) {
+        self.row("step");
+        self.text("name", &step.name);
+        let at = step.not_before.as_ref().map(|moment| &moment.value);
+        self.text("at", &at.map_or_else(|| "0s".to_owned(), moment));
+        if let Some(when) = &step.when {
+            self.text("when", &asked(&when.measure, &when.words.text));
+            self.text("for", &exact_time(step.held_for));
+            self.raw("min_count", step.min_count);
+        }
+        match &step.verb {
+            None => {}
+            Some(VerbFile::Deploy { packages, cohort, main }) => {
+                self.list("deploy", packages.iter().map(|package| package.value.to_string()));
+                self.text("to", &cohort.value);
+                match main {
+                    MainFile::ByFleet => {}
+                    MainFile::None => self.raw("main", false),
+                    MainFile::Slug(slug) => self.text("main", &slug.value),
+                }
+            }
+            Some(VerbFile::Cancel(names)) => {
+                let names: Vec<_> = names.iter().map(|name| name.value.as_str()).collect();
+                self.text("cancel", &names.join("|"));
+            }
+            Some(VerbFile::Join { who, cohort }) => {
+                self.text("join", &who.selector.to_string());
+                self.text("to", &cohort.value);
+            }
+            Some(VerbFile::Leave { who, cohort }) => {
+                self.text("leave", &who.selector.to_string());
+                self.text("from", &cohort.value);
+            }
+            Some(VerbFile::Tag { who, tags }) => {
+                let tags: Vec<_> = tags
+                    .iter()
+                    .map(|(key, value)| format!("{} = {}", quoted(key), quoted(value)))
+                    .collect();
+                self.raw("tag", format!("{{ {} }}", tags.join(", ")));
+                self.text("who", &who.selector.to_string());
+            }
+            Some(VerbFile::Untag { who, keys }) => {
+                self.list("untag", keys.iter().map(|key| key.value.clone()));
+                self.text("who", &who.selector.to_string());
+            }
+        }
+    }
+
+    fn expect(&mut self, expect: &ExpectFile) {
+        self.row("expect");
+        if let Some(that) = &expect.that {
+            self.text("that", &asked(&that.measure, &that.words.text));
+        }
+        if let Some(name) = &expect.name {
+            self.text("name", name);
+        }
+        match &expect.judged {
+            JudgedFile::End => self.text("at", "end"),
+            JudgedFile::Always => self.text("at", "always"),
+            JudgedFile::At(at) => self.text("at", &moment(&at.value)),
+        }
+        self.raw("abort_on_fail", expect.abort_on_fail);
+        if expect.abort_on_fail {
+            self.text("after", &exact_time(expect.after));
+        }
+        match expect.modes {
+            Modes::Both => self.text("mode", "both"),
+            Modes::Run => self.text("mode", "run"),
+            Modes::Sim => self.text("mode", "sim"),
+        }
+    }
+}
+
+/// A measure in canonical form, where that reads back as the same; else as it is written.
+fn asked(measure: &Measure, written: &str) -> String {
+    let canonical = measure.to_string();
+    match Measure::parse(&canonical) {
+        Ok(read) if read == *measure => canonical,
+        Ok(_) | Err(_) => written.trim().to_owned(),
+    }
+}
+
+fn moment(moment: &Moment) -> String {
+    match moment {
+        Moment::Time(at) => exact_time(at.since(crate::time::SimTime::ZERO)),
+        Moment::AfterStep { step, by } => format!("step:{step}+{}", exact_time(*by)),
+    }
+}
+
+fn inline_list(values: impl IntoIterator<Item = String>) -> String {
+    let values: Vec<_> = values.into_iter().map(|value| quoted(&value)).collect();
+    format!("[{}]", values.join(", "))
+}
+
+fn shares<T>(shares: &Shares<T>) -> String {
+    match shares.parts.as_slice() {
+        [(text, _, _)] => quoted(text),
+        parts if shares.weighted => {
+            let parts: Vec<_> = parts
+                .iter()
+                .map(|(text, _, weight)| format!("{} = {}", quoted(text), quoted(&Share(*weight).to_string())))
+                .collect();
+            format!("{{ {} }}", parts.join(", "))
+        }
+        parts => inline_list(parts.iter().map(|(text, _, _)| text.clone())),
+    }
+}

@@ -1,0 +1,70 @@
+//! The catalog: firmwares, their versions, and the images behind them, each image once.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::mcuboot::{ImageInfo, find_build_id, slice_reader};
+use crate::model::{BuildId, Digest, FirmwareVersion, Slug, Version};
+
+/// Firmwares, versions, images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Catalog {
+    firmwares: BTreeMap<Slug, Vec<(Version, Digest)>>,
+    images: BTreeMap<Digest, Image>,
+}
+
+/// An image file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    pub bytes: Bytes,
+    pub build_id: Option<BuildId>,
+}
+
+impl Catalog {
+    pub fn add_firmware(&mut self, slug: Slug) {
+        self.firmwares.entry(slug).or_default();
+    }
+
+    pub fn add_image(&mut self, digest: Digest, image: Image) {
+        self.images.insert(digest, image);
+    }
+
+    pub fn add_version(&mut self, firmware: FirmwareVersion, digest: Digest) {
+        self.firmwares
+            .entry(firmware.slug)
+            .or_default()
+            .push((firmware.version, digest));
+    }
+
+    /// Firmwares by slug, versions in order of creation.
+    pub fn firmwares(&self) -> impl Iterator<Item = (&Slug, &[(Version, Digest)])> {
+        self.firmwares.iter().map(|(slug, versions)| (slug, versions.as_slice()))
+    }
+
+    pub fn versions(&self, slug: &Slug) -> Option<&[(Version, Digest)]> {
+        self.firmwares.get(slug).map(Vec::as_slice)
+    }
+
+    /// The digest of a version's image.
+    pub fn version(&self, firmware: &FirmwareVersion) -> Option<Digest> {
+        let versions = self.firmwares.get(&firmware.slug)?;
+        let (_, digest) = versions.iter().find(|(version, _)| *version == firmware.version)?;
+        Some(*digest)
+    }
+
+    pub fn image(&self, digest: &Digest) -> Option<&Image> {
+        self.images.get(digest)
+    }
+}
+
+impl Image {
+    /// An image with what can be read from it; a file that is no MCUboot image has no build id.
+    pub fn examine(bytes: Bytes) -> (Digest, Image) {
+        let digest = Digest(Sha256::digest(&bytes).into());
+        let info = ImageInfo::read(slice_reader(&bytes)).ok();
+        let build_id = info.and_then(|info| find_build_id(&info, slice_reader(&bytes))).map(BuildId);
+        (digest, Image { bytes, build_id })
+    }
+}

@@ -1,0 +1,278 @@
+//! Connections: who is on the other end, what it subscribed to, what is unacknowledged, and when it has been silent for too long.
+//!
+//! Nothing here outlives a connection. Keep-alive is lazy: a packet only notes the time, and the connection's one wake, when it
+//! comes, looks whether it came too early; so a packet costs no reordering of timers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::AttemptId;
+use crate::time::SimTime;
+use crate::wire::QoS;
+
+use super::io::ConnectionId;
+use super::record::DeviceNumber;
+
+/// How long a new connection may take to its CONNECT.
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Every connection, and when to look at which.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: BTreeMap<ConnectionId, Connection>,
+    by_device: Vec<Option<ConnectionId>>,
+    wakes: BTreeSet<(SimTime, Wake)>,
+    online: u64,
+}
+
+/// What a wake is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    /// Look whether the connection has been silent for too long.
+    Silence(ConnectionId),
+    /// Ask for missing results.
+    Chase(ConnectionId),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Whose, once CONNECT was accepted.
+    pub device: Option<DeviceNumber>,
+    /// Quality of service granted for the OTA topic; `None` while not subscribed.
+    ota: Option<QoS>,
+    heard_at: SimTime,
+    /// Longest silence; zero allows any.
+    silence: Duration,
+    silence_wake: Option<SimTime>,
+    chase_wake: Option<SimTime>,
+    last_packet: u16,
+    flights: [Option<Flight>; 3],
+}
+
+/// Kinds of message to a device, each of which has at most one packet unacknowledged: what is in flight is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Manifest,
+    Cancel,
+    Report,
+}
+
+/// The last message of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flight {
+    attempt: AttemptId,
+    canceled: bool,
+    packet: u16,
+    acknowledged: bool,
+}
+
+/// How a message is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub qos: QoS,
+    pub packet: u16,
+    /// The same message stands unacknowledged.
+    pub dup: bool,
+}
+
+impl Connections {
+    pub fn open(&mut self, id: ConnectionId, now: SimTime) {
+        self.remove(id);
+        self.open.insert(
+            id,
+            Connection {
+                device: None,
+                ota: None,
+                heard_at: now,
+                silence: CONNECT_WITHIN,
+                silence_wake: None,
+                chase_wake: None,
+                last_packet: 0,
+                flights: [None; 3],
+            },
+        );
+        self.watch(id);
+    }
+
+    /// Forgets a connection and its wakes.
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.open.remove(&id)?;
+        if let Some(at) = connection.silence_wake {
+            self.wakes.remove(&(at, Wake::Silence(id)));
+        }
+        if let Some(at) = connection.chase_wake {
+            self.wakes.remove(&(at, Wake::Chase(id)));
+        }
+        if let Some(device) = connection.device {
+            self.by_device[device.0 as usize] = None;
+        }
+        self.online -= u64::from(connection.ota.is_some());
+        Some(connection)
+    }
+
+    /// Says whose a connection is, and how long it may be silent from here on.
+    pub fn authenticate(&mut self, id: ConnectionId, device: DeviceNumber, keep_alive_s: u16) {
+        let place = device.0 as usize;
+        if self.by_device.len() <= place {
+            self.by_device.resize(place + 1, None);
+        }
+        self.by_device[place] = Some(id);
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.device = Some(device);
+            connection.silence = Duration::from_millis(u64::from(keep_alive_s) * 1500);
+            if let Some(at) = connection.silence_wake.take() {
+                self.wakes.remove(&(at, Wake::Silence(id)));
+            }
+        }
+        self.watch(id);
+    }
+
+    /// Grants or withdraws the OTA topic.
+    pub fn subscribe(&mut self, id: ConnectionId, ota: Option<QoS>) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            self.online -= u64::from(connection.ota.is_some());
+            self.online += u64::from(ota.is_some());
+            connection.ota = ota;
+            connection.flights = [None; 3];
+        }
+        self.chase(id, None);
+    }
+
+    /// Notes that something came at `now`.
+    pub fn hear(&mut self, id: ConnectionId, now: SimTime) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.heard_at = now;
+        }
+    }
+
+    /// Stamps a message to a device; `None` if it is not subscribed. A message that stands unacknowledged is repeated under its
+    /// packet identifier.
+    pub fn stamp(&mut self, id: ConnectionId, kind: Kind, attempt: AttemptId, canceled: bool) -> Option<Stamp> {
+        let connection = self.open.get_mut(&id)?;
+        let qos = connection.ota?;
+        if qos == QoS::AtMostOnce {
+            let packet = 0;
+            return Some(Stamp { qos, packet, dup: false });
+        }
+        let standing = connection.flights[kind as usize]
+            .filter(|flight| !flight.acknowledged && (flight.attempt, flight.canceled) == (attempt, canceled));
+        let packet = standing.map_or_else(|| connection.next_packet(), |flight| flight.packet);
+        connection.flights[kind as usize] = Some(Flight {
+            attempt,
+            canceled,
+            packet,
+            acknowledged: false,
+        });
+        let dup = standing.is_some();
+        Some(Stamp { qos, packet, dup })
+    }
+
+    /// Takes in a PUBACK.
+    pub fn acknowledge(&mut self, id: ConnectionId, packet: u16) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            let flights = connection.flights.iter_mut().flatten();
+            flights
+                .filter(|flight| flight.packet == packet)
+                .for_each(|flight| flight.acknowledged = true);
+        }
+    }
+
+    /// Notes that the device holds the manifest of `attempt`, whatever it acknowledged: its report proves it.
+    pub fn prove_manifest(&mut self, id: ConnectionId, attempt: AttemptId) {
+        if let Some(connection) = self.open.get_mut(&id)
+            && let Some(flight) = &mut connection.flights[Kind::Manifest as usize]
+            && flight.attempt == attempt
+        {
+            flight.acknowledged = true;
+        }
+    }
+
+    /// True if the manifest of `attempt` was sent on this connection and has arrived.
+    pub fn has_manifest(&self, id: ConnectionId, attempt: AttemptId) -> bool {
+        let flight = self
+            .open
+            .get(&id)
+            .and_then(|connection| connection.flights[Kind::Manifest as usize]);
+        flight.is_some_and(|flight| flight.attempt == attempt && flight.acknowledged)
+    }
+
+    /// Sets or clears the moment at which missing results are asked for.
+    pub fn chase(&mut self, id: ConnectionId, at: Option<SimTime>) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            if let Some(former) = std::mem::replace(&mut connection.chase_wake, at) {
+                self.wakes.remove(&(former, Wake::Chase(id)));
+            }
+            self.wakes.extend(at.map(|at| (at, Wake::Chase(id))));
+        }
+    }
+
+    /// The next wake that is due at `now`, taken off.
+    pub fn due(&mut self, now: SimTime) -> Option<Wake> {
+        let &(at, wake) = self.wakes.first().filter(|(at, _)| *at <= now)?;
+        self.wakes.remove(&(at, wake));
+        match wake {
+            Wake::Silence(id) => self.open.get_mut(&id).map(|connection| connection.silence_wake = None),
+            Wake::Chase(id) => self.open.get_mut(&id).map(|connection| connection.chase_wake = None),
+        };
+        Some(wake)
+    }
+
+    /// True if the connection has been silent for too long; arms its next look if not.
+    pub fn is_silent(&mut self, id: ConnectionId, now: SimTime) -> bool {
+        let silent = self
+            .open
+            .get(&id)
+            .is_some_and(|connection| connection.heard_at + connection.silence <= now);
+        if !silent {
+            self.watch(id);
+        }
+        silent
+    }
+
+    pub fn next_wake(&self) -> Option<SimTime> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    pub fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.open.get(&id)
+    }
+
+    /// The connection of a device.
+    pub fn of(&self, device: DeviceNumber) -> Option<ConnectionId> {
+        self.by_device.get(device.0 as usize).copied().flatten()
+    }
+
+    /// The connection of a device that is subscribed to its OTA topic.
+    pub fn online(&self, device: DeviceNumber) -> Option<ConnectionId> {
+        self.of(device)
+            .filter(|id| self.open.get(id).is_some_and(|connection| connection.ota.is_some()))
+    }
+
+    /// How many connections there are, and how many devices are online.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.open.len() as u64, self.online)
+    }
+
+    fn watch(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.open.get_mut(&id)
+            && !connection.silence.is_zero()
+        {
+            let at = connection.heard_at + connection.silence;
+            connection.silence_wake = Some(at);
+            self.wakes.insert((at, Wake::Silence(id)));
+        }
+    }
+}
+
+impl Connection {
+    /// A packet identifier that is neither zero nor in flight.
+    fn next_packet(&mut self) -> u16 {
+        loop {
+            self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
+            if !self.flights.iter().flatten().any(|flight| flight.packet == self.last_packet) {
+                return self.last_packet;
+            }
+        }
+    }
+}

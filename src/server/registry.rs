@@ -1,0 +1,84 @@
+//! The registry: devices, their tags, and what each is engaged in.
+
+use std::collections::BTreeMap;
+
+use crate::model::{DeviceId, Tags};
+
+use super::attempts::AttemptIndex;
+use super::record::{CohortNumber, DeviceNumber, SessionSeen};
+
+/// Every device, by number and by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Registry {
+    by_id: BTreeMap<DeviceId, DeviceNumber>,
+    devices: Vec<Device>,
+}
+
+/// A device as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Device {
+    pub id: DeviceId,
+    pub tags: Tags,
+    /// Cohorts that it is in, growing, `all` left out.
+    pub cohorts: Vec<CohortNumber>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptIndex>,
+    /// The attempt In Progress.
+    pub current: Option<AttemptIndex>,
+    /// The attempt Pending, which is newer than the current one.
+    pub pending: Option<AttemptIndex>,
+    pub session: SessionSeen,
+}
+
+impl Registry {
+    /// Makes a device known under the next number.
+    pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
+        let number = self.next();
+        self.by_id.insert(id.clone(), number);
+        self.devices.push(Device {
+            id,
+            tags,
+            cohorts: Vec::new(),
+            attempts: Vec::new(),
+            current: None,
+            pending: None,
+            session: SessionSeen::default(),
+        });
+        number
+    }
+
+    /// The number of the next device.
+    pub fn next(&self) -> DeviceNumber {
+        DeviceNumber(u32::try_from(self.devices.len()).expect("devices are bounded"))
+    }
+
+    pub fn find(&self, id: &DeviceId) -> Option<DeviceNumber> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Devices by id, from the one behind `after`.
+    pub fn by_id(&self, after: Option<&DeviceId>) -> impl Iterator<Item = (&DeviceId, DeviceNumber)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        self.by_id
+            .range::<DeviceId, _>((start, Unbounded))
+            .map(|(id, number)| (id, *number))
+    }
+
+    pub fn at(&self, number: DeviceNumber) -> &Device {
+        &self.devices[number.0 as usize]
+    }
+
+    pub fn at_mut(&mut self, number: DeviceNumber) -> &mut Device {
+        &mut self.devices[number.0 as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Every number in use.
+    pub fn numbers(&self) -> impl Iterator<Item = DeviceNumber> + use<> {
+        (0..self.next().0).map(DeviceNumber)
+    }
+}

@@ -1,0 +1,466 @@
+//! The loop: takes the first event, hands it to a core, and carries out what the core wants.
+//!
+//! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
+//! and including that moment.
+
+use std::sync::Arc;
+
+use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
+use crate::luck::Purpose;
+use crate::model::{AdminAction, AttemptId, DeviceIndex, IngestKey};
+use crate::play::{Directive, Director, Mode, Outcome, Sighting};
+use crate::scenario::{Plan, TlsPlan};
+use crate::server::{ConnectionId, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::time::SimTime;
+use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
+
+use super::link::{Port, connection_id, connection_of};
+use super::queue::{Event, Queue, Scheduled};
+
+/// Events between two looks at the driver's surroundings.
+const PULSE: u64 = 4_096;
+
+/// More events than this of one device at one moment are a loop without an end.
+const CROWD: u32 = 1_000_000;
+
+/// Where images stand in virtual time; a name that no resolver knows.
+const IMAGE_HOST: &str = "sim.invalid";
+
+/// What the surroundings of a simulation want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Go on.
+    GoOn,
+    /// End the run as interrupted.
+    Interrupt,
+}
+
+/// One simulation.
+pub(super) struct Engine {
+    plan: Arc<Plan>,
+    now: SimTime,
+    queue: Queue,
+    devices: Vec<Device>,
+    ports: Vec<Port>,
+    server: Server,
+    director: Director,
+    over: bool,
+    /// The device that an event is being handled for, and how many of it at this moment.
+    current: Option<DeviceIndex>,
+    crowd: u32,
+    outputs: Outputs,
+    server_outputs: ServerOutputs,
+    directives: Vec<Directive>,
+}
+
+impl Engine {
+    /// Devices in their boxes, a server that knows nothing.
+    pub(super) fn new(plan: Arc<Plan>) -> Engine {
+        let indices = || (0..plan.devices.len() as u32).map(DeviceIndex);
+        let device = |index| {
+            let fleet = plan.fleet_of(index);
+            let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
+            Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone())
+        };
+        Engine {
+            now: SimTime::ZERO,
+            queue: Queue::default(),
+            devices: indices().map(device).collect(),
+            ports: indices().map(|index| Port::new(&plan.fleet_of(index).link)).collect(),
+            server: Server::new(server_config(&plan)),
+            director: Director::new(Arc::clone(&plan), Mode::Sim),
+            over: false,
+            current: None,
+            crowd: 0,
+            outputs: Vec::new(),
+            server_outputs: Vec::new(),
+            directives: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Plays until the Director stops.
+    pub(super) fn run(&mut self, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) {
+        self.set_up();
+        for (index, device) in Arc::clone(&self.plan).devices.iter().enumerate() {
+            self.push(DeviceIndex(index as u32), device.boot_at, Event::PowerOn);
+        }
+        let mut steps = 0_u64;
+        while !self.over && self.step() {
+            steps += 1;
+            if steps.is_multiple_of(PULSE) && pulse(self.now, &self.director) == Pulse::Interrupt {
+                self.director.interrupt(self.now, &mut self.directives);
+                self.carry_out_directives();
+            }
+        }
+    }
+
+    /// Ends the run because of a defect.
+    pub(super) fn fail(&mut self, message: &str) {
+        let device = self
+            .current
+            .map(|index| format!(", device `{}`", self.plan.devices[index.at()].id));
+        let message = format!(
+            "a defect of squall at {} s{}: {message}",
+            self.now,
+            device.unwrap_or_default()
+        );
+        self.director.fail(self.now, message, &mut self.directives);
+    }
+
+    /// Closes the books.
+    pub(super) fn finish(mut self) -> Outcome {
+        for (index, device) in self.devices.iter().enumerate() {
+            if !device.phase().at_rest() || device.stuck_by_firmware() {
+                let index = DeviceIndex(index as u32);
+                self.director
+                    .left_open(index, device.explain(self.now), device.stuck_by_firmware());
+            }
+        }
+        self.director.finish(self.now, None, None)
+    }
+
+    /// Tells the server what it must know before the first device is powered on.
+    fn set_up(&mut self) {
+        for (number, action) in self.director.setup().into_iter().enumerate() {
+            let request = RequestId(number as u64);
+            self.server
+                .handle_input(ServerInput::Admin { request, action }, self.now, &mut self.server_outputs);
+            let mut outputs = std::mem::take(&mut self.server_outputs);
+            for output in outputs.drain(..) {
+                match output {
+                    ServerOutput::Answer { result: Err(error), .. } => {
+                        let message = format!("the server refused the set-up: {error}");
+                        self.director.fail(self.now, message, &mut self.directives);
+                    }
+                    ServerOutput::Answer { result: Ok(()), .. } => {}
+                    other => self.carry_out_for_server(other),
+                }
+            }
+            self.server_outputs = outputs;
+        }
+        self.carry_out_directives();
+    }
+
+    /// Handles what comes next; false when nothing does.
+    fn step(&mut self) -> bool {
+        let event = self.queue.next_at();
+        let server = self.server.next_timeout();
+        let director = self.director.next_timeout();
+        let Some(at) = [event, server, director].into_iter().flatten().min() else {
+            return false;
+        };
+        let before = self.now;
+        self.now = at.max(before);
+        if event == Some(at) {
+            let next = self.queue.pop().expect("it was seen a moment ago");
+            let again = before == self.now && self.current == Some(next.device);
+            self.crowd = if again { self.crowd + 1 } else { 0 };
+            assert!(self.crowd < CROWD, "a device keeps itself busy without time passing");
+            self.current = Some(next.device);
+            self.happen(next.device, next.event);
+        } else if server == Some(at) {
+            self.current = None;
+            self.server.handle_timeout(self.now, &mut self.server_outputs);
+            self.carry_out_server();
+        } else {
+            self.current = None;
+            self.director.handle_timeout(self.now, &mut self.directives);
+        }
+        self.carry_out_directives();
+        true
+    }
+
+    fn happen(&mut self, device: DeviceIndex, event: Event) {
+        match event {
+            Event::PowerOn => self.input(device, DeviceInput::PowerOn),
+            Event::Wake { generation } => self.on_wake(device, generation),
+            Event::Connected { connection } => self.on_connected(device, connection),
+            Event::Delivered { connection, packet } => {
+                if self.ports[device.at()].is_on(connection) {
+                    self.sight(Sighting::Delivered(device, packet.clone()));
+                    self.input(device, DeviceInput::Received(packet));
+                }
+            }
+            Event::Closed { connection } => {
+                if self.ports[device.at()].is_on(connection) {
+                    self.ports[device.at()].connection = None;
+                    self.input(device, DeviceInput::Disconnected(LinkLoss::Closed));
+                }
+            }
+            Event::Opened { connection } => {
+                self.ports[device.at()].open_at_server(connection);
+                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
+            }
+            Event::Received { connection, packet } => {
+                if self.ports[device.at()].is_at_server(connection) {
+                    let from = connection_id(device, connection);
+                    self.tell_server(ServerInput::Received { from, packet });
+                }
+            }
+            Event::Gone { connection } => {
+                if self.ports[device.at()].close_at_server(connection) {
+                    self.tell_server(ServerInput::Closed(connection_id(device, connection)));
+                }
+            }
+            Event::Requested { download, request } => {
+                let answer = Box::new(self.serve(&request));
+                self.push_later(device, Event::Answered { download, answer });
+            }
+            Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+            Event::Body { download } => self.on_body(device, download),
+        }
+    }
+
+    fn on_wake(&mut self, device: DeviceIndex, generation: u32) {
+        if self.ports[device.at()].generation == generation {
+            self.ports[device.at()].wake = None;
+            self.with_device(device, |core, now, out| core.handle_timeout(now, out));
+        }
+    }
+
+    fn on_connected(&mut self, device: DeviceIndex, connection: u32) {
+        let port = &mut self.ports[device.at()];
+        if let Some(current) = port.connection.as_mut().filter(|current| current.number == connection) {
+            current.up = true;
+            self.push_later(device, Event::Opened { connection });
+            self.input(device, DeviceInput::Connected);
+        }
+    }
+
+    fn on_answered(&mut self, device: DeviceIndex, download: u32, answer: ImageAnswer) {
+        let Some(running) = self.ports[device.at()].running(download) else {
+            return;
+        };
+        let head = ImageHead {
+            status: answer.status,
+            content_length: Some(answer.body.len() as u64),
+            content_range: answer.content_range,
+        };
+        running.body = Some(answer.body);
+        self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
+        self.deliver_body(device);
+    }
+
+    fn on_body(&mut self, device: DeviceIndex, download: u32) {
+        let port = &mut self.ports[device.at()];
+        let Some(running) = port.running(download) else {
+            return;
+        };
+        running.due = false;
+        let body = running
+            .body
+            .as_mut()
+            .expect("the body is there once its delivery is scheduled");
+        if body.is_empty() {
+            port.download = None;
+            self.input(device, DeviceInput::Download(DownloadEvent::Finished));
+        } else {
+            let chunk = body.split_to(running.credit.min(body.len()));
+            running.credit -= chunk.len();
+            self.input(device, DeviceInput::Download(DownloadEvent::Body(chunk)));
+            self.deliver_body(device);
+        }
+    }
+
+    /// Schedules the next piece of the body, or its end, if the device can take it.
+    fn deliver_body(&mut self, device: DeviceIndex) {
+        let waiting = self.ports[device.at()]
+            .download
+            .as_mut()
+            .filter(|running| running.to_be_delivered());
+        if let Some(running) = waiting {
+            running.due = true;
+            let download = running.number;
+            self.push(device, self.now, Event::Body { download });
+        }
+    }
+
+    fn serve(&self, request: &DownloadRequest) -> ImageAnswer {
+        let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
+        let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
+        self.server.serve_image(&ImageRequest {
+            path: &request.target.path,
+            authorization: Some(&authorization),
+            range: range.as_deref(),
+        })
+    }
+
+    fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
+        self.with_device(device, |core, now, out| core.handle_input(input, now, out));
+    }
+
+    /// The rule of use: call the core, carry out what it wants, schedule its next wake.
+    fn with_device(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Device, SimTime, &mut Outputs)) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        call(&mut self.devices[device.at()], self.now, &mut outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(device, output);
+        }
+        self.outputs = outputs;
+        self.schedule_wake(device);
+    }
+
+    fn carry_out(&mut self, device: DeviceIndex, output: DeviceOutput) {
+        let port = &mut self.ports[device.at()];
+        match output {
+            DeviceOutput::Connect => {
+                let connection = port.connect();
+                let up_at = self.now + port.handshake(self.plan.server.tls != TlsPlan::Off);
+                self.push(device, up_at, Event::Connected { connection });
+            }
+            DeviceOutput::Disconnect => {
+                let up = port.up();
+                port.connection = None;
+                if let Some(connection) = up {
+                    self.push_later(device, Event::Gone { connection });
+                }
+            }
+            DeviceOutput::Transmit(packet) => {
+                if let Some(connection) = port.up() {
+                    self.sight(Sighting::Sent(device, packet.clone()));
+                    self.push_later(device, Event::Received { connection, packet });
+                }
+            }
+            DeviceOutput::StartDownload(request) => {
+                let download = port.start_download();
+                let arrives_at = self.now + port.handshake(request.target.tls) + port.one_way;
+                let request = Box::new(request);
+                self.push(device, arrives_at, Event::Requested { download, request });
+            }
+            DeviceOutput::StopDownload => port.download = None,
+            DeviceOutput::Read { bytes } => {
+                if let Some(running) = &mut port.download {
+                    running.credit = running.credit.saturating_add(bytes as usize);
+                    self.deliver_body(device);
+                }
+            }
+            DeviceOutput::FallSilent => {
+                port.connection = None;
+                port.download = None;
+            }
+            DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
+        }
+    }
+
+    fn schedule_wake(&mut self, device: DeviceIndex) {
+        let wanted = self.devices[device.at()].next_timeout().map(|(at, _)| at.max(self.now));
+        let port = &mut self.ports[device.at()];
+        if wanted != port.wake {
+            port.wake = wanted;
+            port.generation = port.generation.wrapping_add(1);
+            let generation = port.generation;
+            if let Some(at) = wanted {
+                self.push(device, at, Event::Wake { generation });
+            }
+        }
+    }
+
+    fn tell_server(&mut self, input: ServerInput) {
+        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        self.carry_out_server();
+    }
+
+    fn carry_out_server(&mut self) {
+        let mut outputs = std::mem::take(&mut self.server_outputs);
+        for output in outputs.drain(..) {
+            self.carry_out_for_server(output);
+        }
+        self.server_outputs = outputs;
+    }
+
+    fn carry_out_for_server(&mut self, output: ServerOutput) {
+        match output {
+            // Nothing crashes a server in this mode, so nobody reads its store again.
+            ServerOutput::Record(_) => {}
+            ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
+            ServerOutput::Close(id) => {
+                let (device, connection) = connection_of(id);
+                self.ports[device.at()].close_at_server(connection);
+                self.push_later(device, Event::Closed { connection });
+            }
+            ServerOutput::Answer { request, result } => {
+                let result = result.map_err(|error| error.to_string());
+                self.sight(Sighting::Answered {
+                    request: request.0,
+                    result,
+                });
+            }
+            ServerOutput::Observed(event) => self.sight(Sighting::Server(event)),
+        }
+    }
+
+    fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
+        let (device, connection) = connection_of(to);
+        self.push_later(device, Event::Delivered { connection, packet });
+    }
+
+    fn carry_out_directives(&mut self) {
+        while !self.directives.is_empty() {
+            for directive in std::mem::take(&mut self.directives) {
+                match directive {
+                    Directive::Admin { request, action } => self.administer(request, action),
+                    Directive::Device(device, input) => self.input(device, input),
+                    Directive::EndTrouble => {
+                        let latest = self.latest_timer();
+                        self.director.trouble_ended(self.now, latest, &mut self.directives);
+                    }
+                    Directive::Stop => self.over = true,
+                }
+            }
+        }
+    }
+
+    fn administer(&mut self, request: u64, action: AdminAction) {
+        let request = RequestId(request);
+        self.tell_server(ServerInput::Admin { request, action });
+    }
+
+    /// The latest timer that any device has armed, keep-alive and heartbeat left out.
+    fn latest_timer(&self) -> Option<SimTime> {
+        self.devices.iter().filter_map(Device::latest_timeout).max()
+    }
+
+    fn sight(&mut self, sighting: Sighting) {
+        self.director.handle_sighting(self.now, sighting, &mut self.directives);
+    }
+
+    /// Schedules what takes the one-way delay.
+    fn push_later(&mut self, device: DeviceIndex, event: Event) {
+        let at = self.now + self.ports[device.at()].one_way;
+        self.push(device, at, event);
+    }
+
+    fn push(&mut self, device: DeviceIndex, at: SimTime, event: Event) {
+        let sequence = self.ports[device.at()].next_sequence();
+        self.queue.push(Scheduled {
+            at,
+            device,
+            sequence,
+            event,
+        });
+    }
+}
+
+/// The server of the plan, its secrets drawn from the seed.
+fn server_config(plan: &Plan) -> ServerConfig {
+    let mut artifact_key = [0; 32];
+    for (ordinal, word) in artifact_key.chunks_exact_mut(8).enumerate() {
+        let drawn = plan.luck().draw(Purpose::ArtifactKey, 0, ordinal as u64);
+        word.copy_from_slice(&drawn.to_be_bytes());
+    }
+    let mut ingest_keys: Vec<IngestKey> = Vec::new();
+    for fleet in &plan.fleets {
+        if !ingest_keys.contains(&fleet.config.ingest_key) {
+            ingest_keys.push(fleet.config.ingest_key.clone());
+        }
+    }
+    let scheme = if plan.server.tls == TlsPlan::Off { "http" } else { "https" };
+    ServerConfig {
+        ingest_keys,
+        artifact_key,
+        image_base: format!("{scheme}://{IMAGE_HOST}"),
+        chase: plan.server.chase,
+        first_attempt: AttemptId::new(1).expect("one is not zero"),
+    }
+}

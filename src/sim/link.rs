@@ -1,0 +1,151 @@
+//! A device's transport, both ends of it: a fixed delay in either direction, round trips for handshakes, connections that the server
+//! may hold open longer than the device does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::faults::LinkProfile;
+use crate::model::DeviceIndex;
+use crate::server::ConnectionId;
+use crate::time::SimTime;
+use crate::wire::overhead::{TCP_ROUND_TRIPS, TLS_ROUND_TRIPS};
+
+/// The state of one device's transport, and where it stands in the queue.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// Time for any message in either direction.
+    pub(super) one_way: Duration,
+    /// The connection that the device made last and has not lost.
+    pub(super) connection: Option<Connection>,
+    /// The running download.
+    pub(super) download: Option<Download>,
+    /// When the wake that counts happens, and its generation.
+    pub(super) wake: Option<SimTime>,
+    pub(super) generation: u32,
+    connections: u32,
+    downloads: u32,
+    sequence: u32,
+    /// Connections that the server believes in: beside the device's own, half-open ones that it fell silent on.
+    at_server: Vec<u32>,
+}
+
+/// A connection as the device sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    pub(super) number: u32,
+    /// Handshakes are done.
+    pub(super) up: bool,
+}
+
+/// A download as the device sees it.
+#[derive(Debug)]
+pub(super) struct Download {
+    pub(super) number: u32,
+    /// Bytes that the device is ready to take.
+    pub(super) credit: usize,
+    /// What has arrived and was not taken; `None` until the answer is there.
+    pub(super) body: Option<Bytes>,
+    /// An [`super::queue::Event::Body`] is scheduled.
+    pub(super) due: bool,
+}
+
+impl Port {
+    /// The transport of a device that is off.
+    pub(super) fn new(link: &LinkProfile) -> Port {
+        Port {
+            one_way: link.one_way,
+            connection: None,
+            download: None,
+            wake: None,
+            generation: 0,
+            connections: 0,
+            downloads: 0,
+            sequence: 0,
+            at_server: Vec::new(),
+        }
+    }
+
+    /// Time from the first packet until the handshakes are done.
+    pub(super) fn handshake(&self, tls: bool) -> Duration {
+        let round_trips = TCP_ROUND_TRIPS + if tls { TLS_ROUND_TRIPS } else { 0 };
+        self.one_way * 2 * round_trips
+    }
+
+    /// The next number of the device's own order.
+    pub(super) fn next_sequence(&mut self) -> u32 {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        sequence
+    }
+
+    /// Begins a connection; gives its number.
+    pub(super) fn connect(&mut self) -> u32 {
+        let number = self.connections;
+        self.connections += 1;
+        self.connection = Some(Connection { number, up: false });
+        number
+    }
+
+    /// True if the device is on this connection.
+    pub(super) fn is_on(&self, connection: u32) -> bool {
+        self.connection.is_some_and(|current| current.number == connection)
+    }
+
+    /// The connection that packets can be sent on.
+    pub(super) fn up(&self) -> Option<u32> {
+        self.connection.filter(|current| current.up).map(|current| current.number)
+    }
+
+    /// Begins a download; gives its number.
+    pub(super) fn start_download(&mut self) -> u32 {
+        let number = self.downloads;
+        self.downloads += 1;
+        self.download = Some(Download {
+            number,
+            credit: 0,
+            body: None,
+            due: false,
+        });
+        number
+    }
+
+    /// The running download, if it is this one.
+    pub(super) fn running(&mut self, download: u32) -> Option<&mut Download> {
+        self.download.as_mut().filter(|running| running.number == download)
+    }
+
+    /// The server learns of a connection.
+    pub(super) fn open_at_server(&mut self, connection: u32) {
+        self.at_server.push(connection);
+    }
+
+    /// The server believes in this connection.
+    pub(super) fn is_at_server(&self, connection: u32) -> bool {
+        self.at_server.contains(&connection)
+    }
+
+    /// The server is done with a connection; true if it believed in it.
+    pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
+        let found = self.at_server.iter().position(|open| *open == connection);
+        found.map(|position| self.at_server.remove(position)).is_some()
+    }
+}
+
+impl Download {
+    /// True if the device can take bytes or the end of the body, and no event says so yet.
+    pub(super) fn to_be_delivered(&self) -> bool {
+        let ready = self.body.as_ref().is_some_and(|body| body.is_empty() || self.credit > 0);
+        ready && !self.due
+    }
+}
+
+/// The name of a device's n-th connection at the server.
+pub(super) fn connection_id(device: DeviceIndex, connection: u32) -> ConnectionId {
+    ConnectionId(u64::from(device.0) << 32 | u64::from(connection))
+}
+
+/// The device and the number behind a [`connection_id`].
+pub(super) fn connection_of(id: ConnectionId) -> (DeviceIndex, u32) {
+    (DeviceIndex((id.0 >> 32) as u32), id.0 as u32)
+}

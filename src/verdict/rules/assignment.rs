@@ -1,0 +1,143 @@
+//! No version that nobody assigned.
+
+use std::collections::BTreeMap;
+
+use crate::model::{DeploymentName, DeviceIndex, FirmwareVersion};
+use crate::time::SimTime;
+
+use super::{Rule, Tally, row};
+
+const NOBODY_ASSIGNED: Rule = Rule {
+    name: "no-version-nobody-assigned",
+    statement: "a device runs what it had at the start, or what a deployment that reached it asks for",
+    protocol: &[],
+};
+
+/// Watches what runs.
+#[derive(Debug)]
+pub(in crate::verdict) struct Assignment {
+    tally: Tally,
+    /// By device: what it had at the start.
+    given: Vec<Vec<FirmwareVersion>>,
+    /// Deployments that reached a device, by their position in `deployments`.
+    reached: Vec<Vec<u16>>,
+    deployments: Vec<(DeploymentName, Vec<FirmwareVersion>)>,
+    /// Versions without an assignment so far: in real time the server's event may come behind the device's.
+    doubtful: BTreeMap<(DeviceIndex, FirmwareVersion), SimTime>,
+}
+
+impl Assignment {
+    pub(in crate::verdict) fn new(given: impl Iterator<Item = Vec<FirmwareVersion>>) -> Self {
+        Assignment {
+            tally: Tally::new(&NOBODY_ASSIGNED),
+            given: given.collect(),
+            reached: Vec::new(),
+            deployments: Vec::new(),
+            doubtful: BTreeMap::new(),
+        }
+    }
+
+    pub(in crate::verdict) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(in crate::verdict) fn deployed(&mut self, deployment: &DeploymentName, packages: &[FirmwareVersion]) {
+        let at = self.number(deployment);
+        self.deployments[at].1 = packages.to_vec();
+    }
+
+    pub(in crate::verdict) fn reached(&mut self, device: DeviceIndex, deployment: &DeploymentName) {
+        let number = u16::try_from(self.number(deployment)).unwrap_or(u16::MAX);
+        let reached = row(&mut self.reached, device);
+        if !reached.contains(&number) {
+            reached.push(number);
+        }
+    }
+
+    pub(in crate::verdict) fn runs(&mut self, at: SimTime, device: DeviceIndex, firmware: &FirmwareVersion) {
+        if self.assigned(device, firmware) {
+            self.tally.check(true, at, device, String::new);
+        } else {
+            self.doubtful.entry((device, firmware.clone())).or_insert(at);
+        }
+    }
+
+    /// The run is over: whatever has no assignment yet gets none.
+    pub(in crate::verdict) fn finish(&mut self) {
+        for ((device, firmware), at) in std::mem::take(&mut self.doubtful) {
+            let assigned = self.assigned(device, &firmware);
+            self.tally.check(assigned, at, device, || {
+                format!("{firmware} runs, which no deployment brought to it")
+            });
+        }
+    }
+
+    fn assigned(&self, device: DeviceIndex, firmware: &FirmwareVersion) -> bool {
+        let given = self.given.get(device.at()).is_some_and(|given| given.contains(firmware));
+        given
+            || self.reached.get(device.at()).is_some_and(|reached| {
+                let mut packages = reached.iter().filter_map(|number| self.deployments.get(usize::from(*number)));
+                packages.any(|(_, packages)| packages.contains(firmware))
+            })
+    }
+
+    fn number(&mut self, deployment: &DeploymentName) -> usize {
+        let known = self.deployments.iter().position(|(name, _)| name == deployment);
+        known.unwrap_or_else(|| {
+            self.deployments.push((deployment.clone(), Vec::new()));
+            self.deployments.len() - 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: DeviceIndex = DeviceIndex(0);
+
+    fn version(text: &str) -> FirmwareVersion {
+        text.parse().unwrap()
+    }
+
+    fn watch() -> Assignment {
+        let mut watch = Assignment::new([vec![version("app@1")], vec![version("app@1")]].into_iter());
+        watch.deployed(&"one".into(), &[version("app@2"), version("modem@2")]);
+        watch
+    }
+
+    #[test]
+    fn what_was_given_or_deployed_is_right() {
+        let mut watch = watch();
+        watch.runs(SimTime::ZERO, DEVICE, &version("app@1"));
+        // The device is ahead of the server's events.
+        watch.runs(SimTime::from_secs(1), DEVICE, &version("app@2"));
+        watch.reached(DEVICE, &"one".into());
+        watch.runs(SimTime::from_secs(2), DEVICE, &version("modem@2"));
+        watch.finish();
+        assert_eq!((watch.tally.checks, watch.tally.broken), (3, 0));
+    }
+
+    #[test]
+    fn a_version_of_somebody_elses_deployment_is_found() {
+        let mut watch = watch();
+        watch.reached(DeviceIndex(1), &"one".into());
+        watch.runs(SimTime::from_secs(3), DEVICE, &version("app@2"));
+        watch.finish();
+        let first = watch.tally.first.unwrap();
+        assert_eq!(
+            (watch.tally.broken, first.at, first.device),
+            (1, SimTime::from_secs(3), DEVICE)
+        );
+        assert_eq!(first.text, "app@2 runs, which no deployment brought to it");
+    }
+
+    #[test]
+    fn a_version_that_nobody_ever_deployed_is_found() {
+        let mut watch = watch();
+        watch.reached(DEVICE, &"one".into());
+        watch.runs(SimTime::ZERO, DEVICE, &version("app@3"));
+        watch.finish();
+        assert_eq!(watch.tally.broken, 1);
+    }
+}

@@ -1,0 +1,100 @@
+//! The invariants: each watches from outside, and counts what it checked.
+
+mod assignment;
+mod attempts;
+mod boot;
+mod confirmation;
+mod reports;
+mod settling;
+mod transitions;
+
+use crate::model::DeviceIndex;
+use crate::time::SimTime;
+
+pub(super) use assignment::Assignment;
+pub(super) use attempts::Attempts;
+pub(super) use boot::Boot;
+pub(super) use confirmation::Confirmation;
+pub(super) use reports::Reports;
+pub(super) use settling::Settling;
+pub(super) use transitions::Transitions;
+
+/// A rule that holds in every run.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name in findings.
+    pub name: &'static str,
+    /// What it says.
+    pub statement: &'static str,
+    /// Invariants of protocol section 9 that it holds; empty where the contract alone states it.
+    pub protocol: &'static [u8],
+}
+
+/// How one rule fared.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) rule: &'static Rule,
+    pub(super) checks: u64,
+    pub(super) broken: u64,
+    pub(super) first: Option<Evidence>,
+}
+
+/// The first time that a rule was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Evidence {
+    pub(super) at: SimTime,
+    pub(super) device: DeviceIndex,
+    pub(super) text: String,
+}
+
+impl Tally {
+    pub(super) const fn new(rule: &'static Rule) -> Self {
+        Tally {
+            rule,
+            checks: 0,
+            broken: 0,
+            first: None,
+        }
+    }
+
+    /// Counts a check; where it does not hold, keeps the earliest evidence.
+    pub(super) fn check(&mut self, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {
+        self.checks += 1;
+        if holds {
+            return;
+        }
+        self.broken += 1;
+        if self.first.as_ref().is_none_or(|first| at < first.at) {
+            let text = evidence();
+            self.first = Some(Evidence { at, device, text });
+        }
+    }
+}
+
+/// Grows a column of devices up to `device`, so that a watcher needs no census.
+fn row<T: Default>(rows: &mut Vec<T>, device: DeviceIndex) -> &mut T {
+    if rows.len() <= device.at() {
+        rows.resize_with(device.at() + 1, T::default);
+    }
+    &mut rows[device.at()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_evidence_is_kept_and_all_is_counted() {
+        const RULE: Rule = Rule {
+            name: "rule",
+            statement: "holds",
+            protocol: &[],
+        };
+        let mut tally = Tally::new(&RULE);
+        for (at, holds) in [(5, true), (7, false), (3, false), (9, false)] {
+            tally.check(holds, SimTime::from_secs(at), DeviceIndex(at as u32), || format!("at {at}"));
+        }
+        assert_eq!((tally.checks, tally.broken), (4, 3));
+        assert_eq!(tally.first.unwrap().text, "at 3");
+    }
+}

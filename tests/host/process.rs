@@ -1,0 +1,176 @@
+//! `squall serve` as a process: how it starts, how it ends, what it says.
+
+use std::io::{BufRead, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::rig::{Serve, squall};
+
+const ORDERS: &str = "{\"epoch_monotonic_ns\":0}\n";
+
+fn signal(serve: &Serve, signal: Signal) {
+    kill_process(Pid::from_child(&serve.child), signal).unwrap();
+}
+
+fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    for (sent, code) in [(Signal::TERM, 0), (Signal::INT, 130)] {
+        let mut serve = Serve::start(&[]);
+        let folder = Path::new(&serve.ready.credentials).parent().unwrap().to_owned();
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            std::fs::metadata(&serve.ready.credentials).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        signal(&serve, sent);
+        assert_eq!(serve.exit_code(), Some(code));
+        assert!(!folder.exists(), "the run's folder is left behind");
+        let mut more = String::new();
+        serve.stdout.read_line(&mut more).unwrap();
+        assert_eq!(more, "", "stdout is one line");
+    }
+}
+
+#[test]
+fn a_child_ends_with_its_input_and_counts_from_its_parents_epoch() {
+    let mut command = squall(&["--child", "--tls", "off"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(ORDERS.as_bytes()).unwrap();
+    let mut serve = Serve::from_child(child);
+    let machine_is_up = clock_gettime(ClockId::Monotonic).tv_sec as u64 * 1_000_000_000;
+    serve.done("POST", "/v1/devices", r#"{"devices":[{"id":"a"}]}"#);
+    let event = serve.events("?after=0").next().unwrap();
+    assert!(event["at_ns"].as_u64().unwrap() >= machine_is_up, "{event}");
+    assert!(
+        serve.child.try_wait().unwrap().is_none(),
+        "a child lives as long as its input"
+    );
+    drop(input);
+    assert_eq!(serve.exit_code(), Some(0));
+}
+
+#[test]
+fn a_child_ends_with_its_parent_even_if_its_input_goes_on() {
+    let script = r#"exec 3<&0; "$0" serve --child --tls off <&3 & wait"#;
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_squall"));
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = shell.stdin.take().unwrap();
+    input.write_all(ORDERS.as_bytes()).unwrap();
+    let mut output = std::io::BufReader::new(shell.stdout.take().unwrap());
+    let mut ready = String::new();
+    output.read_line(&mut ready).unwrap();
+    assert!(ready.contains("squall.ready/1"), "{ready}");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    // The server holds the other end of this pipe until it ends.
+    assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+    drop(input);
+}
+
+#[test]
+fn a_child_without_orders_says_so() {
+    let (code, said) = refused(&mut squall(&["--child"]));
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "error: orders on standard input: it ended before they came\n")
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--images", "--admin"] {
+        let (code, said) = refused(&mut squall(&[flag, &address]));
+        assert_eq!(code, Some(1));
+        assert_eq!(
+            said,
+            format!("error: cannot listen on {address} ({flag}): the port is in use by another process\n")
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let (code, said) = refused(squall(&[]).env("TMPDIR", "/proc/squall-nowhere"));
+    assert_eq!(code, Some(1));
+    assert!(
+        said.starts_with("error: cannot create `/proc/squall-nowhere/squall-serve-"),
+        "{said}"
+    );
+}
+
+#[test]
+fn too_few_descriptors_are_counted() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n 20; exec "$0" serve"#, env!("CARGO_BIN_EXE_squall")]);
+    let (code, said) = refused(&mut shell);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.starts_with("error: the limit of open files is 20, a server needs at least 64"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_would_be_unsafe_or_useless_is_refused() {
+    let (code, said) = refused(&mut squall(&["--images", "0.0.0.0:0"]));
+    assert_eq!(
+        (code, said.contains("--images 0.0.0.0:0: name one address")),
+        (Some(1), true),
+        "{said}"
+    );
+    let (code, said) = refused(&mut squall(&["--admin", "0.0.0.0:0", "--tls", "off"]));
+    assert_eq!(
+        (code, said.contains("--admin 0.0.0.0:0: outside loopback")),
+        (Some(1), true),
+        "{said}"
+    );
+    for bad in [
+        ["--tls", "sometimes"],
+        ["--first-attempt", "0"],
+        ["--chase", "30"],
+        ["--listen", "here"],
+    ] {
+        let (code, said) = refused(&mut squall(&bad));
+        assert_eq!((code, said.contains(bad[1])), (Some(2), true), "{said}");
+    }
+}
+
+#[test]
+fn a_full_descriptor_table_delays_but_ends_nothing() {
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            r#"ulimit -n 70; exec "$0" serve --tls off"#,
+            env!("CARGO_BIN_EXE_squall"),
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut serve = Serve::from_command(&mut shell);
+    let crowd: Vec<_> = (0..100)
+        .map(|_| std::net::TcpStream::connect(serve.mqtt()).unwrap())
+        .collect();
+    let mut said = String::new();
+    std::io::BufReader::new(serve.child.stderr.as_mut().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    assert!(said.contains("mqtt: the limit of open files is reached"), "{said}");
+    drop(crowd);
+    let mut client = super::mqtt::Client::connect(&serve, "meter-1");
+    client.subscribe("ota-cbor-c2d");
+}

@@ -1,0 +1,184 @@
+//! Whole runs in virtual time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use squall::measure::TraceRow;
+use squall::model::{DeviceIndex, Phase, Selector};
+use squall::play::{Outcome, RunEnd, Status};
+use squall::report::RunDirectory;
+use squall::sim::{Pulse, play, play_watched};
+use squall::time::SimTime;
+
+use super::{example, plan_of};
+
+#[test]
+fn quickstart_updates_all_200_devices() {
+    let outcome = play(example("quickstart", 1));
+    assert_passed(&outcome);
+    assert_eq!(count(&outcome, "state:succeeded"), 200);
+    assert_eq!(count(&outcome, "runs:app@1.1.0"), 200);
+    assert_eq!(count(&outcome, "session:online"), 200);
+    assert_eq!(outcome.end, RunEnd::Settled);
+    assert!(outcome.elapsed < SimTime::from_secs(20), "{}", outcome.elapsed);
+}
+
+#[test]
+fn late_joiners_updates_270_devices_however_they_came_into_the_cohort() {
+    let outcome = play(example("late-joiners", 1));
+    assert_passed(&outcome);
+    assert_eq!(count(&outcome, "runs:app@2.1.0"), 270);
+    assert_eq!(count(&outcome, "runs:app@2.0.0"), 130);
+    assert_eq!(count(&outcome, "state:succeeded"), 270);
+    assert_eq!(count(&outcome, "cohort:west"), 270);
+    assert_eq!(count(&outcome, "tag.region:north"), 130);
+    assert_eq!(count(&outcome, "tag.region:north,runs:app@2.1.0"), 0);
+    assert_eq!(count(&outcome, "fleet:late,state:succeeded"), 100);
+}
+
+#[test]
+fn bad_firmware_rolls_back_everywhere_and_is_repaired() {
+    let outcome = play(example("bad-firmware", 1));
+    assert_passed(&outcome);
+    assert_eq!(outcome.judgements[0].measured, Some(100.0), "rollbacks");
+    assert_eq!(count(&outcome, "runs:app@1.2.0"), 100);
+    let entered = |phase: Phase| rows(&outcome).iter().filter(|row| row.transition.to == phase).count();
+    let seen = [Phase::Reverting, Phase::Failed, Phase::Probation, Phase::Succeeded].map(entered);
+    assert_eq!(seen, [100, 100, 200, 100]);
+}
+
+#[test]
+fn a_plan_played_twice_writes_the_same_files_byte_for_byte() {
+    for name in ["quickstart", "late-joiners", "bad-firmware"] {
+        let folder = tempfile::tempdir().unwrap();
+        let written = [0, 1].map(|time: u64| {
+            let outcome = play(example(name, 1));
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 86_400 * time);
+            let directory = RunDirectory::create(&folder.path().join(time.to_string()), name, now).unwrap();
+            directory.log(&format!("log number {time}")).unwrap();
+            directory.write(&outcome).unwrap();
+            files(directory.path())
+        });
+        let names: Vec<_> = written[0].keys().map(String::as_str).collect();
+        for expected in [
+            "summary.json",
+            "summary.txt",
+            "timeline.csv",
+            "devices.csv",
+            "trace.ndjson.zst",
+            "resolved.toml",
+        ] {
+            assert!(names.contains(&expected), "{name} wrote no {expected}, only {names:?}");
+        }
+        assert_eq!(names, written[1].keys().map(String::as_str).collect::<Vec<_>>());
+        for (file, bytes) in &written[0] {
+            assert!(!bytes.is_empty(), "{name}: {file} is empty");
+            assert!(bytes == &written[1][file], "{name}: {file} differs");
+        }
+    }
+}
+
+#[test]
+fn another_seed_deals_other_outcomes() {
+    let [one, two] = [1, 2].map(|seed| play(example("bad-firmware", seed)));
+    assert_passed(&two);
+    assert_ne!(one.recorder.fingerprint(), two.recorder.fingerprint());
+    assert_ne!(rows(&one), rows(&two));
+}
+
+#[test]
+fn a_device_more_leaves_every_other_device_as_it_was() {
+    let fleet = |count: u32| {
+        let plan = plan_of(&format!(
+            r#"
+            scenario = {{ duration = "60s" }}
+            firmware.app = ["1.0.0", "1.1.0"]
+            fleet.first = {{ count = {count}, runs = "app@1.0.0", arrive = "20/s", reconnect = "1s..9s full" }}
+            fleet.second = {{ count = 20, runs = "app@1.0.0", link = "wifi" }}
+            step = [{{ at = "4s", deploy = "app@1.1.0", to = "all" }}]"#
+        ));
+        let outcome = play(Arc::new(plan));
+        assert_passed(&outcome);
+        let rows = rows(&outcome);
+        let by_device = |id: &str| {
+            let index = outcome.recorder.device_index(id).unwrap();
+            rows.iter().filter(|row| row.device == index).map(life).collect::<Vec<_>>()
+        };
+        let ids = (0..20).flat_map(|n| [format!("first-{n:05}"), format!("second-{n:05}")]);
+        ids.map(|id| by_device(&id)).collect::<Vec<_>>()
+    };
+    let lives = fleet(20);
+    assert!(lives.iter().all(|life| life.len() > 5));
+    assert_eq!(lives, fleet(21));
+}
+
+#[test]
+fn a_fleet_that_its_firmware_hangs_is_stuck_and_the_run_still_ends() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "30s", settle = "20s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { boot = "unconfirmed" } }
+        fleet.demo = { count = 3, runs = "app@1.0.0" }
+        step = [{ at = "2s", deploy = "app@1.1.0", to = "all" }]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_eq!((outcome.end.clone(), outcome.status()), (RunEnd::Duration, Status::Passed));
+    assert_eq!(
+        (outcome.elapsed, count(&outcome, "phase:probation")),
+        (SimTime::from_secs(50), 3)
+    );
+}
+
+#[test]
+fn a_run_can_be_interrupted_between_events() {
+    let mut pulses = 0;
+    let outcome = play_watched(example("quickstart", 1), &mut |_, director| {
+        pulses += 1;
+        assert!(director.snapshot(SimTime::ZERO).online <= 200);
+        if pulses == 2 { Pulse::Interrupt } else { Pulse::GoOn }
+    });
+    assert_eq!(
+        (pulses, outcome.end.clone(), outcome.status()),
+        (2, RunEnd::Interrupted, Status::Interrupted)
+    );
+}
+
+fn rows(outcome: &Outcome) -> Vec<TraceRow> {
+    outcome.recorder.trace().expect("small fleets are traced").sorted()
+}
+
+/// What of a row is the device's own: everything but its position in the fleet.
+fn life(row: &TraceRow) -> TraceRow {
+    TraceRow {
+        device: DeviceIndex(0),
+        attempt: None,
+        ..*row
+    }
+}
+
+fn assert_passed(outcome: &Outcome) {
+    assert_eq!(
+        outcome.status(),
+        Status::Passed,
+        "{:?} {:?} {:?} {:?}",
+        outcome.end,
+        outcome.judgements,
+        outcome.findings,
+        outcome.errors
+    );
+}
+
+fn count(outcome: &Outcome, who: &str) -> usize {
+    outcome.recorder.matching(&Selector::parse(who).unwrap()).len()
+}
+
+/// Every file of a run directory but the log.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_name() != "log.txt");
+    files
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect()
+}
