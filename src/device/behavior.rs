@@ -10,10 +10,49 @@ use crate::model::{BuildId, Digest, FirmwareVersion};
 /// What the versions of a run do on the devices of one fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviors {
-    /// Main images by the digest in their TLVs (SHA-256 over header, payload and protected TLVs).
+    /// Main images by the digest in their TLVs (SHA-256 over header, payload and protected TLVs). Only images that verify: a copy of
+    /// one that is still whole in flash is not hashed again.
     pub images: BTreeMap<Digest, ImageBehavior>,
     /// Install handlers by the version requested.
     pub installs: BTreeMap<FirmwareVersion, Dealt<InstallOutcome>>,
+}
+
+impl Behaviors {
+    /// Two neighboring pieces as one, where both are slices of the same image and follow each other in it.
+    pub(super) fn joined(&self, left: &Bytes, right: &Bytes) -> Option<Bytes> {
+        let image = self.images.values().find_map(|behavior| {
+            let start = position(&behavior.image, left)?;
+            let follows = position(&behavior.image, right) == Some(start + left.len());
+            follows.then(|| (&behavior.image, start))
+        });
+        image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
+    }
+
+    /// `bytes` as a slice of a known image that has the same at `offset`; of several, the one that `before` is a slice of.
+    pub(super) fn shared(&self, offset: u64, bytes: &Bytes, before: Option<&Bytes>) -> Option<Bytes> {
+        let start = usize::try_from(offset).ok()?;
+        let mut found = None;
+        for behavior in self.images.values() {
+            let Some(same) = behavior.image.get(start..start + bytes.len()) else {
+                continue;
+            };
+            if same.as_ptr() != bytes.as_ptr() && same != bytes {
+                continue;
+            }
+            let slice = behavior.image.slice_ref(same);
+            if before.is_none_or(|before| position(&behavior.image, before).is_some()) {
+                return Some(slice);
+            }
+            found = found.or(Some(slice));
+        }
+        found
+    }
+}
+
+/// Where in `image` the slice `part` begins, if it is one.
+fn position(image: &Bytes, part: &Bytes) -> Option<usize> {
+    let start = (part.as_ptr() as usize).checked_sub(image.as_ptr() as usize)?;
+    (start + part.len() <= image.len()).then_some(start)
 }
 
 /// What a main image is and does.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::luck::{Luck, Purpose};
 use crate::model::{DeviceId, IngestKey, Slug};
 
 /// One device's own data.
@@ -91,4 +92,75 @@ pub enum Jitter {
     Half,
     /// Evenly in [0, c].
     Full,
+}
+
+impl Chip {
+    /// Time to hash `bytes` at boot.
+    pub(super) fn hash(&self, bytes: u64) -> Duration {
+        let nanos = self.kib_hash.as_nanos() * u128::from(bytes) / 1024;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+impl Backoff {
+    /// The wait after the `failures`-th failure in a row (from 1), drawn with the device's own `ordinal`.
+    pub(super) fn delay(&self, failures: u32, luck: Luck, purpose: Purpose, device: u64, ordinal: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let ceiling = self.first.saturating_mul(1 << doublings).min(self.max.max(self.first));
+        match self.jitter {
+            Jitter::Fixed => ceiling,
+            Jitter::Half => {
+                let high = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
+                let low = high.div_ceil(2);
+                let drawn = luck.below(purpose, device, ordinal.into(), (high - low).saturating_add(1));
+                Duration::from_millis(low + drawn)
+            }
+            Jitter::Full => luck.duration(purpose, device, ordinal.into(), Duration::ZERO..=ceiling),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SDK: Backoff = Backoff {
+        first: Duration::from_secs(5),
+        max: Duration::from_secs(300),
+        jitter: Jitter::Half,
+    };
+
+    #[test]
+    fn waits_lie_in_the_upper_half_of_a_doubling_ceiling() {
+        for failures in 1..40 {
+            let ceiling = 5_000u64.saturating_mul(1 << (failures - 1).min(20)).min(300_000);
+            let mut drawn: Vec<_> = (0..200)
+                .map(|ordinal| SDK.delay(failures, Luck::new(7), Purpose::RetryDelay, 1, ordinal))
+                .collect();
+            drawn.sort();
+            let bounds = Duration::from_millis(ceiling.div_ceil(2))..=Duration::from_millis(ceiling);
+            assert!(
+                drawn.iter().all(|wait| bounds.contains(wait)),
+                "failure {failures}: {drawn:?}"
+            );
+            assert!(drawn[0] < drawn[199], "failure {failures} draws");
+            assert!(
+                drawn.iter().all(|wait| wait.subsec_nanos() % 1_000_000 == 0),
+                "whole milliseconds"
+            );
+        }
+    }
+
+    #[test]
+    fn a_constant_wait_is_constant() {
+        let constant = Backoff {
+            first: Duration::from_millis(500),
+            max: Duration::from_millis(500),
+            jitter: Jitter::Fixed,
+        };
+        for failures in [1, 2, 50, u32::MAX] {
+            let wait = constant.delay(failures, Luck::new(7), Purpose::ReconnectDelay, 1, 0);
+            assert_eq!(wait, Duration::from_millis(500));
+        }
+    }
 }

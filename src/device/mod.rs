@@ -5,125 +5,197 @@
 //! and shares among its devices, in the order in which they happen. It draws nothing but waits, names and torn operations, all by
 //! [`Luck`] from its own key and its own ordinals, and leaves transports, links, faults on the way and the server to others.
 
+mod attempt;
 mod behavior;
+mod boot;
+mod clean;
 mod config;
+mod download;
+mod explain;
+mod fetch;
+mod flash;
+mod inbox;
 mod io;
+mod outbox;
+mod records;
+mod restore;
+mod session;
+mod shown;
+mod slot;
+mod swap;
 mod timers;
+mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
+pub use clean::{clean_duration, clean_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
 pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
 pub use timers::Timer;
 
+use attempt::{Attempt, Pending};
+use boot::Power;
+use flash::Flash;
+use outbox::Outbox;
+use restore::Verdict;
+use session::Line;
+use shown::Shown;
+use worker::Work;
+
 use crate::luck::Luck;
-use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Version, Why};
+use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Version};
 use crate::time::SimTime;
+use crate::wire::config::Severity;
 
 /// One simulated device.
 ///
 /// - **Input**: [`handle_input`](Self::handle_input) and [`handle_timeout`](Self::handle_timeout), which append to the outputs.
 /// - **Schedule**: after either, [`next_timeout`](Self::next_timeout) says when the device wants to be woken.
 /// - **Views**: phase, session, attempt, version and [`explain`](Self::explain) change only by input.
+///
+/// What is late is made up for: each timer is handled as if at its own moment, so that a slow harness does not slow the fleet.
 #[derive(Debug)]
 pub struct Device {
     identity: DeviceIdentity,
     config: Arc<DeviceConfig>,
     behaviors: Arc<Behaviors>,
     luck: Luck,
-    phase: Phase,
-    session: Session,
-    running: FirmwareVersion,
-    image: Bytes,
+    power: Power,
+    flash: Flash,
+    memory: Memory,
+    /// The threshold of its log, in the settings store; its writes are not counted among the flash operations.
+    severity: Severity,
+    shown: Shown,
+    ordinals: Ordinals,
+}
+
+/// What a reset clears.
+#[derive(Debug)]
+struct Memory {
+    line: Line,
+    attempt: Option<Attempt>,
+    pending: Option<Box<Pending>>,
+    work: Option<Box<Work>>,
+    verdict: Option<Box<Verdict>>,
+    /// A probation record is left over.
+    drop_probation: bool,
+    report_wanted: bool,
+    outbox: Outbox,
+    /// The largest attempt id received since boot.
+    largest: Option<AttemptId>,
+}
+
+impl Memory {
+    const fn cleared() -> Memory {
+        Memory {
+            line: Line::down(),
+            attempt: None,
+            pending: None,
+            work: None,
+            verdict: None,
+            drop_probation: false,
+            report_wanted: false,
+            outbox: Outbox::empty(),
+            largest: None,
+        }
+    }
+}
+
+/// How often the device has drawn for a purpose, over all its boots: the ordinals of its luck.
+#[derive(Debug, Default)]
+struct Ordinals {
+    boots: u32,
+    retries: u32,
+    reconnects: u32,
+    packets: u32,
+    tears: u32,
+    /// Incarnations of attempts; draws nothing.
+    generations: u32,
 }
 
 impl Device {
     /// A device without power, with `image` in its primary slot, confirmed, and no records.
     pub fn new(identity: DeviceIdentity, config: Arc<DeviceConfig>, behaviors: Arc<Behaviors>, luck: Luck, image: Bytes) -> Device {
+        let image = behaviors.shared(0, &image, None).unwrap_or(image);
         let running = FirmwareVersion {
             slug: config.main.clone(),
             version: Version::new("0.0.0").expect("five bytes are within the limit"),
         };
-        Device {
+        let mut device = Device {
             identity,
             config,
             behaviors,
             luck,
-            phase: Phase::Idle,
-            session: Session::Off,
-            running,
-            image,
+            power: Power::Off,
+            flash: Flash::new(image),
+            memory: Memory::cleared(),
+            severity: Severity::INFO,
+            shown: Shown {
+                phase: Phase::Idle,
+                attempt: None,
+                reason: None,
+                session: Session::Off,
+                running,
+            },
+            ordinals: Ordinals::default(),
+        };
+        if let Some(found) = device.flash.primary.image(0, &device.behaviors) {
+            device.shown.running = device.identify(&found).0;
         }
+        device
     }
 
     /// Takes one input.
-    pub fn handle_input(&mut self, _input: DeviceInput, _now: SimTime, _out: &mut Outputs) {}
-
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: SimTime, _out: &mut Outputs) {}
-
-    /// When the device next wants [`handle_timeout`](Self::handle_timeout), and what for; `None` means never.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<(SimTime, Timer)> {
-        None
+    pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut Outputs) {
+        match input {
+            DeviceInput::PowerOn => self.on_power(now, out),
+            DeviceInput::PowerCut { after_flash_ops } => self.on_power_cut(after_flash_ops, now, out),
+            DeviceInput::Connected => self.on_connected(now, out),
+            DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
+            DeviceInput::Received(packet) => self.on_packet(packet, now, out),
+            DeviceInput::Download(event) => self.on_download(event, now, out),
+        }
     }
 
-    /// The latest timer armed, housekeeping left out: by then a correct device has moved on by itself.
-    pub fn latest_timeout(&self) -> Option<SimTime> {
-        None
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: SimTime, out: &mut Outputs) {
+        while let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
+            self.on_timer(timer, due, out);
+        }
     }
 
     /// Where it stands in its attempt.
     pub fn phase(&self) -> Phase {
-        self.phase
+        self.shown.phase
     }
 
     /// How it stands to its server.
     pub fn session(&self) -> Session {
-        self.session
+        self.shown.session
     }
 
     /// The main version that runs, or ran last.
     pub fn running(&self) -> &FirmwareVersion {
-        &self.running
+        &self.shown.running
     }
 
     /// The attempt that it works on or last finished.
     pub fn attempt(&self) -> Option<AttemptId> {
-        None
+        let current = self.memory.attempt.as_ref().map(|attempt| attempt.id);
+        current.or(self.shown.attempt)
     }
 
-    /// Why it is where it is.
-    pub fn explain(&self, _now: SimTime) -> Why {
-        let _ = (&self.identity, &self.config, &self.behaviors, self.luck, &self.image);
-        Why::Off
-    }
-
-    /// True when its own firmware keeps it from ending what it began: `hang`, `mute`, `unconfirmed`, or an install that never
-    /// returns. Such a device is stuck, not broken.
-    pub fn stuck_by_firmware(&self) -> bool {
-        false
-    }
-
-    /// Flash operations that have been done, all boots together.
+    /// Flash operations that have been done, all boots together: erases, writes of at most 512 bytes, atomic record writes and
+    /// deletions.
     pub fn flash_ops(&self) -> u64 {
-        0
+        self.flash.ops()
     }
-}
 
-/// How long a device takes over an attempt with one main image of `image_bytes`, from the manifest to the confirmed image, if
-/// nothing goes wrong: flash, hashing and boot, without network and without waiting for the confirmation.
-pub fn clean_duration(config: &DeviceConfig, image_bytes: u64) -> Duration {
-    let _ = (config, image_bytes);
-    Duration::ZERO
-}
-
-/// How many flash operations that attempt has, the last record of its report included, when the old image is as large.
-pub fn clean_ops(config: &DeviceConfig, image_bytes: u64) -> u64 {
-    let _ = (config, image_bytes);
-    0
+    fn next_generation(&mut self) -> u32 {
+        self.ordinals.generations = self.ordinals.generations.wrapping_add(1);
+        self.ordinals.generations
+    }
 }

@@ -1,4 +1,12 @@
-//! Names of the moments at which a device wants to be woken.
+//! The moments at which a device wants to be woken. None is stored twice: each is read from the state that it belongs to.
+
+use super::boot::{BootStage, Power};
+use super::flash::Progress;
+use super::io::Outputs;
+use super::worker::Step;
+use super::{Device, session::Line};
+use crate::model::ConnectResult;
+use crate::time::SimTime;
 
 /// What a wake-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,5 +47,129 @@ impl Timer {
     /// True for what goes on for ever in a device that has nothing to do (keep-alive), and hence holds up no end of a run.
     pub const fn is_housekeeping(self) -> bool {
         matches!(self, Timer::KeepAlive | Timer::PingResponse)
+    }
+}
+
+impl Device {
+    /// When the device next wants [`handle_timeout`](Self::handle_timeout), and what for; `None` means never.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<(SimTime, Timer)> {
+        self.armed().into_iter().flatten().min()
+    }
+
+    /// The latest timer armed, housekeeping left out: by then a correct device has moved on by itself.
+    #[must_use]
+    pub fn latest_timeout(&self) -> Option<SimTime> {
+        let armed = self.armed().into_iter().flatten();
+        armed.filter(|(_, timer)| !timer.is_housekeeping()).map(|(due, _)| due).max()
+    }
+
+    fn armed(&self) -> [Option<(SimTime, Timer)>; 9] {
+        let at = |due: Option<SimTime>, timer| due.map(|due| (due, timer));
+        let line: &Line = &self.memory.line;
+        let [work, budget] = self.work_timers();
+        let [confirm, reset, mute] = match &self.power {
+            Power::On(app) => [
+                at(app.confirms_at, Timer::Confirm),
+                app.resets_at.map(|(due, why)| match why {
+                    crate::model::BootReason::Watchdog => (due, Timer::Watchdog),
+                    _ => (due, Timer::Crash),
+                }),
+                at(app.mutes_at, Timer::Mute),
+            ],
+            Power::Off | Power::Boot { .. } => [None; 3],
+        };
+        let keeping = line
+            .pong_due()
+            .map(|due| (due, Timer::PingResponse))
+            .or(at(line.ping_due(self.config.keep_alive), Timer::KeepAlive));
+        let connecting = at(line.reconnects(), Timer::Reconnect)
+            .or(at(line.connack_due(), Timer::ConnAck))
+            .or(at(line.suback_due(), Timer::SubAck));
+        [
+            at(self.boot_due(), Timer::Boot),
+            at(self.flash.wakes(&self.config.chip), Timer::Flash),
+            connecting,
+            keeping,
+            work,
+            budget,
+            confirm,
+            reset,
+            mute,
+        ]
+    }
+
+    fn boot_due(&self) -> Option<SimTime> {
+        match self.power {
+            Power::Boot {
+                stage: BootStage::Checking { until, .. } | BootStage::Starting { until },
+                ..
+            } => Some(until),
+            Power::Off | Power::Boot { .. } | Power::On(_) => None,
+        }
+    }
+
+    fn work_timers(&self) -> [Option<(SimTime, Timer)>; 2] {
+        let at = |due: Option<SimTime>, timer| due.map(|due| (due, timer));
+        let Some(work) = &self.memory.work else {
+            return [None; 2];
+        };
+        match &work.step {
+            Step::Fetch(fetch) => [
+                at(fetch.download.retries_at(), Timer::Retry),
+                at(fetch.download.budget_ends(), Timer::RequestBudget),
+            ],
+            Step::Scan { until, .. } => [Some((*until, Timer::Scan)), None],
+            Step::Install { until, .. } => [at(*until, Timer::Install), None],
+            Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Probation
+            | Step::Upgrade
+            | Step::Settle(_) => [None; 2],
+        }
+    }
+
+    /// A timer is due.
+    pub(super) fn on_timer(&mut self, timer: Timer, due: SimTime, out: &mut Outputs) {
+        match timer {
+            Timer::Boot => match self.power {
+                Power::Boot {
+                    stage: BootStage::Checking { .. },
+                    ..
+                } => self.on_checked(due),
+                Power::Boot { .. } | Power::Off | Power::On(_) => self.on_started(due, out),
+            },
+            Timer::Flash => self.on_flash(due, out),
+            Timer::Reconnect => self.connect(due, out),
+            Timer::ConnAck | Timer::SubAck | Timer::PingResponse => self.hang_up(ConnectResult::Timeout, due, out),
+            Timer::KeepAlive => self.send_ping(due, out),
+            Timer::Retry => self.on_retry(due, out),
+            Timer::RequestBudget => self.on_budget_spent(due, out),
+            Timer::Scan => self.on_scanned(due, out),
+            Timer::Install => self.on_installed(due, out),
+            Timer::Confirm => self.confirm(due),
+            Timer::Crash | Timer::Watchdog => {
+                if let Power::On(app) = &self.power
+                    && let Some((_, why)) = app.resets_at
+                {
+                    self.reset(why, due, out);
+                }
+            }
+            Timer::Mute => self.mute(due, out),
+        }
+    }
+
+    fn on_flash(&mut self, due: SimTime, out: &mut Outputs) {
+        match self.flash.advance(due, &self.config.chip, &self.behaviors, out) {
+            Progress::Idle | Progress::Busy => {}
+            Progress::Done(stretch, at) => match self.power {
+                Power::Boot { .. } => self.on_boot_flashed(&stretch, at, out),
+                Power::On(_) => self.on_stored(stretch, at, out),
+                Power::Off => {}
+            },
+            Progress::PowerFails(_) => self.lose_power(out),
+        }
     }
 }

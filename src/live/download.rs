@@ -291,7 +291,11 @@ mod tests {
         let served = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let asked = lines.by_ref().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            let asked = lines
+                .by_ref()
+                .map(Result::unwrap)
+                .take_while(|line| !line.is_empty())
+                .collect();
             stream.write_all(&answer).unwrap();
             asked
         });
@@ -326,10 +330,16 @@ mod tests {
             let mut events = Vec::new();
             loop {
                 let next = std::future::poll_fn(|cx| download.poll(cx, clock.now()));
-                let event = tokio::time::timeout(Duration::from_secs(10), next).await.expect("an event comes");
+                let event = tokio::time::timeout(Duration::from_secs(10), next)
+                    .await
+                    .expect("an event comes");
                 let last = matches!(event, DownloadEvent::Finished | DownloadEvent::Broken(_));
                 if let DownloadEvent::Body(bytes) = &event {
-                    assert!(bytes.len() <= credit as usize, "{} bytes for a credit of {credit}", bytes.len());
+                    assert!(
+                        bytes.len() <= credit as usize,
+                        "{} bytes for a credit of {credit}",
+                        bytes.len()
+                    );
                     download.read(bytes.len() as u32);
                 }
                 events.push(event);
@@ -356,10 +366,21 @@ mod tests {
         let head = ImageHead {
             status: 206,
             content_length: Some(3),
-            content_range: Some(ContentRange { first: 2, last: 4, total: 5 }),
+            content_range: Some(ContentRange {
+                first: 2,
+                last: 4,
+                total: 5,
+            }),
         };
         let whole = Bytes::from_static(b"cde");
-        assert_eq!(events, [DownloadEvent::Answered(head), DownloadEvent::Body(whole), DownloadEvent::Finished]);
+        assert_eq!(
+            events,
+            [
+                DownloadEvent::Answered(head),
+                DownloadEvent::Body(whole),
+                DownloadEvent::Finished
+            ]
+        );
         let asked = [
             "GET /a/7/0 HTTP/1.1",
             "Host: 127.0.0.1",

@@ -250,7 +250,9 @@ mod tests {
             while ticks.poll_tick(cx).is_ready() {}
             link.arrived(now).map_or(Poll::Pending, |arrival| Poll::Ready((now, arrival)))
         });
-        tokio::time::timeout(Duration::from_secs(10), arrival).await.expect("something arrives")
+        tokio::time::timeout(Duration::from_secs(10), arrival)
+            .await
+            .expect("something arrives")
     }
 
     #[tokio::test(flavor = "current_thread")]

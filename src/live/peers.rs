@@ -126,7 +126,11 @@ fn serve(mut stream: TcpStream, image: &[u8], asked: &Sender<Option<String>>) ->
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n")?;
         return stream.write_all(&image[..total / 2]);
     };
-    let offset = range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().expect("an open range");
+    let offset = range
+        .trim_start_matches("bytes=")
+        .trim_end_matches('-')
+        .parse::<usize>()
+        .expect("an open range");
     write!(
         stream,
         "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {offset}-{}/{total}\r\n\r\n",

@@ -381,11 +381,18 @@ mod tests {
                 false
             }
             Sighting::Observed(DeviceIndex(0), Observation::ResultPublished { complete: true, .. }) => true,
-            Sighting::Observed(..) | Sighting::Sent(..) | Sighting::Delivered(..) | Sighting::Server(_) | Sighting::Answered { .. } => false,
+            Sighting::Observed(..)
+            | Sighting::Sent(..)
+            | Sighting::Delivered(..)
+            | Sighting::Server(_)
+            | Sighting::Answered { .. } => false,
         });
         let (device, message) = troubled.expect("the defect is reported");
         assert_eq!(device, Some(DeviceIndex(1)));
-        assert!(message.starts_with("device defect at ") && message.contains("index out of bounds"), "{message}");
+        assert!(
+            message.starts_with("device defect at ") && message.contains("index out of bounds"),
+            "{message}"
+        );
         shard.orders.send(Order::Stop).unwrap();
         shard.join();
     }
@@ -402,8 +409,14 @@ mod tests {
                 answers.push(report);
             }
         });
-        assert!(answers.iter().any(|report| matches!(report, Report::LatestTimer(Some(_)))), "{answers:?}");
-        assert!(matches!(answers.last(), Some(Report::Stopped(left_open)) if left_open.is_empty()), "{answers:?}");
+        assert!(
+            answers.iter().any(|report| matches!(report, Report::LatestTimer(Some(_)))),
+            "{answers:?}"
+        );
+        assert!(
+            matches!(answers.last(), Some(Report::Stopped(left_open)) if left_open.is_empty()),
+            "{answers:?}"
+        );
         shard.join();
     }
 }

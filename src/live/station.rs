@@ -282,7 +282,11 @@ pub(crate) async fn keep_going(station: Rc<RefCell<Station>>, around: Rc<Surroun
                     let now = around.clock.now();
                     let index = station.borrow().index;
                     station.borrow_mut().give_up();
-                    around.trouble(now, Some(index), format!("device defect at {now}: {}", panic_text(defect.as_ref())));
+                    around.trouble(
+                        now,
+                        Some(index),
+                        format!("device defect at {now}: {}", panic_text(defect.as_ref())),
+                    );
                     return Poll::Ready(());
                 }
             };

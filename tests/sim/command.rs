@@ -10,7 +10,14 @@ fn plays_an_example_and_points_latest_to_its_files() {
     assert_exit(&output, 0);
     assert!(String::from_utf8_lossy(&output.stdout).contains("quickstart"), "{output:?}");
     let latest = folder.path().join("latest");
-    for name in ["scenario.toml", "summary.json", "summary.txt", "devices.csv", "timeline.csv", "log.txt"] {
+    for name in [
+        "scenario.toml",
+        "summary.json",
+        "summary.txt",
+        "devices.csv",
+        "timeline.csv",
+        "log.txt",
+    ] {
         assert!(latest.join(name).is_file(), "no {name}");
     }
 }

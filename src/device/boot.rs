@@ -1,0 +1,396 @@
+//! Power, bootloader and application: from power-on through MCUboot to a running image, and what that image then does.
+//!
+//! Only flash survives a reset. The bootloader decides by the trailers, checks the image before it swaps and again before it starts
+//! it; the application restores its records, reconciles a test boot and connects. What an image does is data
+//! ([`super::BootOutcome`]).
+
+use std::time::Duration;
+
+use super::behavior::BootOutcome;
+use super::flash::{Progress, Stretch, Tear};
+use super::io::{DeviceOutput, Outputs};
+use super::slot::{Found, Slot};
+use super::swap::{self, Swap, Wanted};
+use super::{Device, Memory};
+use crate::luck::Purpose;
+use crate::mcuboot::SwapType;
+use crate::model::{BootReason, BuildId, Cause, FirmwareVersion, Observation, Phase, Session, Version};
+use crate::time::SimTime;
+
+/// What the device is doing as a whole.
+#[derive(Debug)]
+pub(super) enum Power {
+    /// Without power.
+    Off,
+    /// In the bootloader.
+    Boot {
+        /// What made it boot.
+        why: BootReason,
+        /// How far it is.
+        stage: BootStage,
+    },
+    /// An image runs.
+    On(App),
+}
+
+/// How far the bootloader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BootStage {
+    /// Hashes and verifies the image in the secondary slot.
+    Checking {
+        /// Which swap is wanted.
+        kind: SwapType,
+        /// Until then.
+        until: SimTime,
+    },
+    /// Works in flash.
+    Flashing,
+    /// Hashes and verifies the image in the primary slot, and starts it.
+    Starting {
+        /// Until then.
+        until: SimTime,
+    },
+    /// Found no image to run.
+    Dead,
+}
+
+/// The running image.
+#[derive(Debug)]
+pub(super) struct App {
+    /// What made the device boot.
+    pub(super) why: BootReason,
+    /// When the image started.
+    pub(super) started_at: SimTime,
+    /// Names this boot.
+    pub(super) run_id: u64,
+    /// Its build id.
+    pub(super) build_id: Option<BuildId>,
+    /// What it does.
+    pub(super) outcome: BootOutcome,
+    /// `boot_reset` was sent.
+    pub(super) announced: bool,
+    /// Its confirmation is being written.
+    confirming: bool,
+    /// It does nothing any more.
+    pub(super) silent: bool,
+    /// When it confirms itself.
+    pub(super) confirms_at: Option<SimTime>,
+    /// When it resets itself, or is reset.
+    pub(super) resets_at: Option<(SimTime, BootReason)>,
+    /// When it wants to fall silent.
+    pub(super) mutes_at: Option<SimTime>,
+    /// It falls silent once its result is published.
+    pub(super) muting: bool,
+}
+
+impl App {
+    /// An image that starts.
+    fn starting(
+        why: BootReason,
+        now: SimTime,
+        run_id: u64,
+        build_id: Option<BuildId>,
+        outcome: BootOutcome,
+        confirmed: bool,
+    ) -> App {
+        let mut app = App {
+            why,
+            started_at: now,
+            run_id,
+            build_id,
+            outcome,
+            announced: false,
+            confirming: false,
+            silent: false,
+            confirms_at: None,
+            resets_at: None,
+            mutes_at: None,
+            muting: false,
+        };
+        let crash = |after| Some((now + after, BootReason::Crash));
+        match outcome {
+            BootOutcome::ConfirmAfter(after) => app.confirms_at = Some(now + after),
+            BootOutcome::ConfirmOnConnect { within } if !confirmed => {
+                app.resets_at = within.map(|within| (now + within, BootReason::Software));
+            }
+            BootOutcome::ConfirmOnConnect { .. } | BootOutcome::Unconfirmed => {}
+            BootOutcome::CrashAfter(after) => app.resets_at = crash(after),
+            BootOutcome::ConfirmThenCrash { confirm, crash: after } => {
+                app.confirms_at = Some(now + confirm);
+                app.resets_at = crash(after);
+            }
+            BootOutcome::Hang => app.silent = true,
+            BootOutcome::HangWatchdog(after) => {
+                app.silent = true;
+                app.resets_at = Some((now + after, BootReason::Watchdog));
+            }
+            BootOutcome::MuteAfter(after) => app.mutes_at = Some(now + after),
+        }
+        if confirmed {
+            app.confirms_at = None;
+        }
+        app
+    }
+}
+
+impl Device {
+    pub(super) fn on_power(&mut self, now: SimTime, out: &mut Outputs) {
+        if matches!(self.power, Power::Off) {
+            self.show_session(Session::Offline, out);
+            self.boot(BootReason::PowerOn, now, out);
+        }
+    }
+
+    pub(super) fn on_power_cut(&mut self, after_flash_ops: u32, now: SimTime, out: &mut Outputs) {
+        self.handle_timeout(now, out);
+        if matches!(self.power, Power::Off) {
+            return;
+        }
+        let progress = self.flash.advance(now, &self.config.chip, &self.behaviors, out);
+        debug_assert!(matches!(progress, Progress::Idle | Progress::Busy), "{progress:?} was due");
+        if after_flash_ops == 0 {
+            self.lose_power(out);
+        } else {
+            self.flash.cut_after(after_flash_ops);
+        }
+    }
+
+    /// Power is gone; the flash has been advanced to this moment.
+    pub(super) fn lose_power(&mut self, out: &mut Outputs) {
+        self.tear_flash(out);
+        self.flash.forget_cut();
+        out.push(DeviceOutput::FallSilent);
+        self.memory = Memory::cleared();
+        self.power = Power::Off;
+        self.show_session(Session::Off, out);
+    }
+
+    /// The processor starts anew.
+    pub(super) fn reset(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        self.tear_flash(out);
+        out.push(DeviceOutput::FallSilent);
+        self.memory = Memory::cleared();
+        self.show_session(Session::Offline, out);
+        self.boot(why, now, out);
+    }
+
+    fn tear_flash(&mut self, out: &mut Outputs) {
+        if !self.flash.in_operation(&self.config.chip) {
+            return;
+        }
+        let ordinal = self.ordinals.tears;
+        self.ordinals.tears = ordinal.wrapping_add(1);
+        let drawn = self.luck.below(
+            Purpose::TornOperation,
+            self.identity.key,
+            ordinal.into(),
+            Tear::ALL.len() as u64,
+        );
+        self.flash
+            .interrupt(Tear::ALL[drawn as usize], &self.config.chip, &self.behaviors, out);
+    }
+
+    /// The image stops doing anything, its connection is neither served nor closed.
+    pub(super) fn fall_silent(&mut self, out: &mut Outputs) {
+        if let Power::On(app) = &mut self.power {
+            app.silent = true;
+            app.confirms_at = None;
+            app.mutes_at = None;
+        }
+        out.push(DeviceOutput::FallSilent);
+        self.memory = Memory::cleared();
+        self.show_session(Session::Offline, out);
+    }
+
+    fn boot(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        match swap::wanted(&self.flash.primary, &self.flash.secondary) {
+            None => self.start_image(why, now),
+            Some(Wanted::Resume(kind)) => {
+                self.show_swap(kind, why, out);
+                let swap = Swap::resume(kind, &self.flash.primary, &self.flash.secondary);
+                self.flash_in_boot(why, Stretch::Swap(swap), now);
+            }
+            Some(Wanted::Begin(kind)) => {
+                self.show_swap(kind, why, out);
+                let until = now + self.check_time(&self.flash.secondary, self.incoming_at(kind));
+                let stage = BootStage::Checking { kind, until };
+                self.power = Power::Boot { why, stage };
+            }
+        }
+    }
+
+    /// Where the image that a swap brings in stands in the secondary slot.
+    fn incoming_at(&self, kind: SwapType) -> u32 {
+        match kind {
+            SwapType::Test | SwapType::Permanent => self.config.chip.page_size,
+            SwapType::Revert => 0,
+        }
+    }
+
+    fn check_time(&self, slot: &Slot, at: u32) -> Duration {
+        let bytes = slot.image(at, &self.behaviors).map_or(0, |found| found.len());
+        self.config.chip.hash(bytes) + self.config.chip.verify
+    }
+
+    /// The incoming image has been hashed and verified.
+    pub(super) fn on_checked(&mut self, now: SimTime) {
+        let Power::Boot {
+            why,
+            stage: BootStage::Checking { kind, .. },
+        } = self.power
+        else {
+            return;
+        };
+        let at = self.incoming_at(kind);
+        let chip = &self.config.chip;
+        let pages = |slot: &Slot, at| {
+            let found = slot.image(at, &self.behaviors)?;
+            let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
+            let fits = pages * chip.page_size <= chip.image_limit() && slot.is_sound(at, &found);
+            fits.then_some(pages as u16)
+        };
+        let incoming = pages(&self.flash.secondary, at);
+        let outgoing = pages(&self.flash.primary, 0).unwrap_or(0);
+        match (incoming, kind) {
+            (Some(incoming), _) => {
+                let swap = Swap::begin(kind, (outgoing, incoming), &self.flash.secondary);
+                self.flash_in_boot(why, Stretch::Swap(swap), now);
+            }
+            (None, SwapType::Test | SwapType::Permanent) => self.flash_in_boot(why, Stretch::Refuse { at }, now),
+            (None, SwapType::Revert) => self.start_image(why, now),
+        }
+    }
+
+    fn flash_in_boot(&mut self, why: BootReason, stretch: Stretch, now: SimTime) {
+        self.power = Power::Boot {
+            why,
+            stage: BootStage::Flashing,
+        };
+        self.flash.begin(stretch, now, &self.config.chip);
+    }
+
+    /// The bootloader's work in flash is over.
+    pub(super) fn on_boot_flashed(&mut self, stretch: &Stretch, now: SimTime, out: &mut Outputs) {
+        let Power::Boot { why, .. } = self.power else {
+            return;
+        };
+        if let Stretch::Swap(swap) = stretch
+            && swap.kind() != SwapType::Revert
+            && self.shown.phase == Phase::Swapping
+        {
+            self.enter(Phase::Probation, Cause::Normal, None, out);
+        }
+        self.start_image(why, now);
+    }
+
+    fn start_image(&mut self, why: BootReason, now: SimTime) {
+        let until = now + self.check_time(&self.flash.primary, 0) + self.config.chip.boot;
+        let stage = BootStage::Starting { until };
+        self.power = Power::Boot { why, stage };
+    }
+
+    /// The image in the primary slot has been hashed and verified.
+    pub(super) fn on_started(&mut self, now: SimTime, out: &mut Outputs) {
+        let Power::Boot { why, .. } = self.power else {
+            return;
+        };
+        let found = self.flash.primary.image(0, &self.behaviors);
+        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found)) else {
+            self.power = Power::Boot {
+                why,
+                stage: BootStage::Dead,
+            };
+            out.push(DeviceOutput::Observed(Observation::Unbootable));
+            return;
+        };
+        let build_id = self.flash.primary.build_id(0, &found);
+        let (firmware, outcome) = self.identify(&found);
+        let confirmed = self.flash.primary.is_confirmed();
+        let boot = self.ordinals.boots;
+        self.ordinals.boots = boot.wrapping_add(1);
+        let run_id = self.luck.draw(Purpose::DeviceRunId, self.identity.key, boot.into());
+        self.shown.running = firmware.clone();
+        out.push(DeviceOutput::Observed(Observation::Booted {
+            build_id,
+            firmware,
+            confirmed,
+            why,
+        }));
+        let app = App::starting(why, now, run_id, build_id, outcome, confirmed);
+        let silent = app.silent;
+        self.power = Power::On(app);
+        if !silent {
+            self.restore(out);
+            self.want_connection(now, out);
+            self.work_on(now, out);
+        }
+    }
+
+    /// Which version an image is, as far as it tells, and what it does on this device.
+    pub(super) fn identify(&self, found: &Found<'_>) -> (FirmwareVersion, BootOutcome) {
+        match found {
+            Found::Known(image) => (image.firmware.clone(), *image.boot.of(self.identity.number)),
+            Found::Other(info) => {
+                let version = Version::new(info.header.version.to_string()).expect("four numbers are at most 64 bytes");
+                let slug = self.config.main.clone();
+                (FirmwareVersion { slug, version }, BootOutcome::default())
+            }
+        }
+    }
+
+    /// The first OTA SUBACK of a connection has come.
+    pub(super) fn on_online(&mut self, now: SimTime, out: &mut Outputs) {
+        if let Power::On(app) = &mut self.power
+            && matches!(app.outcome, BootOutcome::ConfirmOnConnect { .. })
+        {
+            app.resets_at = None;
+            self.confirm(now);
+        }
+        self.work_on(now, out);
+    }
+
+    /// The application confirms its image: one write, unless that was done before.
+    pub(super) fn confirm(&mut self, now: SimTime) {
+        let Power::On(app) = &mut self.power else {
+            return;
+        };
+        app.confirms_at = None;
+        if !self.flash.primary.is_confirmed() && !std::mem::replace(&mut app.confirming, true) {
+            self.flash.begin(Stretch::Confirm, now, &self.config.chip);
+        }
+    }
+
+    /// The application wants to fall silent, and has nothing left to say before.
+    pub(super) fn mute(&mut self, now: SimTime, out: &mut Outputs) {
+        let confirmed = self.flash.primary.is_confirmed();
+        if let Power::On(app) = &mut self.power {
+            app.mutes_at = None;
+            app.muting = true;
+        }
+        if !confirmed {
+            self.confirm(now);
+        } else if !self.has_report_to_come() {
+            self.fall_silent(out);
+        }
+    }
+
+    /// The confirmation is in flash.
+    pub(super) fn on_confirmed(&mut self, now: SimTime, out: &mut Outputs) {
+        self.reconcile_confirmed();
+        self.work_on(now, out);
+        let muting = matches!(&self.power, Power::On(app) if app.muting);
+        if muting && !self.has_report_to_come() {
+            self.fall_silent(out);
+        }
+    }
+
+    /// A report was handed to MQTT.
+    pub(super) fn on_published(&mut self, out: &mut Outputs) {
+        if let Power::On(app) = &self.power
+            && app.muting
+            && self.flash.primary.is_confirmed()
+        {
+            self.fall_silent(out);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Handlers: how a main and a non-main artifact are installed, from the call to what the handler returns (protocol 6.3 to 6.5).
+//!
+//! Both download the same way. A main image goes page by page into the secondary slot, is searched for its build id and committed; a
+//! non-main one stays in the application's memory, and what its handler returns is data ([`super::InstallOutcome`]).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Device;
+use super::behavior::InstallOutcome;
+use super::download::{Download, News};
+use super::flash::Stretch;
+use super::io::{DeviceOutput, Outputs};
+use super::worker::Step;
+use crate::luck::Purpose;
+use crate::model::{Artifact, ArtifactResult, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
+use crate::time::SimTime;
+use crate::wire::{DownloadEvent, ImageUrl};
+
+/// A handler that downloads.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// Position in the manifest.
+    pub(super) index: u8,
+    /// What becomes of the bytes.
+    pub(super) sink: Sink,
+    /// The download.
+    pub(super) download: Download,
+}
+
+/// What becomes of downloaded bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sink {
+    /// They are written to the secondary slot.
+    Slot {
+        /// A page of them is being written.
+        writing: bool,
+    },
+    /// They go to the application, whose handler then does this.
+    Application(InstallOutcome),
+}
+
+impl Fetch {
+    fn is_main(&self) -> bool {
+        matches!(self.sink, Sink::Slot { .. })
+    }
+
+    fn is_writing(&self) -> bool {
+        self.sink == Sink::Slot { writing: true }
+    }
+
+    /// The page under way is in flash.
+    pub(super) fn page_written(&mut self) {
+        if let Sink::Slot { writing } = &mut self.sink {
+            *writing = false;
+        }
+    }
+}
+
+impl InstallOutcome {
+    const fn is_deaf(self) -> bool {
+        match self {
+            InstallOutcome::SucceedAfter { deaf, .. }
+            | InstallOutcome::FailAfter { deaf, .. }
+            | InstallOutcome::CancelAfter { deaf, .. }
+            | InstallOutcome::Never { deaf } => deaf,
+            InstallOutcome::Unhandled => false,
+        }
+    }
+
+    /// What the handler returns, and how long after the last byte.
+    const fn returns(self) -> (Option<Duration>, ArtifactResult) {
+        match self {
+            InstallOutcome::SucceedAfter { after, .. } => (Some(after), ArtifactResult::Succeeded),
+            InstallOutcome::FailAfter { after, .. } => (Some(after), ArtifactResult::Failed),
+            InstallOutcome::CancelAfter { after, .. } => (Some(after), ArtifactResult::Canceled),
+            InstallOutcome::Never { .. } => (None, ArtifactResult::Failed),
+            InstallOutcome::Unhandled => (Some(Duration::ZERO), ArtifactResult::Failed),
+        }
+    }
+}
+
+impl Device {
+    /// Calls the handler of an artifact.
+    pub(super) fn call_handler(&mut self, index: u8, artifact: &Artifact, now: SimTime, out: &mut Outputs) {
+        let Some(attempt) = self.memory.attempt.as_ref().map(|attempt| attempt.id) else {
+            return;
+        };
+        let phase = if artifact.main {
+            Phase::Downloading
+        } else {
+            Phase::Installing
+        };
+        self.enter(phase, Cause::Normal, None, out);
+        let firmware = artifact.firmware();
+        let outcome = self.install_outcome(&firmware);
+        out.push(DeviceOutput::Observed(Observation::HandlerCalled {
+            attempt,
+            index: usize::from(index),
+            firmware,
+        }));
+        let failed = |device: &mut Device, reason, out: &mut Outputs| {
+            device.on_returned(index, ArtifactResult::Failed, Some(reason), now, out);
+        };
+        // The slot may not be opened while the image that could be reverted to stands in it (protocol 6.5).
+        if artifact.main && !self.flash.primary.is_confirmed() {
+            return failed(self, FailureReason::SlotRefused, out);
+        }
+        if !artifact.main && outcome == InstallOutcome::Unhandled {
+            return failed(self, FailureReason::Unhandled, out);
+        }
+        let Ok(target) = ImageUrl::parse(&artifact.url, self.config.tls) else {
+            return failed(self, FailureReason::Download, out);
+        };
+        let fetch = Fetch {
+            index,
+            sink: if artifact.main {
+                Sink::Slot { writing: false }
+            } else {
+                Sink::Application(outcome)
+            },
+            download: Download::new(target, artifact.secret.clone()),
+        };
+        self.take_step(Step::Fetch(fetch));
+        self.request(now, out);
+    }
+
+    fn install_outcome(&self, firmware: &FirmwareVersion) -> InstallOutcome {
+        let dealt = self.behaviors.installs.get(firmware);
+        dealt.map_or_else(InstallOutcome::default, |dealt| *dealt.of(self.identity.number))
+    }
+
+    fn fetch(&mut self) -> Option<&mut Fetch> {
+        match &mut self.memory.work.as_mut()?.step {
+            Step::Fetch(fetch) => Some(fetch),
+            Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Scan { .. }
+            | Step::Probation
+            | Step::Upgrade
+            | Step::Install { .. }
+            | Step::Settle(_) => None,
+        }
+    }
+
+    fn request(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(fetch) = self.fetch() else {
+            return;
+        };
+        let offset = fetch.download.offset();
+        let request = fetch.download.ask(now);
+        out.push(DeviceOutput::StartDownload(request));
+        out.push(DeviceOutput::Observed(Observation::Requested { offset }));
+    }
+
+    /// The wait before a request is over.
+    pub(super) fn on_retry(&mut self, now: SimTime, out: &mut Outputs) {
+        if self.fetch().is_some_and(|fetch| fetch.is_main()) {
+            self.enter(Phase::Downloading, Cause::Normal, None, out);
+        }
+        self.request(now, out);
+    }
+
+    /// The budget of a request is used up.
+    pub(super) fn on_budget_spent(&mut self, now: SimTime, out: &mut Outputs) {
+        let news = News::Transient(RetryReason::Timeout, FailureReason::Download);
+        self.on_news(news, true, now, out);
+    }
+
+    pub(super) fn on_download(&mut self, event: DownloadEvent, now: SimTime, out: &mut Outputs) {
+        let Some(fetch) = self.fetch() else {
+            return;
+        };
+        match event {
+            DownloadEvent::Answered(head) => {
+                if let Some((news, ranged)) = fetch.download.on_answer(&head) {
+                    out.push(DeviceOutput::Observed(Observation::Answered {
+                        status: head.status,
+                        ranged,
+                    }));
+                    self.on_news(news, true, now, out);
+                }
+            }
+            DownloadEvent::Body(bytes) => {
+                let keep = fetch.is_main();
+                fetch.download.on_body(bytes, keep);
+                self.go_on(now, out);
+            }
+            DownloadEvent::Finished => {
+                let news = fetch.download.on_finished();
+                self.on_news(news, false, now, out);
+            }
+            DownloadEvent::Broken(error) => {
+                let news = fetch.download.on_broken(error);
+                self.on_news(news, false, now, out);
+            }
+        }
+    }
+
+    /// `running`: the transport has to be told where the request is over.
+    fn on_news(&mut self, news: News, running: bool, now: SimTime, out: &mut Outputs) {
+        if running && news != News::Fine {
+            out.push(DeviceOutput::StopDownload);
+        }
+        match news {
+            News::Fine => self.go_on(now, out),
+            News::Transient(reason, failure) => self.wait_for_retry(reason, failure, now, out),
+            News::Permanent(failure) => self.give_up(failure, now, out),
+        }
+    }
+
+    fn wait_for_retry(&mut self, reason: RetryReason, failure: FailureReason, now: SimTime, out: &mut Outputs) {
+        let ordinal = self.ordinals.retries;
+        self.ordinals.retries = ordinal.wrapping_add(1);
+        let (backoff, luck, key) = (self.config.retry, self.luck, self.identity.key);
+        let Some(fetch) = self.fetch() else {
+            return;
+        };
+        let failures = fetch.download.fail(reason);
+        let until = now + backoff.delay(failures, luck, Purpose::RetryDelay, key, ordinal);
+        fetch.download.wait(until);
+        if fetch.is_main() {
+            self.enter(Phase::Retrying, Cause::Error, Some(failure), out);
+        }
+        out.push(DeviceOutput::Observed(Observation::RetryScheduled { reason, until }));
+    }
+
+    fn give_up(&mut self, failure: FailureReason, now: SimTime, out: &mut Outputs) {
+        if let Some(index) = self.fetch().map(|fetch| fetch.index) {
+            self.on_returned(index, ArtifactResult::Failed, Some(failure), now, out);
+        }
+    }
+
+    /// Does what the bytes received so far allow: write a page, read on, or end.
+    fn go_on(&mut self, now: SimTime, out: &mut Outputs) {
+        let page_size = self.config.chip.page_size;
+        let Some(fetch) = self.fetch() else {
+            return;
+        };
+        let granted = match fetch.sink {
+            Sink::Slot { writing: true } => return,
+            Sink::Slot { writing: false } => {
+                if let Some((offset, bytes)) = fetch.download.take_page(page_size) {
+                    return self.write_page(offset, bytes, now, out);
+                }
+                fetch.download.grant(page_size)
+            }
+            Sink::Application(_) => fetch.download.grant(u32::MAX),
+        };
+        if granted > 0 {
+            out.push(DeviceOutput::Read { bytes: granted });
+        } else if fetch.download.is_complete() {
+            let (index, sink) = (fetch.index, fetch.sink);
+            match sink {
+                Sink::Slot { .. } => self.scan(index, now, out),
+                Sink::Application(outcome) => self.install(index, outcome, now),
+            }
+        }
+    }
+
+    fn write_page(&mut self, offset: u64, bytes: Bytes, now: SimTime, out: &mut Outputs) {
+        let chip = &self.config.chip;
+        if offset + bytes.len() as u64 > u64::from(chip.image_limit()) {
+            if self.fetch().is_some_and(|fetch| fetch.download.is_asking()) {
+                out.push(DeviceOutput::StopDownload);
+            }
+            self.give_up(FailureReason::TooBig, now, out);
+            return;
+        }
+        // The image stands one page higher than it will run.
+        let at = chip.page_size + offset as u32;
+        let first = offset == 0;
+        let before = if first { None } else { self.flash.secondary.ending_at(at) };
+        let bytes = self.behaviors.shared(offset, &bytes, before).unwrap_or(bytes);
+        self.flash.begin(Stretch::Page { at, bytes, first }, now, &self.config.chip);
+        if let Some(fetch) = self.fetch() {
+            fetch.sink = Sink::Slot { writing: true };
+        }
+    }
+
+    /// A page is in flash.
+    pub(super) fn on_page_written(&mut self, now: SimTime, out: &mut Outputs) {
+        if self.memory.work.as_ref().is_some_and(|work| work.stopping) {
+            self.stop_now(now, out);
+        } else {
+            self.go_on(now, out);
+        }
+    }
+
+    /// The image is complete: it is searched for its build id, every byte once, as fast as it can be hashed.
+    fn scan(&mut self, index: u8, now: SimTime, out: &mut Outputs) {
+        let bytes = self.fetch().map_or(0, |fetch| fetch.download.offset());
+        let until = now + self.config.chip.hash(bytes);
+        self.enter(Phase::Staged, Cause::Normal, None, out);
+        self.take_step(Step::Scan { index, until });
+    }
+
+    /// The search is over.
+    pub(super) fn on_scanned(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(index) = self.running_handler() else {
+            return;
+        };
+        let at = self.config.chip.page_size;
+        let slot = &self.flash.secondary;
+        let build_id = slot.image(at, &self.behaviors).and_then(|found| slot.build_id(at, &found));
+        match build_id {
+            Some(build_id) => self.begin_commit(index, build_id, now, out),
+            None => self.on_returned(index, ArtifactResult::Failed, Some(FailureReason::NoBuildId), now, out),
+        }
+    }
+
+    fn install(&mut self, index: u8, outcome: InstallOutcome, now: SimTime) {
+        let (after, result) = outcome.returns();
+        self.take_step(Step::Install {
+            index,
+            until: after.map(|after| now + after),
+            result,
+            deaf: outcome.is_deaf(),
+        });
+    }
+
+    /// The install handler returns.
+    pub(super) fn on_installed(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(Step::Install { index, result, .. }) = self.memory.work.as_ref().map(|work| &work.step) else {
+            return;
+        };
+        let (index, result) = (*index, *result);
+        let reason = match result {
+            ArtifactResult::Succeeded => None,
+            ArtifactResult::Failed => Some(FailureReason::InstallFailed),
+            ArtifactResult::Canceled => Some(FailureReason::InstallCanceled),
+        };
+        self.on_returned(index, result, reason, now, out);
+    }
+
+    /// Asks the handler that runs to stop; one that writes a page does so at its end, a deaf one not at all.
+    pub(super) fn stop_handler(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(work) = &mut self.memory.work else {
+            return;
+        };
+        let stops = match &work.step {
+            Step::Fetch(fetch) => match fetch.sink {
+                Sink::Slot { .. } => {
+                    work.stopping = true;
+                    !fetch.is_writing()
+                }
+                Sink::Application(outcome) => !outcome.is_deaf(),
+            },
+            Step::Scan { .. } => true,
+            Step::Install { deaf, .. } => !deaf,
+            Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Probation
+            | Step::Upgrade
+            | Step::Settle(_) => false,
+        };
+        if stops {
+            self.stop_now(now, out);
+        }
+    }
+
+    fn stop_now(&mut self, now: SimTime, out: &mut Outputs) {
+        if self.fetch().is_some_and(|fetch| fetch.download.is_asking()) {
+            out.push(DeviceOutput::StopDownload);
+        }
+        if let Some(index) = self.running_handler() {
+            self.on_returned(index, ArtifactResult::Canceled, None, now, out);
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! The flash of a device: two slots, the settings records, and the one stretch of work that is under way.
+//!
+//! A stretch is a list of operations that follow each other without a pause. It is advanced lazily: the operations done are a
+//! function of the time elapsed, and the device is woken once, at its end. A power cut that is counted in operations wakes it earlier;
+//! a cut first advances, then tears the operation under way. What becomes durable is observed as it does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::behavior::Behaviors;
+use super::config::Chip;
+use super::io::{DeviceOutput, Outputs};
+use super::records::Records;
+use super::slot::{Mark, Side, Slot, Trailer};
+use super::swap::{Field, Swap, SwapOp, WRITE_LIMIT};
+use crate::mcuboot::SwapType;
+use crate::model::{Observation, RecordKey};
+use crate::time::SimTime;
+
+/// Bytes that the store writes to delete a record.
+const DELETE_BYTES: u32 = 8;
+/// Bytes of the trailer's magic; every other field takes the smallest write.
+const MAGIC_BYTES: u32 = 16;
+
+/// The flash.
+#[derive(Debug)]
+pub(super) struct Flash {
+    /// The slot that runs.
+    pub(super) primary: Slot,
+    /// The slot that downloads are written to.
+    pub(super) secondary: Slot,
+    /// The settings store.
+    pub(super) records: Records,
+    work: Option<Box<Work>>,
+    /// Begins when the work under way is over: worker and application each have at most one stretch.
+    queued: Option<Box<Stretch>>,
+    /// Operations until power fails.
+    cut_after: Option<u32>,
+    done: u64,
+}
+
+#[derive(Debug)]
+struct Work {
+    stretch: Stretch,
+    /// Operation under way.
+    next: u32,
+    /// When it began.
+    began: SimTime,
+    /// When the last one ends.
+    ends: SimTime,
+}
+
+/// Work that goes on without a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stretch {
+    /// Stores a record.
+    Store {
+        /// Which.
+        key: RecordKey,
+        /// Its bytes.
+        content: Bytes,
+    },
+    /// Deletes a record.
+    Delete {
+        /// Which.
+        key: RecordKey,
+    },
+    /// Writes a page of a downloaded image to the secondary slot.
+    Page {
+        /// Where in the slot.
+        at: u32,
+        /// The bytes, at most a page.
+        bytes: Bytes,
+        /// The first page of an image: the slot's trailer is erased before it.
+        first: bool,
+    },
+    /// Asks MCUboot to test the image in the secondary slot.
+    Request,
+    /// Confirms the image in the primary slot.
+    Confirm,
+    /// Makes an image in the secondary slot that was found bad unusable.
+    Refuse {
+        /// Where in the slot it begins.
+        at: u32,
+    },
+    /// Exchanges the images.
+    Swap(Swap),
+}
+
+/// One operation: an erase, a write of at most 512 bytes, or the atomic write or deletion of a record.
+enum Op<'a> {
+    Store(&'a RecordKey, &'a Bytes),
+    Delete(&'a RecordKey),
+    ErasePage(Side, u32),
+    EraseTrailer(Side, bool),
+    Write(u32, Bytes),
+    Field(Side, Field),
+    Copy { to: Side, at: u32, from: u32, len: u32 },
+    Status,
+}
+
+/// How an operation ends when power fails during it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tear {
+    /// It has changed nothing yet.
+    Nothing,
+    /// It is half done. Records and status entries are atomic: nothing.
+    Part,
+    /// It was just complete.
+    All,
+}
+
+impl Tear {
+    /// Every way.
+    pub(super) const ALL: [Tear; 3] = [Tear::Nothing, Tear::Part, Tear::All];
+}
+
+/// How far the work has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing is under way.
+    Idle,
+    /// Operations are left.
+    Busy,
+    /// This was completed, at that moment.
+    Done(Stretch, SimTime),
+    /// The counted operations are over: power fails.
+    PowerFails(SimTime),
+}
+
+impl Flash {
+    /// Flash with an image in the primary slot.
+    pub(super) fn new(image: Bytes) -> Flash {
+        Flash {
+            primary: Slot::holding(image),
+            secondary: Slot::default(),
+            records: Records::default(),
+            work: None,
+            queued: None,
+            cut_after: None,
+            done: 0,
+        }
+    }
+
+    /// Begins a stretch, or lets it wait for the end of the one under way.
+    pub(super) fn begin(&mut self, stretch: Stretch, now: SimTime, chip: &Chip) {
+        if self.work.is_some() {
+            debug_assert!(self.queued.is_none(), "{stretch:?} is a third stretch");
+            self.queued = Some(Box::new(stretch));
+            return;
+        }
+        let ends = now + stretch.duration(chip);
+        self.work = Some(Box::new(Work {
+            stretch,
+            next: 0,
+            began: now,
+            ends,
+        }));
+    }
+
+    /// Begins the stretch that waits, if one does.
+    fn begin_queued(&mut self, now: SimTime, chip: &Chip) {
+        if let Some(stretch) = self.queued.take() {
+            self.begin(*stretch, now, chip);
+        }
+    }
+
+    /// When the stretch under way is over.
+    pub(super) fn ends(&self) -> Option<SimTime> {
+        self.work.as_ref().map(|work| work.ends)
+    }
+
+    /// When the flash next wants [`Self::advance`]: at the end of the work, or where power fails within it.
+    pub(super) fn wakes(&self, chip: &Chip) -> Option<SimTime> {
+        let work = self.work.as_ref()?;
+        let Some(ops) = self.cut_after else {
+            return Some(work.ends);
+        };
+        let lasts = |n| work.stretch.op(n, chip).map(|op| op.duration(chip));
+        let until: Duration = (work.next..work.next.saturating_add(ops)).map_while(lasts).sum();
+        Some(work.ends.min(work.began + until))
+    }
+
+    /// Power fails once `ops` more operations are done.
+    pub(super) fn cut_after(&mut self, ops: u32) {
+        self.cut_after = Some(ops);
+    }
+
+    /// Power has failed: no cut is due any more.
+    pub(super) fn forget_cut(&mut self) {
+        self.cut_after = None;
+    }
+
+    /// Operations done so far.
+    pub(super) fn ops(&self) -> u64 {
+        self.done
+    }
+
+    /// Does what is over by `now`.
+    pub(super) fn advance(&mut self, now: SimTime, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> Progress {
+        let Some(mut work) = self.work.take() else {
+            return Progress::Idle;
+        };
+        if work.next == 0 && work.ends <= now && self.cut_after.is_none() && self.do_whole(&work.stretch, chip, known, out) {
+            self.begin_queued(work.ends, chip);
+            return Progress::Done(work.stretch, work.ends);
+        }
+        loop {
+            let Some(op) = work.stretch.op(work.next, chip) else {
+                self.begin_queued(work.began, chip);
+                return Progress::Done(work.stretch, work.began);
+            };
+            let end = work.began + op.duration(chip);
+            if end > now {
+                self.work = Some(work);
+                return Progress::Busy;
+            }
+            self.apply(&op, &work.stretch, chip, known, out);
+            self.done += 1;
+            work.next += 1;
+            work.began = end;
+            if self.count_down() {
+                self.work = Some(work);
+                return Progress::PowerFails(end);
+            }
+        }
+    }
+
+    /// Power fails or the device is reset: the operation under way is torn, the work is forgotten. [`Self::advance`] to the present
+    /// comes first.
+    pub(super) fn interrupt(&mut self, tear: Tear, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
+        self.queued = None;
+        let Some(work) = self.work.take() else {
+            return;
+        };
+        let Some(op) = work.stretch.op(work.next, chip) else {
+            return;
+        };
+        match tear {
+            Tear::Nothing => {}
+            Tear::Part => self.apply_part(&op, chip, known),
+            Tear::All => {
+                self.apply(&op, &work.stretch, chip, known, out);
+                self.done += 1;
+            }
+        }
+    }
+
+    /// True if an operation is under way that a cut would tear.
+    pub(super) fn in_operation(&self, chip: &Chip) -> bool {
+        self.work
+            .as_ref()
+            .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
+    }
+
+    fn count_down(&mut self) -> bool {
+        if let Some(left) = &mut self.cut_after {
+            *left = left.saturating_sub(1);
+        }
+        self.cut_after == Some(0)
+    }
+
+    fn slot(&mut self, side: Side) -> &mut Slot {
+        match side {
+            Side::Primary => &mut self.primary,
+            Side::Secondary => &mut self.secondary,
+        }
+    }
+
+    fn apply(&mut self, op: &Op<'_>, stretch: &Stretch, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
+        let mut observe = |observation| out.push(DeviceOutput::Observed(observation));
+        match *op {
+            Op::Store(key, content) => {
+                self.records.write(key, content.clone());
+                observe(Observation::RecordWritten {
+                    record: key.clone(),
+                    content: content.clone(),
+                });
+            }
+            Op::Delete(key) => {
+                self.records.delete(key);
+                observe(Observation::RecordDeleted { record: key.clone() });
+            }
+            Op::ErasePage(side, page) => self.slot(side).erase(page * chip.page_size..(page + 1) * chip.page_size),
+            Op::EraseTrailer(side, true) => self.slot(side).trailer = Trailer::default(),
+            Op::EraseTrailer(side, false) => self.slot(side).trailer.status = 0,
+            Op::Write(at, ref bytes) => {
+                if !self.secondary.write(at, bytes.clone(), known) {
+                    observe(WRITTEN_TWICE);
+                }
+            }
+            Op::Field(side, field) => {
+                if !self.slot(side).trailer.set(field) {
+                    observe(WRITTEN_TWICE);
+                }
+                match (stretch, field) {
+                    (Stretch::Request, Field::Magic) => observe(Observation::UpgradeRequested),
+                    (Stretch::Confirm, _) => observe(Observation::Confirmed),
+                    (Stretch::Swap(swap), Field::CopyDone) if swap.kind() == SwapType::Revert => observe(Observation::RolledBack),
+                    _ => {}
+                }
+            }
+            Op::Copy { to, at, from, len } => {
+                if !self.copy(to, at, from, len, known) {
+                    observe(WRITTEN_TWICE);
+                }
+            }
+            Op::Status => self.primary.trailer.status += 1,
+        }
+    }
+
+    fn apply_part(&mut self, op: &Op<'_>, chip: &Chip, known: &Behaviors) {
+        let half = |len: u32| (len / 2).next_multiple_of(chip.write_size.max(1)).min(len);
+        match *op {
+            Op::Store(..) | Op::Delete(_) | Op::Status | Op::EraseTrailer(_, false) => {}
+            Op::ErasePage(side, page) => {
+                let start = page * chip.page_size;
+                self.slot(side).erase(start..start + chip.page_size / 2);
+            }
+            Op::EraseTrailer(side, true) => {
+                let trailer = &mut self.slot(side).trailer;
+                if trailer.magic == Mark::Set {
+                    trailer.magic = Mark::Torn;
+                }
+            }
+            // A misuse is observed where the operation is complete; torn, it changes nothing.
+            Op::Write(at, ref bytes) => {
+                let _ = self
+                    .secondary
+                    .write(at, bytes.slice(..half(bytes.len() as u32) as usize), known);
+            }
+            Op::Copy { to, at, from, len } => {
+                let _ = self.copy(to, at, from, half(len), known);
+            }
+            Op::Field(side, field) => {
+                let trailer = &mut self.slot(side).trailer;
+                match field {
+                    Field::Magic => trailer.magic = Mark::Torn,
+                    Field::ImageOk => trailer.image_ok = Mark::Torn,
+                    Field::CopyDone => trailer.copy_done = Mark::Torn,
+                    Field::Swap(_) | Field::Sizes(..) => {}
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self, to: Side, at: u32, from: u32, len: u32, known: &Behaviors) -> bool {
+        let (source, target) = match to {
+            Side::Primary => (&self.secondary, &mut self.primary),
+            Side::Secondary => (&self.primary, &mut self.secondary),
+        };
+        let mut pieces = source.pieces(from..from + len);
+        pieces.all(|(distance, bytes)| target.write(at + distance, bytes, known))
+    }
+
+    /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
+    /// step by step.
+    fn do_whole(&mut self, stretch: &Stretch, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
+        match stretch {
+            Stretch::Page { at, bytes, first } => {
+                if *first {
+                    self.secondary.trailer = Trailer::default();
+                }
+                self.secondary.erase(*at..*at + chip.page_size);
+                let written = self.secondary.write(*at, bytes.clone(), known);
+                debug_assert!(written, "the page was erased");
+            }
+            Stretch::Swap(swap) if swap.is_whole() => self.exchange(swap, chip, known, out),
+            Stretch::Swap(_)
+            | Stretch::Store { .. }
+            | Stretch::Delete { .. }
+            | Stretch::Request
+            | Stretch::Confirm
+            | Stretch::Refuse { .. } => return false,
+        }
+        self.done += u64::from(stretch.ops(chip));
+        true
+    }
+
+    fn exchange(&mut self, swap: &Swap, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
+        let page = chip.page_size;
+        let sizes = swap.sizes();
+        let (outward, inward) = (u32::from(sizes.0) * page, u32::from(sizes.1) * page);
+        let (low, high) = match swap.kind() {
+            SwapType::Test | SwapType::Permanent => (0, page),
+            SwapType::Revert => (page, 0),
+        };
+        let leaving: Vec<_> = self.primary.pieces(0..outward).collect();
+        let coming: Vec<_> = self.secondary.pieces(high..high + inward).collect();
+        self.primary.erase(0..inward);
+        self.secondary.erase(low..low + outward);
+        for (at, bytes) in coming {
+            let _ = self.primary.write(at, bytes, known);
+        }
+        for (at, bytes) in leaving {
+            let _ = self.secondary.write(low + at, bytes, known);
+        }
+        self.secondary.trailer = Trailer::default();
+        self.primary.trailer = Trailer {
+            magic: Mark::Set,
+            swap: Some(swap.kind()),
+            sizes: Some(sizes),
+            image_ok: if swap.kind() == SwapType::Test {
+                Mark::Unset
+            } else {
+                Mark::Set
+            },
+            copy_done: Mark::Set,
+            status: sizes.0 + sizes.1,
+        };
+        if swap.kind() == SwapType::Revert {
+            out.push(DeviceOutput::Observed(Observation::RolledBack));
+        }
+    }
+}
+
+const WRITTEN_TWICE: Observation = Observation::FlashMisused {
+    what: "a write to flash that was not erased",
+};
+
+impl Trailer {
+    /// Writes a field; false if it was written before.
+    fn set(&mut self, field: Field) -> bool {
+        let mark = match field {
+            Field::Swap(kind) => return self.swap.replace(kind).is_none(),
+            Field::Sizes(first, second) => return self.sizes.replace((first, second)).is_none(),
+            Field::Magic => &mut self.magic,
+            Field::ImageOk => &mut self.image_ok,
+            Field::CopyDone => &mut self.copy_done,
+        };
+        std::mem::replace(mark, Mark::Set) == Mark::Unset
+    }
+}
+
+impl Stretch {
+    /// Number of operations.
+    pub(super) fn ops(&self, chip: &Chip) -> u32 {
+        let start = self.moves(chip).map_or(0, |(moves, _)| moves.end);
+        start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
+    }
+
+    /// Time from its first operation's start to its last one's end.
+    pub(super) fn duration(&self, chip: &Chip) -> Duration {
+        let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
+        let (moves, halves) = self.moves(chip).unwrap_or_default();
+        let one_half = moves.start..moves.start + (moves.end - moves.start).checked_div(halves).unwrap_or(0);
+        let moving: Duration = one_half.filter_map(lasts).sum();
+        let before: Duration = (0..moves.start).filter_map(lasts).sum();
+        let after: Duration = (moves.end..).map_while(lasts).sum();
+        before + moving * halves + after
+    }
+
+    /// The part of a swap that is long and regular.
+    fn moves(&self, chip: &Chip) -> Option<(std::ops::Range<u32>, u32)> {
+        match self {
+            Stretch::Swap(swap) => Some(swap.moves(chip)),
+            Stretch::Store { .. }
+            | Stretch::Delete { .. }
+            | Stretch::Page { .. }
+            | Stretch::Request
+            | Stretch::Confirm
+            | Stretch::Refuse { .. } => None,
+        }
+    }
+
+    fn op(&self, n: u32, chip: &Chip) -> Option<Op<'_>> {
+        match self {
+            Stretch::Store { key, content } => (n == 0).then_some(Op::Store(key, content)),
+            Stretch::Delete { key } => (n == 0).then_some(Op::Delete(key)),
+            Stretch::Page { at, bytes, first } => {
+                let trailer = if *first { chip.trailer_pages() } else { 0 };
+                if n < trailer {
+                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
+                }
+                match n - trailer {
+                    0 => Some(Op::ErasePage(Side::Secondary, at / chip.page_size)),
+                    write => {
+                        let start = (write - 1) * WRITE_LIMIT;
+                        let end = (start + WRITE_LIMIT).min(bytes.len() as u32);
+                        (start < end).then(|| Op::Write(at + start, bytes.slice(start as usize..end as usize)))
+                    }
+                }
+            }
+            Stretch::Request => match n {
+                0 => Some(Op::Field(Side::Secondary, Field::Magic)),
+                1 => Some(Op::Field(Side::Secondary, Field::Swap(SwapType::Test))),
+                _ => None,
+            },
+            Stretch::Confirm => (n == 0).then_some(Op::Field(Side::Primary, Field::ImageOk)),
+            Stretch::Refuse { at } => {
+                let trailer = chip.trailer_pages();
+                if n < trailer {
+                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
+                }
+                (n == trailer).then(|| Op::ErasePage(Side::Secondary, at / chip.page_size))
+            }
+            Stretch::Swap(swap) => swap.op(n, chip).map(|op| Op::of_swap(op, chip)),
+        }
+    }
+}
+
+impl Op<'_> {
+    fn of_swap(op: SwapOp, chip: &Chip) -> Self {
+        match op {
+            SwapOp::EraseTrailer { side, fields } => Op::EraseTrailer(side, fields),
+            SwapOp::Field(side, field) => Op::Field(side, field),
+            SwapOp::ErasePage { side, page } => Op::ErasePage(side, page),
+            SwapOp::Copy {
+                to: (side, page),
+                from,
+                at,
+                len,
+            } => Op::Copy {
+                to: side,
+                at: page * chip.page_size + at,
+                from: from * chip.page_size + at,
+                len,
+            },
+            SwapOp::Status => Op::Status,
+        }
+    }
+
+    fn duration(&self, chip: &Chip) -> Duration {
+        let write = |bytes: u32| {
+            let whole = bytes.next_multiple_of(chip.write_size.max(1));
+            chip.kib_write * whole / 1024
+        };
+        match self {
+            Op::ErasePage(..) | Op::EraseTrailer(..) => chip.page_erase,
+            Op::Store(_, content) => write(content.len() as u32),
+            Op::Delete(_) => write(DELETE_BYTES),
+            Op::Write(_, bytes) => write(bytes.len() as u32),
+            Op::Field(_, Field::Magic) => write(MAGIC_BYTES),
+            Op::Field(..) | Op::Status => write(1),
+            Op::Copy { len, .. } => write(*len),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a message from the cloud means (protocol 3.6 to 3.8, 6.6, 6.7). Only RAM changes here; the worker does the rest.
+
+use super::Device;
+use super::attempt::{Attempt, Pending, Stage};
+use super::io::{DeviceOutput, Outputs};
+use crate::model::{AttemptError, AttemptId, Cause, FailureReason, Manifest, Observation, Phase};
+use crate::time::SimTime;
+use crate::wire::ota::{CloudMessage, DecodeError, decode_cloud, receive_limit};
+
+impl Device {
+    /// A payload on the OTA topic.
+    pub(super) fn on_cloud_message(&mut self, payload: &[u8], now: SimTime, out: &mut Outputs) {
+        let limit = self.config.max_artifacts;
+        if payload.len() > receive_limit(limit) {
+            return;
+        }
+        let decoded = decode_cloud(payload, limit);
+        let id = match &decoded {
+            Ok(message) => Some(message.attempt()),
+            Err(error) => error.attempt(),
+        };
+        self.memory.largest = self.memory.largest.max(id);
+        match decoded {
+            Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) => self.on_manifest(attempt, manifest, now, out),
+            Ok(CloudMessage::CancelUpdate { attempt }) => self.on_cancel(attempt, now, out),
+            Ok(CloudMessage::ReportResults { attempt }) => {
+                if self.memory.attempt.as_ref().is_some_and(|current| current.id == attempt) {
+                    self.memory.report_wanted = true;
+                }
+            }
+            Err(DecodeError::Reject { attempt, error }) => self.on_rejection(attempt, error, now, out),
+            Err(DecodeError::Ignore(_) | DecodeError::Drop { .. }) => {}
+        }
+    }
+
+    fn on_manifest(&mut self, id: AttemptId, manifest: Manifest, now: SimTime, out: &mut Outputs) {
+        match &self.memory.attempt {
+            Some(current) if current.id == id => self.on_repeated_manifest(manifest, out),
+            Some(current) if current.stage != Stage::Ended => self.supersede(Pending::Manifest(id, manifest), now, out),
+            Some(_) | None => self.accept(id, manifest, false, out),
+        }
+    }
+
+    /// Takes an attempt into RAM.
+    fn accept(&mut self, id: AttemptId, manifest: Manifest, promoted: bool, out: &mut Outputs) {
+        self.shown.reason = manifest.canceled.then_some(FailureReason::ServerCancel);
+        self.memory.attempt = Some(Attempt {
+            generation: self.next_generation(),
+            promoted,
+            ..Attempt::accepted(id, manifest)
+        });
+        self.memory.report_wanted = false;
+        out.push(DeviceOutput::Observed(Observation::ManifestReceived { attempt: id }));
+    }
+
+    fn on_repeated_manifest(&mut self, manifest: Manifest, out: &mut Outputs) {
+        let limit = self.config.max_artifacts;
+        let judged = self.memory.verdict.as_ref().map(|verdict| verdict.index);
+        let Some(attempt) = &mut self.memory.attempt else {
+            return;
+        };
+        let count = manifest.artifacts.len() as u8;
+        let fits = match attempt.results() {
+            Some(results) if attempt.rebuilt => (results.count()..=limit).contains(&count),
+            Some(results) => results.count() == count,
+            None => true,
+        };
+        if !fits {
+            return;
+        }
+        let rehydrates = attempt.stage == Stage::Open && attempt.manifest.is_none();
+        if rehydrates {
+            if let Some(results) = attempt.results_mut() {
+                results.extend_to(count);
+            }
+            attempt.rebuilt = false;
+            attempt.manifest = Some(manifest.artifacts.into());
+            if manifest.canceled && !attempt.has_success() {
+                attempt.note_cancellation();
+                attempt.cancel_pending(judged);
+                self.shown.reason = Some(FailureReason::ServerCancel);
+            }
+        }
+        if attempt.has_news() {
+            self.memory.report_wanted = true;
+        }
+        if rehydrates && attempt.stage == Stage::Open && self.shown.phase == Phase::Waiting {
+            self.enter(Phase::Accepted, Cause::Normal, None, out);
+        }
+    }
+
+    /// A newer attempt while the current one is unfinished: it waits, the latest wins, and the current one stops where it may.
+    fn supersede(&mut self, newer: Pending, now: SimTime, out: &mut Outputs) {
+        self.memory.pending = Some(Box::new(newer));
+        if self.is_irreversible() {
+            return;
+        }
+        let busy = self.busy_artifact();
+        let Some(attempt) = &mut self.memory.attempt else {
+            return;
+        };
+        attempt.superseded = true;
+        if attempt.stage == Stage::Open {
+            self.shown.reason.get_or_insert(FailureReason::Superseded);
+            attempt.cancel_pending(busy);
+        }
+        self.stop_handler(now, out);
+    }
+
+    fn on_cancel(&mut self, id: AttemptId, now: SimTime, out: &mut Outputs) {
+        let late = self.is_irreversible() || self.is_settling() || self.memory.verdict.is_some();
+        let running = self.running_handler();
+        let Some(attempt) = self.memory.attempt.as_mut().filter(|current| current.id == id) else {
+            return;
+        };
+        if late || attempt.stage != Stage::Open || attempt.has_success() {
+            return;
+        }
+        attempt.note_cancellation();
+        self.shown.reason.get_or_insert(FailureReason::ServerCancel);
+        match running {
+            // It ends by itself; what becomes of the others depends on how (protocol 6.6).
+            Some(_) => self.stop_handler(now, out),
+            None => attempt.cancel_pending(None),
+        }
+    }
+
+    fn on_rejection(&mut self, id: AttemptId, error: AttemptError, now: SimTime, out: &mut Outputs) {
+        match &self.memory.attempt {
+            Some(current) if current.id != id && current.stage != Stage::Ended => {
+                self.supersede(Pending::Rejection(id, error), now, out);
+            }
+            Some(_) | None => self.reject(id, error, false, now, out),
+        }
+    }
+
+    /// Takes a refused attempt into RAM; one of the same id is replaced, and what runs for it is asked to stop.
+    fn reject(&mut self, id: AttemptId, error: AttemptError, promoted: bool, now: SimTime, out: &mut Outputs) {
+        self.shown.reason = None;
+        self.memory.attempt = Some(Attempt {
+            generation: self.next_generation(),
+            promoted,
+            ..Attempt::rejected(id, error)
+        });
+        self.memory.verdict = None;
+        self.stop_handler(now, out);
+    }
+
+    /// The pending attempt takes the place of the one that has ended; reports of that one are not sent any more.
+    pub(super) fn promote(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(pending) = self.memory.pending.take() else {
+            return;
+        };
+        if let Some(ended) = &self.memory.attempt {
+            self.memory.outbox.discard(ended.id);
+        }
+        match *pending {
+            Pending::Manifest(id, manifest) => self.accept(id, manifest, true, out),
+            Pending::Rejection(id, error) => {
+                self.memory.report_wanted = false;
+                self.reject(id, error, true, now, out);
+            }
+        }
+    }
+}

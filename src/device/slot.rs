@@ -1,0 +1,288 @@
+//! One image slot: the bytes in it and the trailer at its end.
+//!
+//! Content is kept as extents, slices of shared images wherever it equals one; everything else is erased. The trailer is kept as
+//! fields, because its status area alone would be hundreds of extents.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::behavior::{Behaviors, ImageBehavior};
+use crate::mcuboot::{ImageInfo, SwapType, find_build_id};
+use crate::model::BuildId;
+
+/// Which of the two slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The slot that runs.
+    Primary,
+    /// The slot that downloads are written to.
+    Secondary,
+}
+
+/// A slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// By position, not overlapping, never empty.
+    extents: Vec<Extent>,
+    /// What application and bootloader have left at the end of the slot.
+    pub(super) trailer: Trailer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Extent {
+    at: u32,
+    bytes: Bytes,
+}
+
+impl Extent {
+    fn end(&self) -> u32 {
+        self.at + self.bytes.len() as u32
+    }
+
+    fn range(&self, range: Range<u32>) -> Option<Extent> {
+        let (start, end) = (self.at.max(range.start), self.end().min(range.end));
+        (start < end).then(|| Extent {
+            at: start,
+            bytes: self.bytes.slice((start - self.at) as usize..(end - self.at) as usize),
+        })
+    }
+}
+
+/// The trailer's fields (protocol 6.5 speaks of its flags; positions in flash are [`crate::mcuboot::TrailerLayout`]'s).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trailer {
+    /// Makes the trailer hold.
+    pub(super) magic: Mark,
+    /// What the swap is for.
+    pub(super) swap: Option<SwapType>,
+    /// Pages of the images in the primary and in the secondary slot when the swap began.
+    pub(super) sizes: Option<(u16, u16)>,
+    /// The image is confirmed.
+    pub(super) image_ok: Mark,
+    /// The swap is over.
+    pub(super) copy_done: Mark,
+    /// Pages copied by the swap.
+    pub(super) status: u16,
+}
+
+impl Trailer {
+    /// True if nothing has been written since the last erase.
+    pub(super) fn is_blank(&self) -> bool {
+        *self == Trailer::default()
+    }
+}
+
+/// A field of the trailer that is written once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Erased.
+    #[default]
+    Unset,
+    /// Written.
+    Set,
+    /// Power failed while it was written; counts as unset, but must be erased before it can be written.
+    Torn,
+}
+
+/// An image found in a slot.
+pub(super) enum Found<'a> {
+    /// One of the run's images, whole: known to be sound.
+    Known(&'a ImageBehavior),
+    /// Another, by what its header and TLVs say.
+    Other(ImageInfo),
+}
+
+impl Slot {
+    /// A slot with an image at its start and a blank trailer.
+    pub(super) fn holding(image: Bytes) -> Slot {
+        Slot {
+            extents: vec![Extent { at: 0, bytes: image }],
+            trailer: Trailer::default(),
+        }
+    }
+
+    /// Fills `into` with what stands at `at`; erased bytes are 0xff.
+    pub(super) fn read(&self, at: u32, into: &mut [u8]) {
+        into.fill(0xff);
+        let wanted = at..at + into.len() as u32;
+        for extent in self.within(wanted) {
+            let start = (extent.at - at) as usize;
+            into[start..start + extent.bytes.len()].copy_from_slice(&extent.bytes);
+        }
+    }
+
+    /// Erases a range.
+    pub(super) fn erase(&mut self, range: Range<u32>) {
+        if self.is_erased(range.clone()) {
+            return;
+        }
+        let kept = std::mem::take(&mut self.extents);
+        for extent in &kept {
+            self.extents.extend(extent.range(0..range.start));
+            self.extents.extend(extent.range(range.end..u32::MAX));
+        }
+    }
+
+    /// The bytes that reach up to `at`.
+    pub(super) fn ending_at(&self, at: u32) -> Option<&Bytes> {
+        let extent = self.extents.iter().find(|extent| extent.end() == at)?;
+        Some(&extent.bytes)
+    }
+
+    /// True if nothing stands in the range.
+    pub(super) fn is_erased(&self, range: Range<u32>) -> bool {
+        self.within(range).next().is_none()
+    }
+
+    /// Writes to erased flash. Neighbors that are slices of one known image become one extent. False, and nothing is written, where
+    /// the range was not erased.
+    #[must_use]
+    pub(super) fn write(&mut self, at: u32, bytes: Bytes, known: &Behaviors) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        if !self.is_erased(at..at + bytes.len() as u32) {
+            return false;
+        }
+        let place = self.extents.partition_point(|extent| extent.at < at);
+        self.extents.insert(place, Extent { at, bytes });
+        self.join(place, known);
+        if place > 0 {
+            self.join(place - 1, known);
+        }
+        true
+    }
+
+    /// What stands in a range, each piece with its distance from the start of the range.
+    pub(super) fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (u32, Bytes)> + '_ {
+        let start = range.start;
+        self.within(range).map(move |extent| (extent.at - start, extent.bytes))
+    }
+
+    /// True if the image is confirmed; one that was never swapped in is.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.trailer.magic != Mark::Set || self.trailer.image_ok == Mark::Set
+    }
+
+    /// The image at position `at`, if its header and TLVs can be read.
+    pub(super) fn image<'k>(&self, at: u32, known: &'k Behaviors) -> Option<Found<'k>> {
+        if let Some(image) = self.known_image(at, known) {
+            return Some(Found::Known(image));
+        }
+        ImageInfo::read(self.reader(at)).ok().map(Found::Other)
+    }
+
+    /// Whether the image at `at` is what its digest says.
+    pub(super) fn is_sound(&self, at: u32, found: &Found<'_>) -> bool {
+        match found {
+            Found::Known(_) => true,
+            Found::Other(info) => info.verify(self.reader(at)).is_ok(),
+        }
+    }
+
+    /// The build id of the image at `at`.
+    pub(super) fn build_id(&self, at: u32, found: &Found<'_>) -> Option<BuildId> {
+        match found {
+            Found::Known(image) => image.build_id,
+            Found::Other(info) => find_build_id(info, self.reader(at)).map(BuildId),
+        }
+    }
+
+    fn known_image<'k>(&self, at: u32, known: &'k Behaviors) -> Option<&'k ImageBehavior> {
+        let extent = self.extents.iter().find(|extent| extent.at <= at && at < extent.end())?;
+        let start = extent.bytes.as_ptr() as usize + (at - extent.at) as usize;
+        known.images.values().find(|behavior| {
+            let fits = (extent.end() - at) as usize >= behavior.image.len();
+            fits && behavior.image.as_ptr() as usize == start
+        })
+    }
+
+    fn reader(&self, start: u32) -> impl FnMut(u64, &mut [u8]) -> bool + '_ {
+        move |at, into| {
+            let Ok(at) = u32::try_from(at + u64::from(start)) else {
+                return false;
+            };
+            let reaches = at.checked_add(into.len() as u32).is_some();
+            if reaches {
+                self.read(at, into);
+            }
+            reaches
+        }
+    }
+
+    fn within(&self, range: Range<u32>) -> impl Iterator<Item = Extent> + '_ {
+        self.extents.iter().filter_map(move |extent| extent.range(range.clone()))
+    }
+
+    fn join(&mut self, left: usize, known: &Behaviors) {
+        let Some([first, second]) = self.extents.get(left..left + 2) else {
+            return;
+        };
+        if first.end() != second.at {
+            return;
+        }
+        if let Some(both) = known.joined(&first.bytes, &second.bytes) {
+            self.extents[left].bytes = both;
+            self.extents.remove(left + 1);
+        }
+    }
+}
+
+impl Found<'_> {
+    /// Bytes of the image from header to last TLV.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Found::Known(behavior) => behavior.image.len() as u64,
+            Found::Other(info) => info.len,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{BootOutcome, Dealt};
+    use crate::model::Digest;
+
+    fn library(image: &Bytes) -> Behaviors {
+        let behavior = ImageBehavior {
+            firmware: "app@1.0.0".parse().unwrap(),
+            boot: Dealt::Same(BootOutcome::default()),
+            image: image.clone(),
+            build_id: None,
+        };
+        Behaviors {
+            images: [(Digest([0; 32]), behavior)].into(),
+            ..Behaviors::default()
+        }
+    }
+
+    #[test]
+    fn slices_of_a_known_image_grow_together() {
+        let image = Bytes::from(vec![7; 4096]);
+        let known = library(&image);
+        let mut slot = Slot::default();
+        assert!(slot.write(1024, image.slice(0..1024), &known));
+        assert!(slot.write(3072, image.slice(2048..4096), &known));
+        assert!(slot.write(2048, image.slice(1024..2048), &known));
+        assert_eq!(slot.extents.len(), 1);
+        assert!(matches!(slot.image(1024, &known), Some(Found::Known(_))));
+        slot.erase(2048..2049);
+        assert!(slot.image(1024, &known).is_none());
+    }
+
+    #[test]
+    fn only_erased_flash_is_written() {
+        let known = Behaviors::default();
+        let mut slot = Slot::holding(Bytes::from_static(b"abcdef"));
+        assert!(!slot.write(5, Bytes::from_static(b"x"), &known));
+        slot.erase(2..4);
+        let mut seen = [0; 8];
+        slot.read(0, &mut seen);
+        assert_eq!(&seen, b"ab\xff\xffef\xff\xff");
+        assert!(slot.write(2, Bytes::from_static(b"CD"), &known));
+        slot.read(0, &mut seen);
+        assert_eq!(&seen, b"abCDef\xff\xff");
+    }
+}

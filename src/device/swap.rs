@@ -1,0 +1,257 @@
+//! MCUboot's swap by offset as a list of flash operations that can be resumed after any of them.
+//!
+//! The new image stands one page higher in the secondary slot than it will run. A swap goes up through the pages: the old page moves
+//! out to the page below the new one, then the new page moves in; the way back goes down. Each half of a step ends with an entry in
+//! the primary trailer's status, so that an interrupted swap repeats at most half a step. Before a revert the secondary trailer
+//! announces it, because the primary trailer must be erased before it can be written again.
+
+use super::config::Chip;
+use super::slot::{Mark, Side, Slot};
+use crate::mcuboot::{SwapType, TrailerLayout};
+
+/// Most bytes that one write operation takes.
+pub(super) const WRITE_LIMIT: u32 = 512;
+
+/// What the bootloader finds to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A swap that has not begun: check the image in the secondary slot, then swap.
+    Begin(SwapType),
+    /// A swap that was interrupted.
+    Resume(SwapType),
+}
+
+/// A swap as far as it still has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Swap {
+    kind: SwapType,
+    /// Pages of the images in the primary and the secondary slot when the swap began.
+    sizes: (u16, u16),
+    /// A revert that is not announced yet: erase the secondary trailer first if it is not blank.
+    announce: Option<bool>,
+    /// The primary trailer has to be made new.
+    fresh: bool,
+    /// The secondary trailer has to be erased.
+    clear: bool,
+    /// Halves of steps already done.
+    first: u16,
+    /// The image must be confirmed at the end.
+    confirm: bool,
+}
+
+/// One operation of a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SwapOp {
+    /// Erases one page of a trailer; the last one has its fields.
+    EraseTrailer {
+        /// Whose.
+        side: Side,
+        /// True for the page with the fields.
+        fields: bool,
+    },
+    /// Writes one field of a trailer.
+    Field(Side, Field),
+    /// Erases a page.
+    ErasePage {
+        /// In which slot.
+        side: Side,
+        /// Its number.
+        page: u32,
+    },
+    /// Copies a part of a page to the other slot.
+    Copy {
+        /// Slot and page written.
+        to: (Side, u32),
+        /// Page read in the other slot.
+        from: u32,
+        /// Where in the page.
+        at: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// Notes that another half of a step is done.
+    Status,
+}
+
+/// A field of a trailer, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Magic,
+    Swap(SwapType),
+    Sizes(u16, u16),
+    ImageOk,
+    CopyDone,
+}
+
+impl Chip {
+    /// Pages that a slot's trailer takes.
+    pub(super) fn trailer_pages(&self) -> u32 {
+        TrailerLayout::new(self.slot_size, self.write_size).map_or(1, |layout| layout.size().div_ceil(self.page_size))
+    }
+
+    /// Bytes of the largest image: the new one stands one page higher, and both leave the trailer alone.
+    pub(super) fn image_limit(&self) -> u32 {
+        self.slot_size.saturating_sub((self.trailer_pages() + 1) * self.page_size)
+    }
+
+    fn writes_a_page(&self) -> u32 {
+        self.page_size.div_ceil(WRITE_LIMIT)
+    }
+}
+
+/// What the trailers of both slots ask for.
+pub(super) fn wanted(primary: &Slot, secondary: &Slot) -> Option<Wanted> {
+    let (first, second) = (&primary.trailer, &secondary.trailer);
+    if first.magic == Mark::Set && first.copy_done != Mark::Set {
+        return Some(Wanted::Resume(first.swap.unwrap_or(SwapType::Test)));
+    }
+    if second.magic == Mark::Set {
+        return Some(Wanted::Begin(second.swap.unwrap_or(SwapType::Test)));
+    }
+    let unconfirmed = first.magic == Mark::Set && first.image_ok != Mark::Set;
+    unconfirmed.then_some(Wanted::Begin(SwapType::Revert))
+}
+
+impl Swap {
+    /// A swap from its beginning, for images of these sizes in pages.
+    pub(super) fn begin(kind: SwapType, sizes: (u16, u16), secondary: &Slot) -> Swap {
+        let announced = kind != SwapType::Revert || secondary.trailer.magic == Mark::Set;
+        Swap {
+            kind,
+            sizes,
+            announce: (!announced).then(|| !secondary.trailer.is_blank()),
+            fresh: true,
+            clear: true,
+            first: 0,
+            confirm: kind != SwapType::Test,
+        }
+    }
+
+    /// The rest of an interrupted swap.
+    pub(super) fn resume(kind: SwapType, primary: &Slot, secondary: &Slot) -> Swap {
+        let trailer = &primary.trailer;
+        Swap {
+            kind,
+            sizes: trailer.sizes.unwrap_or_default(),
+            announce: None,
+            fresh: false,
+            clear: !secondary.trailer.is_blank(),
+            first: trailer.status,
+            confirm: kind != SwapType::Test && trailer.image_ok != Mark::Set,
+        }
+    }
+
+    /// What the swap is for.
+    pub(super) fn kind(&self) -> SwapType {
+        self.kind
+    }
+
+    /// True if it begins at the first page: then it may be carried out as a whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.fresh
+    }
+
+    /// Sizes in pages of the images in the primary and the secondary slot before the swap.
+    pub(super) fn sizes(&self) -> (u16, u16) {
+        self.sizes
+    }
+
+    /// The operations that move pages, by number: as many halves of steps, one as long as the other, as the second value says.
+    pub(super) fn moves(&self, chip: &Chip) -> (std::ops::Range<u32>, u32) {
+        let trailer = chip.trailer_pages();
+        let announced = self.announce.map_or(0, |dirty| 2 + if dirty { trailer } else { 0 });
+        let start = announced + if self.fresh { trailer + 3 } else { 0 } + if self.clear { trailer } else { 0 };
+        let halves = u32::from(self.halves().saturating_sub(self.first));
+        (start..start + halves * (chip.writes_a_page() + 2), halves)
+    }
+
+    /// The `n`-th operation, from zero; `None` behind the last.
+    pub(super) fn op(&self, n: u32, chip: &Chip) -> Option<SwapOp> {
+        let mut left = n;
+        let mut stage = |ops: u32| {
+            let here = left < ops;
+            let index = left;
+            left = left.saturating_sub(ops);
+            here.then_some(index)
+        };
+        let trailer = chip.trailer_pages();
+        let erase = |side, page| SwapOp::EraseTrailer {
+            side,
+            fields: page + 1 == trailer,
+        };
+        if let Some(dirty) = self.announce {
+            if let Some(page) = stage(if dirty { trailer } else { 0 }) {
+                return Some(erase(Side::Secondary, page));
+            }
+            if let Some(field) = stage(2) {
+                let field = [Field::Swap(self.kind), Field::Magic][field as usize];
+                return Some(SwapOp::Field(Side::Secondary, field));
+            }
+        }
+        if let Some(page) = stage(if self.fresh { trailer } else { 0 }) {
+            return Some(erase(Side::Primary, page));
+        }
+        if let Some(field) = stage(if self.fresh { 3 } else { 0 }) {
+            let sizes = Field::Sizes(self.sizes.0, self.sizes.1);
+            let field = [Field::Swap(self.kind), sizes, Field::Magic][field as usize];
+            return Some(SwapOp::Field(Side::Primary, field));
+        }
+        if let Some(page) = stage(if self.clear { trailer } else { 0 }) {
+            return Some(erase(Side::Secondary, page));
+        }
+        let ops_a_half = chip.writes_a_page() + 2;
+        if let Some(op) = stage(u32::from(self.halves().saturating_sub(self.first)) * ops_a_half) {
+            let half = self.first + (op / ops_a_half) as u16;
+            return Some(self.half_op(half, op % ops_a_half, chip));
+        }
+        if stage(u32::from(self.confirm)).is_some() {
+            return Some(SwapOp::Field(Side::Primary, Field::ImageOk));
+        }
+        stage(1).map(|_| SwapOp::Field(Side::Primary, Field::CopyDone))
+    }
+
+    /// Halves of steps in all: every page of either image moves once.
+    fn halves(&self) -> u16 {
+        self.sizes.0 + self.sizes.1
+    }
+
+    fn half_op(&self, half: u16, op: u32, chip: &Chip) -> SwapOp {
+        let (side, page, from) = self.half(half);
+        if op == 0 {
+            return SwapOp::ErasePage { side, page };
+        }
+        let at = (op - 1) * WRITE_LIMIT;
+        if at >= chip.page_size {
+            return SwapOp::Status;
+        }
+        SwapOp::Copy {
+            to: (side, page),
+            from,
+            at,
+            len: WRITE_LIMIT.min(chip.page_size - at),
+        }
+    }
+
+    /// The slot and page that the `n`-th half of a step writes, and the page of the other slot that it reads. Where one image is
+    /// longer, its pages beyond the other have a step of one half.
+    fn half(&self, n: u16) -> (Side, u32, u32) {
+        let (old, new) = self.sizes;
+        let (short, long) = (old.min(new), old.max(new));
+        let (page, inward) = match self.kind {
+            SwapType::Test | SwapType::Permanent if n < 2 * short => (n / 2, n % 2 == 1),
+            SwapType::Test | SwapType::Permanent => (n - short, new > old),
+            SwapType::Revert if n < long - short => (long - 1 - n, new > old),
+            SwapType::Revert => {
+                let step = n - (long - short);
+                (short - 1 - step / 2, step % 2 == 1)
+            }
+        };
+        let page = u32::from(page);
+        match (self.kind, inward) {
+            (SwapType::Test | SwapType::Permanent, false) => (Side::Secondary, page, page),
+            (SwapType::Test | SwapType::Permanent, true) => (Side::Primary, page, page + 1),
+            (SwapType::Revert, false) => (Side::Secondary, page + 1, page),
+            (SwapType::Revert, true) => (Side::Primary, page, page),
+        }
+    }
+}
