@@ -1,1 +1,277 @@
-//! Tests of `live` across modules.
+//! `squall run` as a user calls it: real processes, real sockets, real time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A folder for run directories, with a scenario of six devices that has nothing to do for a minute.
+struct Desk {
+    folder: TempDir,
+}
+
+const WAITING: &str = r#"
+scenario = { duration = "60s", ends = "duration" }
+firmware.app = { "1.0.0" = { size = "8 KiB" } }
+fleet.few = { count = 6, runs = "app@1.0.0" }
+expect = ["devices count == 6"]
+"#;
+
+impl Desk {
+    fn new() -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("waiting.toml"), WAITING).unwrap();
+        Desk { folder }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("runs")
+    }
+
+    /// `squall run` with these arguments, yet to be started.
+    fn squall(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command
+            .arg("run")
+            .args(arguments)
+            .arg("--out")
+            .arg(self.out())
+            .current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn summary(&self) -> serde_json::Value {
+        let path = self.out().join("latest").join("summary.json");
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
+    }
+}
+
+/// A run under way, with the process of its server.
+struct Run {
+    harness: Child,
+    server: Pid,
+}
+
+impl Run {
+    /// Starts a run and waits until its server is up and serves devices.
+    fn start(desk: &Desk) -> Run {
+        let mut harness = desk.squall(&["waiting.toml"]).spawn().unwrap();
+        let parent = harness.id();
+        let server = within(Duration::from_secs(30), || server_of(parent));
+        let Some(server) = server else {
+            harness.kill().unwrap();
+            panic!("no server was started: {:?}", harness.wait_with_output());
+        };
+        // Connections of devices: the server is ready, and the run is on.
+        within(Duration::from_secs(30), || (descriptors(server) >= 20).then_some(())).expect("devices connect");
+        Run { harness, server }
+    }
+
+    fn harness_id(&self) -> Pid {
+        Pid::from_child(&self.harness)
+    }
+
+    /// Waits for the harness, which is about to end.
+    fn end(mut self) -> Output {
+        let ended = within(Duration::from_secs(20), || self.harness.try_wait().unwrap());
+        if ended.is_none() {
+            self.harness.kill().unwrap();
+            panic!("the run does not end: {:?}", self.harness.wait_with_output());
+        }
+        self.harness.wait_with_output().unwrap()
+    }
+}
+
+/// Asks until there is an answer.
+fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let step = Duration::from_millis(20);
+    for _ in 0..limit.as_millis() / step.as_millis() {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        std::thread::park_timeout(step);
+    }
+    ask()
+}
+
+/// The child of `parent` that serves.
+fn server_of(parent: u32) -> Option<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let serves = |id: &&str| {
+        let line = std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        line.split('\0').nth(1) == Some("serve")
+    };
+    let server = children.split_whitespace().find(serves)?;
+    Pid::from_raw(server.parse().ok()?)
+}
+
+fn descriptors(process: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).map_or(0, Iterator::count)
+}
+
+/// Whether a process has ended; one that nobody has waited for has.
+fn gone(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.ok()
+        .is_none_or(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
+
+fn assert_gone(process: Pid) {
+    within(Duration::from_secs(10), || gone(process).then_some(())).expect("the server ends with its harness");
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn quickstart_updates_every_device_over_real_sockets() {
+    let desk = Desk::new();
+    let output = desk.squall(&["quickstart", "-d", "20"]).output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    let summary = desk.summary();
+    assert_eq!(summary["status"], "passed");
+    assert_eq!(summary["mode"], "run");
+    assert_eq!(summary["devices"]["by_state"]["succeeded"], 20);
+    assert_eq!(summary["devices"]["by_version"]["app@1.1.0"], 20);
+    assert_eq!(summary["errors"], serde_json::json!([]));
+    let harness = &summary["harness"];
+    assert_eq!(harness["dropped"], 0);
+    assert!(harness["memory_bytes"].as_u64().unwrap() > 1_000_000, "{harness}");
+    assert!(summary["machine"]["cores"].as_u64().unwrap() >= 1);
+    assert!(summary["started_at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_killed_harness_leaves_no_server_behind() {
+    let desk = Desk::new();
+    let run = Run::start(&desk);
+    let server = run.server;
+    kill_process(run.harness_id(), Signal::KILL).unwrap();
+    run.end();
+    assert_gone(server);
+}
+
+#[test]
+fn a_killed_server_ends_the_run_with_a_message_and_files() {
+    let desk = Desk::new();
+    let run = Run::start(&desk);
+    kill_process(run.server, Signal::KILL).unwrap();
+    let output = run.end();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("the server was killed by signal 9 during the run"), "{told}");
+    assert_eq!(desk.summary()["status"], "error");
+    assert!(files(&desk.out().join("latest")).contains(&"devices.csv".to_owned()));
+}
+
+#[test]
+fn ctrl_c_ends_the_run_in_good_order() {
+    let desk = Desk::new();
+    let run = Run::start(&desk);
+    let server = run.server;
+    kill_process(run.harness_id(), Signal::INT).unwrap();
+    let output = run.end();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(gone(server), "the server is waited for");
+    assert_eq!(desk.summary()["status"], "interrupted");
+    assert!(files(&desk.out().join("latest")).contains(&"timeline.csv".to_owned()));
+    assert!(text(&output.stdout).starts_with("INTERRUPTED"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let desk = Desk::new();
+    let run = Run::start(&desk);
+    let server = run.server;
+    // A stopped server does not end by itself, so that the end of the run waits for it.
+    kill_process(server, Signal::STOP).unwrap();
+    kill_process(run.harness_id(), Signal::INT).unwrap();
+    std::thread::park_timeout(Duration::from_millis(200));
+    kill_process(run.harness_id(), Signal::TERM).unwrap();
+    let output = run.end();
+    kill_process(server, Signal::CONT)
+        .or_else(|error| if gone(server) { Ok(()) } else { Err(error) })
+        .unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(text(&output.stdout), "");
+    assert_gone(server);
+}
+
+#[test]
+fn a_fleet_too_large_is_refused_with_the_arithmetic() {
+    let desk = Desk::new();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 400 && exec \"$0\" run quickstart -d 101 --out \"$1\"",
+            env!("CARGO_BIN_EXE_squall"),
+        ])
+        .arg(desk.out())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.starts_with("error: 101 devices need 403 file descriptors"), "{told}");
+    assert!(told.contains("may have 400 here: 100 devices fit; use `-d 100`"), "{told}");
+    assert!(!desk.out().exists(), "nothing is written");
+}
+
+#[test]
+fn a_full_descriptor_table_is_told_without_a_panic() {
+    let desk = Desk::new();
+    // Enough for the arithmetic of one device, but most of it is taken.
+    let script = "ulimit -n 110; n=9; while [ $n -lt 100 ]; do eval \"exec $n</dev/null\"; n=$((n+1)); done; exec \"$0\" run quickstart -d 1 --out \"$1\"";
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_squall")])
+        .arg(desk.out())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("Too many open files") && !told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn an_unwritable_folder_is_told_before_anything_starts() {
+    let desk = Desk::new();
+    std::fs::write(desk.out(), "a file where a folder should be").unwrap();
+    let output = desk.squall(&["waiting.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.starts_with("error: ") && told.contains("runs"), "{told}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_its_address() {
+    let desk = Desk::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = desk
+        .squall(&["waiting.toml", "--set", &format!("server.listen=\"{address}\"")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("the server did not start") && told.contains(&address), "{told}");
+    assert_eq!(desk.summary()["status"], "error");
+}

@@ -2,8 +2,18 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
+
+use crate::luck::text_key;
+use crate::play::{Outcome, RunEnd};
+use crate::report::{Style, Summary, summary_text};
+use crate::scenario::{Overrides, Plan, Source, load};
+
+use super::now;
+use super::refusal::Refusal;
 
 /// Which scenario, and what is changed in it. Precedence: defaults, file, environment, flags.
 #[derive(Args, Clone, Debug)]
@@ -45,7 +55,56 @@ pub struct OutputFlags {
     pub no_color: bool,
 }
 
+impl ScenarioFlags {
+    /// The scenario that is meant; standard input is read if it is `-`.
+    pub(super) fn source(&self) -> Result<Source, Refusal> {
+        Source::from_argument(&self.scenario, || std::io::read_to_string(std::io::stdin()))
+            .map_err(|error| Refusal::bad_input(&format!("standard input: {error}")))
+    }
+
+    /// The plan that `source` comes to under these flags, with `seed` if one is given.
+    pub(super) fn plan(&self, source: &Source, seed: Option<u64>) -> Result<Arc<Plan>, Refusal> {
+        let overrides = Overrides {
+            environment_seed: None,
+            set: self.set.clone(),
+            seed: match seed {
+                Some(seed) => Some(seed),
+                None => self.seed.as_deref().map(seed_of).transpose()?,
+            },
+            duration: self.duration.clone(),
+            devices: self.devices.map(u64::from),
+        };
+        let plan = load(source.clone(), &overrides).map_err(|errors| Refusal::told(errors.to_string()))?;
+        Ok(Arc::new(plan))
+    }
+}
+
+/// The seed that a flag names.
+fn seed_of(text: &str) -> Result<u64, Refusal> {
+    if text == "random" {
+        let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let seed = text_key(&format!("{} {}", since.as_nanos(), std::process::id()));
+        eprintln!("seed {seed}");
+        return Ok(seed);
+    }
+    let problem = || format!("`--seed {text}`: a seed is an integer from 0 to 18446744073709551615, or `random`");
+    text.parse().map_err(|_| Refusal::bad_input(&problem()))
+}
+
 impl OutputFlags {
+    /// Prints what a run came to.
+    pub(super) fn say(&self, outcome: &Outcome) {
+        if self.json {
+            print!("{}", Summary::of(outcome).to_json());
+        } else {
+            let style = if self.color() { Style::Color } else { Style::Plain };
+            print!("{}", summary_text(outcome, style));
+        }
+        if let RunEnd::Failed(why) = &outcome.end {
+            eprintln!("error: {why}");
+        }
+    }
+
     /// Whether standard output gets color: a terminal, and neither a flag nor the environment speaks against it.
     pub fn color(&self) -> bool {
         let off = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| value.is_empty() || found == value);

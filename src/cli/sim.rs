@@ -2,20 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::luck::text_key;
 use crate::measure::{Trace, TraceRow};
 use crate::play::{Director, Outcome, Status};
-use crate::report::{ReportError, RunDirectory, Style, Summary, summary_text};
-use crate::scenario::{Overrides, Plan, Source, load};
+use crate::report::RunDirectory;
+use crate::scenario::{Plan, Source};
 use crate::sim::{Pulse, play_watched};
 use crate::time::SimTime;
 
 use super::interrupt::Interrupt;
-use super::{BAD_INPUT, INTERNAL, OutputFlags, ScenarioFlags};
+use super::refusal::Refusal;
+use super::{OutputFlags, ScenarioFlags, now};
 
 /// How often progress is told on standard error.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -40,36 +40,18 @@ pub struct SimArgs {
 
 /// Carries the command out; gives the exit code.
 pub fn run(args: &SimArgs) -> u8 {
-    match play(args) {
-        Ok(code) => code,
-        Err(Refusal { code, message }) => {
-            eprintln!("{}", message.trim_end());
-            code
-        }
-    }
-}
-
-/// Why nothing (more) was played.
-struct Refusal {
-    code: u8,
-    message: String,
-}
-
-impl From<ReportError> for Refusal {
-    fn from(error: ReportError) -> Self {
-        Refusal {
-            code: INTERNAL,
-            message: format!("error: {error}"),
-        }
-    }
+    play(args).unwrap_or_else(|refusal| refusal.tell())
 }
 
 fn play(args: &SimArgs) -> Result<u8, Refusal> {
     if args.watch.is_some() {
-        return Err(bad_input("error: not supported yet: `--watch`"));
+        return Err(Refusal::bad_input(&"not supported yet: `--watch`"));
     }
-    let source = source(&args.scenario)?;
-    let first = plan(args, &source, None)?;
+    let source = args.scenario.source()?;
+    let first = args.scenario.plan(&source, None)?;
+    if !args.output.quiet {
+        first.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    }
     let directory = RunDirectory::create(&args.output.out, &first.name, now())?;
     let interrupt = Interrupt::listen();
     match args.repeat {
@@ -90,10 +72,11 @@ fn play_seeds(
     let mut gravest = Status::Passed;
     for repetition in 1..=count {
         let seed = first.seed.wrapping_add(u64::from(repetition - 1));
-        let plan = plan(args, source, Some(seed))?;
+        let plan = args.scenario.plan(source, Some(seed))?;
         let status = play_one(args, &plan, &directory.within(&format!("rep-{repetition:02}"))?, interrupt)?;
         gravest = graver(gravest, status);
-        if status == Status::Interrupted {
+        if interrupt.asked() {
+            gravest = graver(gravest, Status::Interrupted);
             break;
         }
     }
@@ -104,14 +87,10 @@ fn play_seeds(
 fn play_one(args: &SimArgs, plan: &Arc<Plan>, directory: &RunDirectory, interrupt: &Interrupt) -> Result<Status, Refusal> {
     directory.log(&format!("sim of `{}`, seed {}, began", plan.name, plan.seed))?;
     let outcome = simulate(args, plan, interrupt);
-    directory.write(&outcome)?;
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
-    if args.output.json {
-        print!("{}", Summary::of(&outcome).to_json());
-    } else {
-        let style = if args.output.color() { Style::Color } else { Style::Plain };
-        print!("{}", summary_text(&outcome, style));
-    }
+    let written = directory.write(&outcome);
+    args.output.say(&outcome);
+    written?;
     let status = outcome.status();
     if args.verify && status != Status::Interrupted {
         verify(args, plan, &outcome, directory, interrupt)?;
@@ -131,10 +110,9 @@ fn verify(
     let second = directory.within("verify")?;
     second.write(&again)?;
     if let Some(difference) = first_difference(first, &again, directory.path(), second.path()).map_err(unreadable)? {
-        return Err(Refusal {
-            code: INTERNAL,
-            message: format!("error: two simulations of one plan differ: {difference}"),
-        });
+        return Err(Refusal::internal(&format!(
+            "two simulations of one plan differ: {difference}"
+        )));
     }
     std::fs::remove_dir_all(second.path()).map_err(unreadable)?;
     if !args.output.quiet {
@@ -213,65 +191,8 @@ fn simulate(args: &SimArgs, plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome 
     play_watched(Arc::clone(plan), &mut pulse)
 }
 
-fn source(flags: &ScenarioFlags) -> Result<Source, Refusal> {
-    Source::from_argument(&flags.scenario, || std::io::read_to_string(std::io::stdin()))
-        .map_err(|error| bad_input(&format!("error: standard input: {error}")))
-}
-
-/// The plan of the flags, with this seed if one is given.
-fn plan(args: &SimArgs, source: &Source, seed: Option<u64>) -> Result<Arc<Plan>, Refusal> {
-    let flags = &args.scenario;
-    let overrides = Overrides {
-        environment_seed: None,
-        set: flags.set.clone(),
-        seed: seed.map_or_else(|| flags.seed.as_deref().map(seed_of).transpose(), |seed| Ok(Some(seed)))?,
-        duration: flags.duration.clone(),
-        devices: flags.devices.map(u64::from),
-    };
-    let plan = load(source.clone(), &overrides).map_err(|errors| bad_input(&errors.to_string()))?;
-    Ok(Arc::new(plan))
-}
-
-/// The seed that a flag names.
-fn seed_of(text: &str) -> Result<u64, Refusal> {
-    if text == "random" {
-        let seed = random_seed();
-        eprintln!("seed {seed}");
-        return Ok(seed);
-    }
-    text.parse().map_err(|_| {
-        bad_input(&format!(
-            "error: `--seed {text}`: a seed is an integer from 0 to 18446744073709551615, or `random`"
-        ))
-    })
-}
-
-/// A number that nobody chose.
-fn random_seed() -> u64 {
-    let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    text_key(&format!("{} {}", since.as_nanos(), std::process::id()))
-}
-
-fn bad_input(message: &str) -> Refusal {
-    Refusal {
-        code: BAD_INPUT,
-        message: message.to_owned(),
-    }
-}
-
 fn unreadable(error: std::io::Error) -> Refusal {
-    Refusal {
-        code: INTERNAL,
-        message: format!("error: comparing the files of two simulations: {error}"),
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "names the run directory and paces the progress line; no core sees it"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
+    Refusal::internal(&format!("comparing the files of two simulations: {error}"))
 }
 
 /// Of two the one whose exit code wins (contract, section 4).

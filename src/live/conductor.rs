@@ -198,8 +198,10 @@ impl Conductor {
     async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
         let mut looks = tokio::time::interval(LOOK);
         let period = self.show.period();
-        let mut shows = tokio::time::interval(period.unwrap_or(LOOK));
-        shows.reset();
+        let mut shows = tokio::time::interval_at(
+            self.clock.instant(SimTime::ZERO + period.unwrap_or(LOOK)),
+            period.unwrap_or(LOOK),
+        );
         while !self.stopped {
             let due = self.director.next_timeout().map(|at| self.clock.instant(at));
             tokio::select! {

@@ -305,7 +305,7 @@ mod tests {
     fn sightings(reports: &mut UnboundedReceiver<Report>, mut enough: impl FnMut(&Sighting) -> bool) -> Vec<Stamped> {
         let mut seen = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let gathered = runtime.block_on(tokio::time::timeout(Duration::from_secs(60), async {
+        let gathering = async {
             while let Some(report) = reports.recv().await {
                 if let Report::Sightings(_, batch) = report {
                     let last = batch.iter().any(|(_, sighting)| enough(sighting));
@@ -315,7 +315,8 @@ mod tests {
                     }
                 }
             }
-        }));
+        };
+        let gathered = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), gathering).await });
         gathered.unwrap_or_else(|_| panic!("not enough within a minute; last seen {:?}", seen.last()));
         seen
     }
@@ -361,16 +362,14 @@ mod tests {
     #[test]
     fn a_defect_in_one_device_becomes_an_error_row_and_spares_the_others() {
         let mut plan = plan();
-        let digests: Vec<_> = plan.fleets[0].behaviors.images.keys().copied().collect();
+        let new = plan.versions[1].firmware.clone();
         let behaviors = Arc::make_mut(&mut plan.fleets[0].behaviors);
-        for digest in digests {
-            // The second device finds no outcome: an index out of bounds.
-            let image = behaviors.images.get_mut(&digest).unwrap();
-            image.boot = Dealt::Each {
-                outcomes: vec![BootOutcome::default()],
-                by_number: vec![0],
-            };
-        }
+        let image = behaviors.images.values_mut().find(|image| image.firmware == new).unwrap();
+        // The second device finds no outcome when it boots the new image: an index out of bounds.
+        image.boot = Dealt::Each {
+            outcomes: vec![BootOutcome::default()],
+            by_number: vec![0],
+        };
         let (images, _ranges) = cutting_images(plan.versions[1].image.clone());
         let (broker, _reported) = broker(offer(&plan.versions[1].firmware, images));
         let (shard, mut reports) = shard(plan, broker);

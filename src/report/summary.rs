@@ -1,32 +1,343 @@
 //! `summary.json`: every figure of a run, by the schema `squall.summary/1`.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::play::Outcome;
 
+/// Identifies the schema. Additions keep it; removals raise the number.
+pub const SUMMARY_SCHEMA: &str = "squall.summary/1";
+
 /// The summary of a run.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Summary {
     /// `squall.summary/1`.
     pub schema: String,
+    /// What made the summary.
+    pub squall: Product,
+    /// `run`: real sockets and real time; `sim`: virtual time.
+    pub mode: String,
+    /// `passed`, `failed`, `broken`, `invalid`, `interrupted` or `error`.
+    pub status: String,
+    /// Exit code of the command.
+    pub exit_code: u8,
+    /// How the run came to its end: `settled`, `duration`, `aborted`, `interrupted` or `failed`.
+    pub end: String,
+    /// Length of the run, seconds.
+    pub elapsed_s: f64,
+    /// When it began, RFC 3339; null in virtual time.
+    pub started_at: Option<String>,
+    /// What was played.
+    pub scenario: ScenarioRow,
+    /// The machine it was made on; null in virtual time.
+    pub machine: Option<MachineRow>,
+    /// Devices at the end.
+    pub devices: Devices,
+    /// Series: total, by fleet, by cohort, and those that the scenario asks for.
+    pub metrics: Vec<MetricRow>,
+    /// Expectations that were judged, in order of the scenario.
+    pub expectations: Vec<ExpectationRow>,
+    /// How much was checked.
+    pub invariants: Invariants,
+    /// Broken invariants.
+    pub findings: Vec<FindingRow>,
+    /// Trouble of the harness, grouped by message.
+    pub errors: Vec<ErrorRow>,
+    /// Failed and rejected attempts, grouped by reason.
+    pub failures: Vec<FailureRow>,
+    /// Phase changes that were seen.
+    pub transitions: Vec<TransitionRow>,
+    /// Legal phase changes seen.
+    pub coverage: Coverage,
+    /// Devices that hung at the end, at most 1,000 of them.
+    pub stuck: Vec<StuckRow>,
+    /// How many hung.
+    pub stuck_total: u64,
+    /// Planned faults and what came of them.
+    pub faults: Vec<FaultRow>,
+    /// What one should know before believing the figures: deviations, simplifications.
+    pub notes: Vec<Note>,
+    /// 16 hex digits over all transitions.
+    pub fingerprint: String,
+    /// How the harness fared; null in virtual time.
+    pub harness: Option<HarnessRow>,
+    /// Files of the run directory by kind.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What made a summary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Product {
+    /// Version of squall.
+    pub version: String,
+    /// Commit that it was built from, if the build knew.
+    pub commit: Option<String>,
+}
+
+/// What was played.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ScenarioRow {
+    /// Its name.
+    pub name: String,
+    /// 16 hex digits over what is played.
+    pub hash: String,
+    /// Source of all luck.
+    pub seed: u64,
+    /// What flags and environment changed, by dotted key.
+    pub overrides: BTreeMap<String, String>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MachineRow {
+    /// Processor model.
+    pub cpu: String,
+    /// Processors available.
+    pub cores: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// Operating system and release.
+    pub os: String,
+}
+
+/// Devices at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Devices {
+    /// How many there are.
+    pub total: u64,
+    /// By the state in the newest deployment that reached them.
+    pub by_state: BTreeMap<String, u64>,
+    /// By phase.
+    pub by_phase: BTreeMap<String, u64>,
+    /// By what they run; a device counts under each of its firmwares.
+    pub by_version: BTreeMap<String, u64>,
+    /// By cohort (`all` among them) and state.
+    pub by_cohort: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct MetricRow {
+    /// Name of the metric.
+    pub name: String,
+    /// Conditions: key to values joined by `|`; a key that begins with `!` is turned round.
+    pub labels: BTreeMap<String, String>,
+    /// `gauge`, `counter` or `trend`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `s`, `B`, `B/s`, `1` or `%`.
+    pub unit: String,
+    /// Devices, events, or values.
+    pub count: u64,
+    /// Sum of the values; null where there is none, or where it is not over.
+    pub sum: Option<f64>,
+    /// Smallest value.
+    pub min: Option<f64>,
+    /// Mean.
+    pub avg: Option<f64>,
+    /// Median.
+    pub med: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// Largest value.
+    pub max: Option<f64>,
+}
+
+/// One expectation, judged.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ExpectationRow {
+    /// The measure as written.
+    pub that: String,
+    /// Line in the scenario file, from 1.
+    pub line: u32,
+    /// When it was judged, seconds.
+    pub judged_at_s: f64,
+    /// What was measured, in `unit`; null where it is undefined or not over yet.
+    pub measured: Option<f64>,
+    /// What it was compared with, in `unit`.
+    pub limit: f64,
+    /// `s`, `%`, `1/s` or `1`.
+    pub unit: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// Whether it ended the run.
+    pub aborted: bool,
+    /// True where `measured` is null because it is not over: attempts are open.
+    pub endless: bool,
+}
+
+/// How much was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Invariants {
+    /// Rules held.
+    pub rules: u32,
+    /// Single checks made.
+    pub checks: u64,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct FindingRow {
+    /// Name of the rule.
+    pub rule: String,
+    /// How often it was broken.
+    pub count: u64,
+    /// The first time.
+    pub first: FirstFinding,
+}
+
+/// The first time that a rule was broken.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct FirstFinding {
+    /// By which device, if by one.
+    pub device: Option<String>,
+    /// When, seconds.
+    pub at_s: f64,
+    /// What was seen.
+    pub evidence: String,
+}
+
+/// Trouble of the harness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ErrorRow {
+    /// What went wrong.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+    /// The first device concerned, if it concerned one.
+    pub first_device: Option<String>,
+}
+
+/// Attempts that failed for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FailureRow {
+    /// How many.
+    pub count: u64,
+    /// Why, in words.
+    pub reason: String,
+    /// What in the scenario made it so.
+    pub detail: Option<String>,
+}
+
+/// A phase change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TransitionRow {
+    /// Phase left.
+    pub from: String,
+    /// Phase entered.
+    pub to: String,
+    /// Why.
+    pub cause: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Which legal phase changes were seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Coverage {
+    /// Legal pairs in all.
+    pub legal: u32,
+    /// Of these, seen.
+    pub seen: u32,
+    /// Of these, not seen: `a>b`.
+    pub unseen: Vec<String>,
+}
+
+/// A device that hung.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct StuckRow {
+    /// Which device.
+    pub device: String,
+    /// In which phase.
+    pub phase: String,
+    /// For how long, seconds.
+    pub for_s: f64,
+    /// Why.
+    pub why: String,
+}
+
+/// A fault of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FaultRow {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How many were planned, if that is known beforehand.
+    pub planned: Option<u64>,
+    /// How many came about.
+    pub done: u64,
+    /// How many did not.
+    pub missed: Option<u64>,
+    /// In which phases they came about.
+    pub phases: BTreeMap<String, u64>,
+}
+
+/// Something to know before believing the figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Note {
+    /// One word: `link`, `tls`, `warmup`, `trace`.
+    pub about: String,
+    /// What one should know.
+    pub text: String,
+}
+
+/// How the harness fared.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct HarnessRow {
+    /// False when the harness was the bottleneck.
+    pub valid: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Lateness of timer wakes, 99th percentile, seconds.
+    pub late_p99_s: f64,
+    /// Processor time, percent of one core.
+    pub cpu_percent: f64,
+    /// Peak memory, bytes.
+    pub memory_bytes: u64,
+    /// Work dropped.
+    pub dropped: u64,
+    /// Processor time of the embedded server, percent of one core.
+    pub server_cpu_percent: Option<f64>,
+    /// Peak memory of the embedded server, bytes.
+    pub server_memory_bytes: Option<u64>,
 }
 
 impl Summary {
     /// Sums an outcome up.
     pub fn of(outcome: &Outcome) -> Summary {
-        let _ = outcome;
-        Summary {
-            schema: "squall.summary/1".into(),
-        }
+        super::sum::sum_up(outcome)
     }
 
     /// As JSON with two spaces of indentation and a final newline.
     pub fn to_json(&self) -> String {
-        String::new()
+        let mut json = serde_json::to_string_pretty(self).expect("a summary has text keys and finite numbers only");
+        json.push('\n');
+        json
+    }
+
+    /// The series of this metric under exactly these labels.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<&MetricRow> {
+        self.metrics.iter().find(|row| {
+            let same = |(key, value): &(&str, &str)| row.labels.get(*key).is_some_and(|found| found == value);
+            row.name == name && row.labels.len() == labels.len() && labels.iter().all(same)
+        })
     }
 }
 
 /// The JSON Schema of [`Summary`], for `squall schema summary`.
 pub fn summary_schema() -> String {
-    String::new()
+    let mut schema = schemars::schema_for!(Summary);
+    schema.insert("$id".to_owned(), SUMMARY_SCHEMA.into());
+    let mut json = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    json.push('\n');
+    json
 }

@@ -130,9 +130,9 @@ impl Check<'_> {
     }
 
     fn step(&self, step: &StepFile) {
-        let subject = format!("step `{}`", cut(&step.name));
+        let subject = step.subject.as_str();
         if let Some(moment) = &step.not_before {
-            self.moment(moment, "at", &subject);
+            self.moment(moment, "at", subject);
         }
         if let Some(when) = &step.when {
             self.names.check_measure(when, &format!("`when` of {subject}"), self.problems);
@@ -148,7 +148,7 @@ impl Check<'_> {
                 if *main == MainFile::ByFleet
                     && let [package] = packages.as_slice()
                 {
-                    self.one_main(package, &cohort.value, &subject);
+                    self.one_main(package, &cohort.value, subject);
                 }
                 if packages.len() > MOST_PACKAGES {
                     let message = format!("{subject} deploys {} packages", packages.len());
@@ -245,7 +245,7 @@ impl Check<'_> {
                 if next == Some(step.name.as_str()) {
                     let at = step.not_before.as_ref().map_or(step.at, |moment| moment.at);
                     let hint = "it would never fire: give one of the steps a time";
-                    self.problems.add(at, format!("step `{}` waits for itself", step.name), hint);
+                    self.problems.add(at, format!("{} waits for itself", step.subject), hint);
                     break;
                 }
                 next = next.and_then(waits_for);
@@ -296,7 +296,7 @@ impl Check<'_> {
             if let Some(VerbFile::Deploy { packages, .. }) = &step.verb
                 && packages.len() > USUAL_PACKAGES
             {
-                let message = format!("step `{}` deploys {} packages", step.name, packages.len());
+                let message = format!("{} deploys {} packages", step.subject, packages.len());
                 let hint = format!("devices take {USUAL_PACKAGES}, and reject the rest");
                 warnings.add(packages[USUAL_PACKAGES].at, message, hint);
             }

@@ -120,10 +120,11 @@ impl Table {
     }
 }
 
-/// Most syntax errors that are reported at once; later ones are mostly echoes of the first.
-const SYNTAX_ERRORS: usize = 5;
+/// What the parser says of a name that stands twice.
+const DUPLICATE: &str = "duplicate key";
 
-/// Reads a TOML text. Syntax errors go to `problems`, one a line.
+/// Reads a TOML text. Syntax errors go to `problems`: every name that stands twice, and
+/// of the others the first, since later ones are mostly its echoes.
 pub(super) fn parse(texts: &Texts, number: usize, problems: &Problems) -> Option<Node> {
     let text = texts.0[number].text.as_str();
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -136,18 +137,17 @@ pub(super) fn parse(texts: &Texts, number: usize, problems: &Problems) -> Option
         let value = Value::Table(table(document.get_ref(), text, whole));
         return Some(Node { value, at: whole });
     }
-    let mut line_before = None;
-    for error in errors.iter() {
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+    let mut others = 0;
+    for error in errors {
         let span = error.span().unwrap_or(0..0);
-        let line = text.as_bytes()[..span.start.min(text.len())]
-            .iter()
-            .filter(|&&b| b == b'\n')
-            .count();
-        if line_before.replace(line) == Some(line) || problems.count() >= SYNTAX_ERRORS {
-            continue;
+        let twice = error.message().starts_with(DUPLICATE);
+        others += usize::from(!twice);
+        if twice || others == 1 {
+            let (message, hint) = syntax(error.message(), text.get(span.clone()).unwrap_or_default());
+            problems.push(Problem::new(whole.over(span), message, hint));
         }
-        let (message, hint) = syntax(error.message(), text.get(span.clone()).unwrap_or_default());
-        problems.push(Problem::new(whole.over(span), message, hint));
     }
     None
 }
@@ -156,7 +156,7 @@ pub(super) fn parse(texts: &Texts, number: usize, problems: &Problems) -> Option
 fn syntax(message: &str, found: &str) -> (String, Option<String>) {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let hint = match what {
-        "duplicate key" => Some(format!("`{found}` stands above already: a name is given once")),
+        DUPLICATE => Some(format!("`{found}` stands above already: a name is given once")),
         _ if expected.is_empty() || expected == "nothing" => None,
         _ => Some(format!("expected {expected}")),
     };

@@ -75,7 +75,7 @@ impl ScenarioError {
         match &self.excerpt {
             Some(Excerpt { line, before, marked }) => {
                 let carets = format!("{}{} {hint}", " ".repeat(*before), "^".repeat(*marked));
-                writeln!(f, "  {line}\n  {}", carets.trim_end())
+                writeln!(f, "{}\n  {}", format!("  {line}").trim_end(), carets.trim_end())
             }
             None if hint.is_empty() => Ok(()),
             None => writeln!(f, "  {hint}"),
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn columns_count_characters() {
         assert_eq!(
-            shown("a = 1\nü = \"ß\tx\"", 14, 15),
+            shown("a = 1\nü = \"ß\tx\"", 15, 16),
             "f.toml:2:8: error: wrong\n  ü = \"ß x\"\n         ^ do right\n"
         );
     }

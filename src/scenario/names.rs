@@ -71,6 +71,10 @@ impl<'f> Names<'f> {
         }
     }
 
+    fn tags_known(&self) -> bool {
+        self.file.fleets.iter().all(|fleet| fleet.tags_known)
+    }
+
     pub fn fleet_names(&self) -> impl Iterator<Item = &'f str> + Clone {
         self.file.fleets.iter().map(|fleet| fleet.name.as_str())
     }
@@ -105,7 +109,17 @@ impl<'f> Names<'f> {
     /// Says that a version is not known.
     pub fn unknown_version(&self, version: &str, at: Place, subject: &str, problems: &Problems) {
         let versions = self.versions();
-        let hint = suggest(version, versions.iter().map(String::as_str), "versions");
+        let slug = version.split_once('@').map_or(version, |(slug, _)| slug);
+        let of_slug: Vec<&str> = versions
+            .iter()
+            .filter_map(|known| known.split_once('@'))
+            .filter(|(known, _)| *known == slug)
+            .map(|(_, version)| version)
+            .collect();
+        let hint = match of_slug.as_slice() {
+            [] => suggest(version, versions.iter().map(String::as_str), "versions"),
+            known => format!("versions of `{slug}` are {}", list(known.iter().copied())),
+        };
         problems.add(at, format!("unknown firmware version `{}` in {subject}", cut(version)), hint);
     }
 
@@ -183,15 +197,15 @@ impl<'f> Names<'f> {
                     problems.add(at, format!("no device is called `{}` in {subject}", cut(value)), self.ids());
                 }
             }
-            Key::Tag(tag) => {
-                if !self.tags.get(tag.as_str()).is_some_and(|values| values.contains(value)) {
-                    problems.add(
-                        term,
-                        format!("no device is ever `{key}:{}` in {subject}", cut(value)),
-                        self.tag_hint(tag, value),
-                    );
+            Key::Tag(tag) if self.tags_known() => {
+                let known = self.tags.get(tag.as_str());
+                if !known.is_some_and(|values| values.contains(value)) {
+                    let at = if known.is_some() { at } else { term };
+                    let message = format!("no device is ever `{key}:{}` in {subject}", cut(value));
+                    problems.add(at, message, self.tag_hint(tag, value));
                 }
             }
+            Key::Tag(_) => {}
             Key::State => one_of(UpdateState::ALL.iter().map(|state| state.word()).collect()),
             Key::Phase => one_of(Phase::ALL.iter().map(|phase| phase.word()).collect()),
             Key::Session => one_of(Session::ALL.iter().map(|session| session.word()).collect()),
@@ -212,7 +226,8 @@ impl<'f> Names<'f> {
             list(values)
         };
         if let Some(known) = self.tags.get(tag) {
-            return match closest(value, known.iter().copied()) {
+            // A word of one or two letters is close to everything.
+            return match closest(value, known.iter().copied()).filter(|_| value.len() > 2) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("values of `{tag}` are {}", values(tag)),
             };
@@ -265,7 +280,7 @@ impl<'f> Names<'f> {
         match key {
             Key::Fleet => values.contains(&fleet.name) != term.negated,
             Key::Device => term.negated || values.iter().any(|value| has_device(fleet, value)),
-            Key::Tag(tag) => {
+            Key::Tag(tag) if self.tags_known() => {
                 let later = asking == Asking::Ever;
                 let at_start = fleet.tags.get(tag);
                 let start_values = at_start
@@ -280,7 +295,7 @@ impl<'f> Names<'f> {
                     true => may_lack || possible.any(|value| !values.contains(value)),
                 }
             }
-            Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => true,
+            Key::Tag(_) | Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => true,
         }
     }
 

@@ -55,8 +55,17 @@ pub(super) fn scale(file: &mut ScenarioFile, devices: u64) -> Result<(), Scenari
         ));
     }
     let counts: Vec<u64> = file.fleets.iter().map(|fleet| fleet.count).collect();
-    for (fleet, count) in file.fleets.iter_mut().zip(quotas(&counts, devices - fleets)) {
-        fleet.count = count + 1;
+    let mut scaled = quotas(&counts, devices);
+    while let Some(empty) = scaled.iter().position(|&count| count == 0) {
+        let largest = (0..scaled.len()).max_by_key(|&position| scaled[position]).unwrap_or(empty);
+        if scaled[largest] < 2 {
+            break;
+        }
+        scaled[largest] -= 1;
+        scaled[empty] += 1;
+    }
+    for (fleet, count) in file.fleets.iter_mut().zip(scaled) {
+        fleet.count = count;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use squall::model::{
-    AdminAction, AttemptId, Cause, ConnectResult, DeploymentName, DeviceIndex, Observation, Phase, ServerEvent, Session,
-    StateReason, Transition, UpdateState, Why,
+    AdminAction, AttemptId, AttemptResult, Cause, ConnectResult, DeploymentName, DeviceId, DeviceIndex, Observation, Phase,
+    ServerEvent, Session, StateReason, Transition, UpdateState, Why,
 };
 use squall::play::{Directive, Director, Mode, Outcome, RunEnd, Sighting, Status};
 use squall::scenario::Plan;
@@ -38,7 +38,7 @@ fn a_step_with_a_condition_fires_once_the_condition_has_held_for_its_time() {
 fn a_condition_that_stops_holding_starts_its_time_anew() {
     let mut rig = Rig::new(
         r#"
-        scenario = { duration = "60s" }
+        scenario = { duration = "60s", ends = "duration" }
         step = [{ when = "devices{session:online} count == 1", for = "3s", tag = { alone = "yes" }, who = "all" }]"#,
     );
     rig.arrive_all();
@@ -54,7 +54,7 @@ fn a_condition_that_stops_holding_starts_its_time_anew() {
 fn a_step_after_another_counts_from_its_firing() {
     let mut rig = Rig::new(
         r#"
-        scenario = { duration = "60s" }
+        scenario = { duration = "60s", ends = "duration" }
         step = [{ name = "late", at = "step:early+5s", untag = ["x"], who = "2 of all" },
           { name = "early", when = "devices{session:online} count >= 1", tag = { x = "1" }, who = "all" }]"#,
     );
@@ -199,7 +199,8 @@ fn settling_ends_as_soon_as_the_fleet_is_at_rest() {
     assert_eq!(rig.play_until(12), [(2, "deploy slow"), (10, "end trouble")]);
     (0..4).for_each(|device| rig.succeed(device));
     assert_eq!(rig.play_until(60), [(13, "stop")]);
-    assert_eq!(rig.finish().status(), Status::Passed);
+    let outcome = rig.finish();
+    assert_eq!(outcome.status(), Status::Passed, "{:?}", outcome.findings);
 }
 
 #[test]
@@ -372,6 +373,7 @@ struct Rig {
     tagged: Vec<String>,
     shown: usize,
     deployment: Option<DeploymentName>,
+    ids: Vec<DeviceId>,
 }
 
 impl Rig {
@@ -381,6 +383,7 @@ impl Rig {
 
     fn of(plan: Plan) -> Rig {
         Rig {
+            ids: plan.devices.iter().map(|device| device.id.clone()).collect(),
             director: Director::new(Arc::new(plan), Mode::Sim),
             now: SimTime::ZERO,
             latest_timer: None,
@@ -503,12 +506,18 @@ impl Rig {
             };
             self.sight(Sighting::Observed(DeviceIndex(device), observation));
         }
+        let ended = Observation::AttemptEnded {
+            attempt: attempt(device),
+            result: AttemptResult::Succeeded,
+            reason: None,
+        };
+        self.sight(Sighting::Observed(DeviceIndex(device), ended));
         self.state(device, UpdateState::InProgress, UpdateState::Succeeded, StateReason::Results);
     }
 
     fn state(&mut self, device: u32, from: UpdateState, to: UpdateState, reason: StateReason) {
         self.sight(Sighting::Server(ServerEvent::StateChanged {
-            device: format!("demo-{device:05}").as_str().into(),
+            device: self.ids[device as usize].clone(),
             deployment: self.deployment.clone().expect("a deployment began"),
             attempt: attempt(device),
             from,

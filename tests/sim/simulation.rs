@@ -106,7 +106,7 @@ fn a_device_more_leaves_every_other_device_as_it_was() {
             let index = outcome.recorder.device_index(id).unwrap();
             rows.iter().filter(|row| row.device == index).map(life).collect::<Vec<_>>()
         };
-        let ids = (0..20).flat_map(|n| [format!("first-{n:05}"), format!("second-{n:05}")]);
+        let ids = (1..=20).flat_map(|n| [format!("first-{n:05}"), format!("second-{n:05}")]);
         ids.map(|id| by_device(&id)).collect::<Vec<_>>()
     };
     let lives = fleet(20);

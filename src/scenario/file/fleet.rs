@@ -51,6 +51,8 @@ pub(in super::super) struct FleetFile {
     pub count: u64,
     pub id: Written<IdPattern>,
     pub tags: BTreeMap<String, Shares<String>>,
+    /// False where a tag is wrong, so that nothing can be said about what tags there are.
+    pub tags_known: bool,
     /// The first is main.
     pub runs: Vec<Written<FirmwareVersion>>,
     pub arrive: Arrival,
@@ -94,7 +96,9 @@ impl IdPattern {
                 rest = &rest[literal_end..];
                 continue;
             }
-            let end = rest.find('}').unwrap_or(rest.len() - 1);
+            let Some(end) = rest.find('}') else {
+                return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT));
+            };
             let width = |digits: &str| digits.parse().ok().filter(|width| (1..=20).contains(width));
             parts.push(match &rest[1..end] {
                 "fleet" => IdPart::Fleet,
@@ -162,6 +166,7 @@ impl FleetFile {
                 at: entry.key_at,
             },
             tags: BTreeMap::new(),
+            tags_known: true,
             runs: Vec::new(),
             arrive: Arrival::AT_ONCE,
             link: LinkProfile::named("lan").expect("the default link is a profile"),
@@ -233,8 +238,9 @@ impl FleetFile {
                     .add(entry.key_at, format!("{subject} is not a name for a tag"), TAG_FORM);
             }
             let parse = |words: &Words| tag_value(&words.text, &subject).map(|value| (value.clone(), value));
-            if let Some(shares) = Shares::read(&entry.node, &subject, fields.problems, parse) {
-                self.tags.insert(entry.key.clone(), shares);
+            match Shares::read(&entry.node, &subject, fields.problems, parse) {
+                Some(shares) => drop(self.tags.insert(entry.key.clone(), shares)),
+                None => self.tags_known = false,
             }
         }
     }

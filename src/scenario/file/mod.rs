@@ -15,7 +15,7 @@ use crate::model::{GrammarError, Selector};
 use crate::time::SimTime;
 
 use super::document::{Entry, Node, Place, Table, Value, Words};
-use super::error::Problems;
+use super::error::{Problem, Problems};
 use super::fields::{Complaint, cut, list, show};
 use crate::model::closest;
 
@@ -69,16 +69,17 @@ impl ScenarioFile {
                 unknown => unknown_table(unknown, entry, problems),
             }
         }
-        if let Some(entry) = table.entry("fault") {
+        let entry = |name: &'static str| table.entry(name).or_else(|| meant(table, name));
+        if let Some(entry) = entry("fault") {
             fault::refuse(&entry.node, problems);
         }
-        let rows = |name: &'static str| table.entry(name).map_or(&[] as &[Node], |entry| rows(entry, problems));
+        let rows = |name| entry(name).map_or(&[] as &[Node], |entry| rows(entry, problems));
         ScenarioFile {
-            general: General::read(table.entry("scenario"), start, problems),
-            server: ServerFile::read(table.entry("server"), problems),
-            versions: firmware::read_all(table.entry("firmware"), problems),
-            fleets: fleet::read_all(table.entry("fleet"), start, problems),
-            cohorts: cohort::read_all(table.entry("cohort"), problems),
+            general: General::read(entry("scenario"), start, problems),
+            server: ServerFile::read(entry("server"), problems),
+            versions: firmware::read_all(entry("firmware"), problems),
+            fleets: fleet::read_all(entry("fleet"), start, problems),
+            cohorts: cohort::read_all(entry("cohort"), problems),
             steps: step::read_all(rows("step"), problems),
             expects: rows("expect")
                 .iter()
@@ -95,6 +96,12 @@ fn unknown_table(name: &str, entry: &Entry, problems: &Problems) {
         None => format!("a scenario has {}", list(ROOT.iter().copied())),
     };
     problems.add(entry.key_at, format!("unknown table `{name}`"), hint);
+}
+
+/// The table that was probably meant by a name that is none, so that one slip of the pen is one error.
+fn meant<'t>(table: &'t Table, name: &str) -> Option<&'t Entry> {
+    let slip = |entry: &&Entry| !ROOT.contains(&entry.key.as_str()) && closest(&entry.key, ROOT.iter().copied()) == Some(name);
+    table.0.iter().find(slip)
 }
 
 fn later_links(entry: &Entry, problems: &Problems) {
@@ -204,9 +211,11 @@ impl WhoFile {
 
 /// A grammar error, in the words of the file.
 fn grammar(words: &Words, subject: &str, error: GrammarError, problems: &Problems) {
-    let message = format!("{} in {subject}", error.message);
-    let hint = error.hint.unwrap_or_default();
-    problems.add(words.part(error.at), message, hint);
+    let at = words.part(error.at);
+    match (error.message.split_once(": "), error.hint) {
+        (Some((what @ "needs a unit", found)), None) => problems.add(at, format!("{subject} {what}"), found),
+        (_, hint) => problems.push(Problem::new(at, format!("{} in {subject}", error.message), hint)),
+    }
 }
 
 /// A moment of a step or an expectation: a time, or a while after a step fired.

@@ -42,6 +42,8 @@ const LATER_VERBS: &[&str] = &["pause", "resume", "retry"];
 pub(in super::super) struct StepFile {
     /// Given, or made of verb and position.
     pub name: String,
+    /// How errors call it.
+    pub subject: String,
     /// Where it is named, or begins.
     pub at: Place,
     /// Not before this.
@@ -140,6 +142,7 @@ impl StepFile {
         let step = StepFile {
             name: name.map_or_else(|| format!("{word}-{}", position + 1), |name| name.text.clone()),
             at: name.map_or(start, |name| name.inner),
+            subject: fields.subject.clone(),
             not_before: fields.parsed("at", "\"5s\"", |text| Moment::parse(text, "at", &fields.subject)),
             when: Asked::read(&fields, "when"),
             held_for: fields.time("for").map_or(Duration::ZERO, |held| held.value),

@@ -1,0 +1,93 @@
+//! `squall check`: says whether scenarios can be played, and what is wrong with them if not. Nothing is started.
+
+use clap::Args;
+
+use crate::scenario::{Overrides, Plan, Source, TlsPlan, load};
+
+use super::BAD_INPUT;
+
+/// Arguments of `squall check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// Paths of scenario files, `-` for standard input, or names of built-in examples
+    #[arg(value_name = "SCENARIO", required = true)]
+    scenarios: Vec<String>,
+    /// Takes warnings for errors
+    #[arg(long)]
+    strict: bool,
+    /// Shows who does what when
+    #[arg(long)]
+    plan: bool,
+    /// Seed of all luck
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Changes one value of the files, for example `--set fleet.demo.count=50`; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Devices in all; fleets keep their proportions
+    #[arg(short = 'd', long = "devices", value_name = "N")]
+    devices: Option<u32>,
+    /// Length of the run, for example `30s`
+    #[arg(long, value_name = "TIME")]
+    duration: Option<String>,
+}
+
+/// Carries the command out; gives the exit code.
+pub fn run(args: &CheckArgs) -> u8 {
+    if args.plan {
+        eprintln!("error: not supported yet: `--plan`");
+        return BAD_INPUT;
+    }
+    let overrides = Overrides {
+        environment_seed: std::env::var("SQUALL_SEED").ok(),
+        set: args.set.clone(),
+        seed: args.seed,
+        duration: args.duration.clone(),
+        devices: args.devices.map(u64::from),
+    };
+    let several = args.scenarios.len() > 1;
+    let judged = args.scenarios.iter().map(|scenario| {
+        let good = check(scenario, &overrides, args.strict);
+        if good {
+            println!("{}", if several { format!("{scenario}: ok") } else { "ok".to_owned() });
+        }
+        good
+    });
+    // Every scenario is looked at, also behind one that is wrong.
+    match judged.filter(|good| !good).count() {
+        0 => 0,
+        _ => BAD_INPUT,
+    }
+}
+
+/// Whether a scenario can be played; says on standard error what is wrong or doubtful.
+fn check(scenario: &str, overrides: &Overrides, strict: bool) -> bool {
+    let source = match Source::from_argument(scenario, || std::io::read_to_string(std::io::stdin())) {
+        Ok(source) => source,
+        Err(error) => {
+            eprintln!("error: standard input: {error}");
+            return false;
+        }
+    };
+    match load(source, overrides) {
+        Ok(plan) => {
+            plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            note(&plan);
+            plan.warnings.is_empty() || !strict
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            false
+        }
+    }
+}
+
+/// What is meant, and yet worth knowing.
+fn note(plan: &Plan) {
+    if plan.server.tls == TlsPlan::Off {
+        eprintln!(
+            "note: {}: TLS is off, for MQTT and images alike; no real device would accept that",
+            plan.name
+        );
+    }
+}

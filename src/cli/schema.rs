@@ -1,0 +1,32 @@
+//! `squall schema`: the JSON Schema of a file that squall writes or reads.
+
+use clap::Args;
+
+use crate::report::summary_schema;
+
+use super::BAD_INPUT;
+
+/// Schemas of the contract that are not there yet.
+const NOT_YET: &[&str] = &["scenario", "compare", "trace"];
+
+/// Arguments of `squall schema`.
+#[derive(Args, Clone, Debug)]
+pub struct SchemaArgs {
+    /// Which file: `summary`
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// Prints a schema; gives the exit code.
+pub fn run(args: &SchemaArgs) -> u8 {
+    let name = args.name.as_str();
+    if name == "summary" {
+        print!("{}", summary_schema());
+        return 0;
+    }
+    match NOT_YET.contains(&name) {
+        true => eprintln!("error: not supported yet: schema `{name}`"),
+        false => eprintln!("error: unknown schema `{name}`: there is `summary`"),
+    }
+    BAD_INPUT
+}

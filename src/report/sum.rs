@@ -1,0 +1,485 @@
+//! From an outcome to its summary.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::measure::{Aggregate, Comparison, Group, Label, Measure, Metric, Recorder, Trend};
+use crate::model::{AttemptResult, CohortName, ConnectResult, LEGAL, Phase, UpdateState};
+use crate::play::{HarnessReport, Outcome, RunEnd};
+use crate::scenario::{Plan, TlsPlan};
+use crate::time::SimTime;
+use crate::verdict::Judgement;
+
+use super::failures::{failures, short};
+use super::summary::{
+    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FindingRow, FirstFinding, HarnessRow, Invariants, MachineRow,
+    MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, StuckRow, Summary, TransitionRow,
+};
+use super::untrusted::clean;
+
+/// Most stuck devices that are listed.
+const STUCK_MAX: usize = 1000;
+/// A device hangs when it has been in a phase for longer than this, and than five times the fleet's 99th percentile.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+pub(super) fn sum_up(outcome: &Outcome) -> Summary {
+    let (plan, recorder) = (&outcome.plan, &outcome.recorder);
+    let census = Census::of(recorder);
+    let stuck = stuck(outcome);
+    let unseen = recorder.matrix().unseen();
+    Summary {
+        schema: SUMMARY_SCHEMA.to_owned(),
+        squall: Product {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("SQUALL_COMMIT").map(str::to_owned),
+        },
+        mode: outcome.mode.word().to_owned(),
+        status: outcome.status().word().to_owned(),
+        exit_code: outcome.status().exit_code(),
+        end: end_word(&outcome.end).to_owned(),
+        elapsed_s: seconds(outcome.elapsed),
+        started_at: outcome.started_at.clone(),
+        scenario: ScenarioRow {
+            name: clean(&plan.name),
+            hash: plan.hash.clone(),
+            seed: plan.seed,
+            overrides: plan.overrides.iter().map(|(key, value)| (clean(key), clean(value))).collect(),
+        },
+        machine: outcome.harness.as_ref().map(machine),
+        metrics: metrics(recorder, &census, outcome.elapsed),
+        devices: census.devices,
+        expectations: outcome
+            .judgements
+            .iter()
+            .map(|judgement| expectation(plan, judgement))
+            .collect(),
+        invariants: Invariants {
+            rules: outcome.checks.rules,
+            checks: outcome.checks.checks,
+        },
+        findings: findings(outcome),
+        errors: errors(outcome),
+        failures: failures(outcome)
+            .into_iter()
+            .map(|group| FailureRow {
+                count: group.count,
+                reason: group.reason,
+                detail: group.detail.map(|detail| clean(&detail)),
+            })
+            .collect(),
+        transitions: transitions(recorder),
+        coverage: Coverage {
+            legal: LEGAL.len() as u32,
+            seen: (LEGAL.len() - unseen.len()) as u32,
+            unseen: unseen.iter().map(|(from, to)| format!("{from}>{to}")).collect(),
+        },
+        stuck_total: stuck.len() as u64,
+        stuck: stuck.into_iter().take(STUCK_MAX).collect(),
+        faults: Vec::new(),
+        notes: notes(outcome),
+        fingerprint: format!("{:016x}", recorder.fingerprint()),
+        harness: outcome.harness.as_ref().map(harness),
+        files: files(outcome),
+    }
+}
+
+const fn end_word(end: &RunEnd) -> &'static str {
+    match end {
+        RunEnd::Settled => "settled",
+        RunEnd::Duration => "duration",
+        RunEnd::Aborted => "aborted",
+        RunEnd::Interrupted => "interrupted",
+        RunEnd::Failed(_) => "failed",
+    }
+}
+
+/// Counts over the devices, made in one pass.
+struct Census {
+    devices: Devices,
+    /// Attempts that the server holds open: of all devices, by fleet, by cohort.
+    open: u64,
+    open_by_fleet: BTreeMap<String, u64>,
+    open_by_cohort: BTreeMap<String, u64>,
+}
+
+impl Census {
+    fn of(recorder: &Recorder) -> Census {
+        let no_states = || -> BTreeMap<String, u64> { UpdateState::ALL.iter().map(|state| (state.to_string(), 0)).collect() };
+        let mut census = Census {
+            devices: Devices {
+                total: recorder.device_count(),
+                by_state: UpdateState::ALL
+                    .iter()
+                    .map(|state| (state.to_string(), recorder.in_state(*state)))
+                    .collect(),
+                by_phase: Phase::ALL
+                    .iter()
+                    .map(|phase| (phase.to_string(), recorder.in_phase(*phase)))
+                    .collect(),
+                by_version: BTreeMap::new(),
+                by_cohort: recorder
+                    .by_cohort()
+                    .map(|(cohort, _)| (clean(cohort.as_str()), no_states()))
+                    .collect(),
+            },
+            open: 0,
+            open_by_fleet: BTreeMap::new(),
+            open_by_cohort: BTreeMap::new(),
+        };
+        census
+            .devices
+            .by_cohort
+            .insert(CohortName::all().to_string(), census.devices.by_state.clone());
+        for device in recorder.devices() {
+            let held = device
+                .attempts
+                .iter()
+                .filter(|attempt| attempt.deployment.is_some() && !attempt.state.ended());
+            let open = held.count() as u64;
+            census.open += open;
+            *census.open_by_fleet.entry(device.fleet.to_owned()).or_default() += open;
+            for runs in device.runs {
+                *census.devices.by_version.entry(clean(&runs.to_string())).or_default() += 1;
+            }
+            for cohort in device.cohorts {
+                *census.open_by_cohort.entry(cohort.to_string()).or_default() += open;
+                let states = census
+                    .devices
+                    .by_cohort
+                    .entry(clean(cohort.as_str()))
+                    .or_insert_with(no_states);
+                *states.entry(device.state.to_string()).or_default() += 1;
+            }
+        }
+        census
+    }
+}
+
+fn metrics(recorder: &Recorder, census: &Census, elapsed: SimTime) -> Vec<MetricRow> {
+    let mut rows = Vec::new();
+    group(&mut rows, &[], recorder.total(), census.open);
+    for (fleet, figures) in recorder.by_fleet() {
+        let open = census.open_by_fleet.get(fleet).copied().unwrap_or(0);
+        group(&mut rows, &[("fleet", fleet)], figures, open);
+    }
+    for (cohort, figures) in recorder.by_cohort() {
+        let open = census.open_by_cohort.get(cohort.as_str()).copied().unwrap_or(0);
+        group(&mut rows, &[("cohort", cohort.as_str())], figures, open);
+    }
+    for series in recorder.requested() {
+        let row = requested(recorder, series.metric, &series.labels, elapsed);
+        if !rows
+            .iter()
+            .any(|known: &MetricRow| known.name == row.name && known.labels == row.labels)
+        {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// Rows of the series that every run has. What never happened has no row of its own, the totals excepted.
+fn group(rows: &mut Vec<MetricRow>, labels: &[(&str, &str)], group: &Group, open: u64) {
+    rows.push(counter("attempts", labels, &[], group.attempts.iter().sum()));
+    for (result, count) in AttemptResult::ALL.iter().zip(group.attempts).filter(|(_, count)| *count > 0) {
+        rows.push(counter("attempts", labels, &[("result", result.word())], count));
+    }
+    rows.push(counter("rollbacks", labels, &[], group.rollbacks));
+    rows.push(counter("connects", labels, &[], group.connects.iter().sum()));
+    for (result, count) in ConnectResult::ALL.iter().zip(group.connects).filter(|(_, count)| *count > 0) {
+        rows.push(counter("connects", labels, &[("result", result.word())], count));
+    }
+    rows.push(trend("update_time", labels, &[], &group.update_time, 0));
+    rows.push(trend("deploy_time", labels, &[], &group.deploy_time, open));
+    rows.push(trend("connect_time", labels, &[], &group.connect_time, 0));
+    rows.push(trend("connect_time_raw", labels, &[], &group.connect_time_raw, 0));
+    for (phase, visits) in Phase::ALL
+        .iter()
+        .zip(&group.phase_time)
+        .filter(|(_, visits)| visits.count() > 0)
+    {
+        rows.push(trend("phase_time", labels, &[("phase", phase.word())], visits, 0));
+    }
+}
+
+fn label_map(labels: &[(&str, &str)], own: &[(&str, &str)]) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .chain(own)
+        .map(|(key, value)| ((*key).to_owned(), clean(value)))
+        .collect()
+}
+
+fn counter(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], count: u64) -> MetricRow {
+    MetricRow {
+        name: name.to_owned(),
+        labels: label_map(labels, own),
+        kind: "counter".to_owned(),
+        unit: "1".to_owned(),
+        count,
+        sum: Some(count as f64),
+        min: None,
+        avg: None,
+        med: None,
+        p90: None,
+        p95: None,
+        p99: None,
+        p999: None,
+        max: None,
+    }
+}
+
+fn trend(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], trend: &Trend, open: u64) -> MetricRow {
+    let part = |percent: f64| trend.percentile(percent, open).and_then(finite);
+    let over = |value: Option<f64>| value.filter(|_| open == 0).and_then(finite);
+    MetricRow {
+        name: name.to_owned(),
+        labels: label_map(labels, own),
+        kind: "trend".to_owned(),
+        unit: "s".to_owned(),
+        count: trend.count(),
+        sum: over((trend.count() > 0).then(|| trend.sum())),
+        min: trend.min().and_then(finite),
+        avg: over(trend.avg()),
+        med: part(50.0),
+        p90: part(90.0),
+        p95: part(95.0),
+        p99: part(99.0),
+        p999: part(99.9),
+        max: over(trend.max()),
+    }
+}
+
+/// The row of a series that the scenario asks for.
+fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: SimTime) -> MetricRow {
+    let value = |aggregate: Aggregate| {
+        let measure = Measure {
+            metric,
+            labels: labels.to_vec(),
+            aggregate,
+            comparison: None,
+        };
+        recorder.value(&measure, elapsed).map(|measured| measured.value)
+    };
+    let timed = |aggregate: Aggregate| match metric {
+        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => value(aggregate).and_then(finite),
+        Metric::Devices | Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => None,
+    };
+    let (kind, unit) = match metric {
+        Metric::Devices => ("gauge", "1"),
+        Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => ("counter", "1"),
+        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => ("trend", "s"),
+    };
+    let count = value(Aggregate::Count).unwrap_or(0.0) as u64;
+    let mut shown: BTreeMap<String, String> = BTreeMap::new();
+    for label in labels {
+        let key = format!("{}{}", if label.negated { "!" } else { "" }, label.key);
+        let values = label.values.join("|");
+        shown
+            .entry(key)
+            .and_modify(|all| *all = format!("{all},{values}"))
+            .or_insert(values);
+    }
+    MetricRow {
+        name: metric.to_string(),
+        labels: shown,
+        kind: kind.to_owned(),
+        unit: unit.to_owned(),
+        count,
+        sum: match metric {
+            Metric::Devices => None,
+            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => Some(count as f64),
+            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime if count == 0 => None,
+            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => timed(Aggregate::Sum),
+        },
+        min: timed(Aggregate::Min),
+        avg: timed(Aggregate::Avg),
+        med: timed(Aggregate::Med),
+        p90: timed(Aggregate::Percentile(90.0)),
+        p95: timed(Aggregate::Percentile(95.0)),
+        p99: timed(Aggregate::Percentile(99.0)),
+        p999: timed(Aggregate::Percentile(99.9)),
+        max: timed(Aggregate::Max),
+    }
+}
+
+fn expectation(plan: &Plan, judgement: &Judgement) -> ExpectationRow {
+    let expectation = &plan.expectations[judgement.expectation];
+    let unit = expectation.measure.unit();
+    let shown = |value: f64| if unit == "%" { value * 100.0 } else { value };
+    let limit = expectation.measure.comparison.map_or(0.0, |Comparison { limit, .. }| limit);
+    ExpectationRow {
+        that: clean(&expectation.text),
+        line: expectation.line,
+        judged_at_s: seconds(judgement.judged_at),
+        measured: judgement.measured.and_then(|value| finite(shown(value))),
+        limit: round(shown(limit)),
+        unit: unit.to_owned(),
+        passed: judgement.passed,
+        aborted: judgement.aborted,
+        endless: judgement.measured.is_some_and(f64::is_infinite),
+    }
+}
+
+fn findings(outcome: &Outcome) -> Vec<FindingRow> {
+    let findings = outcome.findings.iter().map(|finding| FindingRow {
+        rule: finding.rule.to_owned(),
+        count: finding.count,
+        first: FirstFinding {
+            device: finding.device.as_ref().map(|device| clean(device.as_str())),
+            at_s: seconds(finding.at),
+            evidence: clean(&finding.evidence),
+        },
+    });
+    findings.collect()
+}
+
+/// Trouble of the harness; what ended the run stands first.
+fn errors(outcome: &Outcome) -> Vec<ErrorRow> {
+    let mut rows: Vec<_> = outcome
+        .errors
+        .iter()
+        .map(|error| ErrorRow {
+            message: clean(&error.message),
+            count: error.count,
+            first_device: error.first_device.as_deref().map(clean),
+        })
+        .collect();
+    if let RunEnd::Failed(why) = &outcome.end {
+        let message = clean(why);
+        if !rows.iter().any(|row| row.message == message) {
+            let row = ErrorRow {
+                message,
+                count: 1,
+                first_device: None,
+            };
+            rows.insert(0, row);
+        }
+    }
+    rows
+}
+
+fn transitions(recorder: &Recorder) -> Vec<TransitionRow> {
+    let rows = recorder.matrix().rows().map(|(transition, count)| TransitionRow {
+        from: transition.from.to_string(),
+        to: transition.to.to_string(),
+        cause: transition.cause.to_string(),
+        count,
+    });
+    rows.collect()
+}
+
+/// Devices that their own firmware hangs, and those that have been in a phase for far longer than others.
+fn stuck(outcome: &Outcome) -> Vec<StuckRow> {
+    let mut rows = Vec::new();
+    for open in &outcome.left_open {
+        let device = outcome.recorder.device(open.device);
+        let spent = outcome.elapsed.since(device.phase_since);
+        let usual = outcome.recorder.total().phase_time[device.phase as usize]
+            .percentile(99.0, 0)
+            .unwrap_or(0.0);
+        let long = spent > STUCK_AFTER && spent.as_secs_f64() > 5.0 * usual;
+        if open.stuck_by_firmware || (long && !device.phase.at_rest()) {
+            rows.push(StuckRow {
+                device: clean(device.id.as_str()),
+                phase: device.phase.to_string(),
+                for_s: round(spent.as_secs_f64()),
+                why: clean(&open.why.to_string()),
+            });
+        }
+    }
+    rows
+}
+
+/// Deviations and simplifications that every reader of the figures must know of.
+fn notes(outcome: &Outcome) -> Vec<Note> {
+    let plan = &outcome.plan;
+    let note = |about: &str, text: String| Note {
+        about: about.to_owned(),
+        text,
+    };
+    let mut notes = Vec::new();
+    if plan.server.tls == TlsPlan::Off {
+        let text = "off: MQTT and HTTP unencrypted, which real devices refuse".to_owned();
+        notes.push(note("tls", text));
+    }
+    let mut links: Vec<_> = plan.fleets.iter().map(|fleet| fleet.link).collect();
+    links.sort_by_key(|link| link.name);
+    links.dedup_by_key(|link| link.name);
+    let links: Vec<_> = links
+        .iter()
+        .map(|link| format!("{} {}", link.name, short(link.one_way)))
+        .collect();
+    if !links.is_empty() {
+        notes.push(note(
+            "link",
+            format!("a fixed one-way delay, no loss, no limit of rate: {}", links.join(", ")),
+        ));
+    }
+    if !plan.warmup.is_zero() {
+        notes.push(note("warmup", format!("times leave the first {} out", short(plan.warmup))));
+    }
+    if let Some(left_out) = outcome
+        .recorder
+        .trace()
+        .map(crate::measure::Trace::left_out)
+        .filter(|count| *count > 0)
+    {
+        notes.push(note("trace", format!("full: {left_out} transitions are not in it")));
+    }
+    notes
+}
+
+fn machine(harness: &HarnessReport) -> MachineRow {
+    MachineRow {
+        cpu: clean(&harness.machine.cpu),
+        cores: harness.machine.cores,
+        memory_bytes: harness.machine.memory_bytes,
+        os: clean(&harness.machine.os),
+    }
+}
+
+fn harness(harness: &HarnessReport) -> HarnessRow {
+    HarnessRow {
+        valid: harness.valid,
+        reasons: harness.reasons.iter().map(|reason| clean(reason)).collect(),
+        late_p99_s: round(harness.late_p99_s),
+        cpu_percent: round(harness.cpu_percent),
+        memory_bytes: harness.memory_bytes,
+        dropped: harness.dropped,
+        server_cpu_percent: harness.server_cpu_percent.map(round),
+        server_memory_bytes: harness.server_memory_bytes,
+    }
+}
+
+fn files(outcome: &Outcome) -> BTreeMap<String, String> {
+    let mut files = vec![
+        ("scenario", "scenario.toml"),
+        ("resolved", "resolved.toml"),
+        ("summary", "summary.json"),
+        ("text", "summary.txt"),
+        ("timeline", "timeline.csv"),
+        ("devices", "devices.csv"),
+        ("log", "log.txt"),
+    ];
+    if outcome.recorder.trace().is_some() {
+        files.push(("trace", "trace.ndjson.zst"));
+    }
+    files
+        .into_iter()
+        .map(|(kind, name)| (kind.to_owned(), name.to_owned()))
+        .collect()
+}
+
+fn seconds(at: SimTime) -> f64 {
+    round(at.as_secs_f64())
+}
+
+/// To six decimals, the precision of every time in a report.
+fn round(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then(|| round(value))
+}
