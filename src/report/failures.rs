@@ -136,15 +136,17 @@ fn install_words(outcome: &InstallOutcome) -> String {
 
 /// A time as a person writes it in a scenario: `1s`, `1500ms`, `2m`.
 pub(super) fn short(time: Duration) -> String {
-    let millis = time.as_millis();
-    match millis {
-        0 if time.is_zero() => "0s".into(),
-        _ if time.subsec_nanos() % 1_000_000 != 0 => format!("{}us", time.as_micros()),
-        _ if millis % 1000 != 0 => format!("{millis}ms"),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ => format!("{}s", millis / 1000),
-    }
+    const UNITS: [(u128, &str); 6] = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let nanos = time.as_nanos();
+    let whole = UNITS.iter().find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit));
+    whole.map_or_else(|| "0s".into(), |(unit, name)| format!("{}{name}", nanos / unit))
 }
 
 #[cfg(test)]

@@ -408,7 +408,7 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     links.dedup_by_key(|link| link.name);
     let links: Vec<_> = links
         .iter()
-        .map(|link| format!("{} {}", link.name, short(link.one_way)))
+        .map(|link| format!("{} {} ms", link.name, link.one_way.as_micros() as f64 / 1e3))
         .collect();
     if !links.is_empty() {
         notes.push(note(

@@ -189,6 +189,10 @@ impl Page {
             let time = summary.metric("deploy_time", if name == all.as_str() { &[] } else { &labels });
             self.cohort(name, states, time);
         }
+        match summary.devices.by_state.get(UpdateState::Cancelled.word()) {
+            None | Some(0) => {}
+            Some(&cancelled) => self.entry("cancelled", &counted(cancelled, "device")),
+        }
     }
 
     fn cohort(&mut self, name: &str, states: &BTreeMap<String, u64>, time: Option<&MetricRow>) {
@@ -330,15 +334,27 @@ impl Page {
         self.entry("", &text);
     }
 
+    /// The command that plays the same again. It stands on one line, however long, so that it can be copied.
     fn rerun(&mut self, summary: &Summary) {
-        let mut command = format!(
-            "squall {} {} --seed {}",
-            summary.mode, summary.scenario.name, summary.scenario.seed
-        );
-        for (key, value) in summary.scenario.overrides.iter().filter(|(key, _)| *key != "scenario.seed") {
-            let _ = write!(command, " --set {key}={value}");
+        let scenario = &summary.scenario;
+        let mut command = format!("squall {} {} --seed {}", summary.mode, quoted(&scenario.name), scenario.seed);
+        for (key, value) in &scenario.overrides {
+            let _ = match key.as_str() {
+                "scenario.seed" => Ok(()),
+                "devices" => write!(command, " -d {}", quoted(value)),
+                _ => write!(command, " --set {}", quoted(&format!("{key}={value}"))),
+            };
         }
         self.line(&format!("{:<BODY$}{command}", "rerun"));
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:/@=%+,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -462,6 +478,13 @@ mod tests {
     #[test]
     fn runs_are_as_long_as_a_person_says() {
         assert_eq!([length(14.84), length(418.0), length(21_720.0)], ["14.8 s", "6m58s", "6h02m"]);
+    }
+
+    #[test]
+    fn the_rerun_command_survives_a_shell() {
+        assert_eq!(quoted("fleet.demo.count=50"), "fleet.demo.count=50");
+        assert_eq!(quoted("scenario.duration=30 s"), "'scenario.duration=30 s'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 
     #[test]
