@@ -252,6 +252,23 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn the_environments_seed_counts_less_than_any_flag() {
+    let seed_of = |arguments: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command
+            .args(["sim", "quickstart", "-d", "2", "--json", "-q", "--out"])
+            .arg(folder.path());
+        let output = command.args(arguments).env("SQUALL_SEED", "6").output().unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        summary["scenario"]["seed"].to_string()
+    };
+    assert!(seed_of(&[]).contains('6'));
+    assert!(seed_of(&["--set", "scenario.seed=7"]).contains('7'));
+    assert!(seed_of(&["--set", "scenario.seed=7", "--seed", "8"]).contains('8'));
+}
+
+#[test]
 fn scaling_keeps_the_proportions_of_fleets() {
     let counts = |devices| {
         let overrides = Overrides {
@@ -369,6 +386,30 @@ fn image_files_are_relative_to_the_scenario_and_must_match() {
     std::fs::write(&path, text("1.1.1")).unwrap();
     let errors = load(Source::Path(path), &Overrides::default()).unwrap_err();
     assert!(errors.to_string().contains("its header says version 1.1.0"), "{errors}");
+}
+
+#[test]
+fn odd_files_are_refused_in_words() {
+    let said = |source| load(source, &Overrides::default()).map(|_| ()).unwrap_err().to_string();
+    let deep = format!("scenario = {}", "[".repeat(200_000));
+    assert!(said(Source::Stdin(deep)).starts_with("stdin:1:"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latin.toml");
+    std::fs::write(&path, b"# \xff\n").unwrap();
+    assert!(said(Source::Path(path)).contains("latin.toml:1: error: is not UTF-8 text"));
+    assert!(said(Source::Path("/dev/zero".into())).contains("more than 4 MiB"));
+    assert!(said(Source::Path("quikstart".into())).contains("did you mean `quickstart`?"));
+    assert!(said(Source::Path(folder.path().to_owned())).contains("cannot be read"));
+}
+
+#[test]
+fn numbers_may_be_written_as_toml_allows() {
+    let text = TWO_FLEETS.replace(
+        "count = 100, runs = \"app@1.0.0\", tags.rev",
+        "count = 1_000, runs = \"app@1.0.0\", tags.rev",
+    );
+    assert_eq!(scenario(&format!("{text}scenario.seed = 0xff\n")).seed, 255);
+    assert_eq!(scenario(&text).fleets[0].count, 1000);
 }
 
 proptest! {

@@ -4,7 +4,8 @@ use clap::Args;
 
 use crate::scenario::{Overrides, Plan, Source, TlsPlan, load};
 
-use super::BAD_INPUT;
+use super::flags::ChangeFlags;
+use super::refusal::Refusal;
 
 /// Arguments of `squall check`.
 #[derive(Args, Clone, Debug)]
@@ -18,32 +19,18 @@ pub struct CheckArgs {
     /// Shows who does what when
     #[arg(long)]
     plan: bool,
-    /// Seed of all luck
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Changes one value of the files, for example `--set fleet.demo.count=50`; repeatable
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Devices in all; fleets keep their proportions
-    #[arg(short = 'd', long = "devices", value_name = "N")]
-    devices: Option<u32>,
-    /// Length of the run, for example `30s`
-    #[arg(long, value_name = "TIME")]
-    duration: Option<String>,
+    #[command(flatten)]
+    changes: ChangeFlags,
 }
 
 /// Carries the command out; gives the exit code.
 pub fn run(args: &CheckArgs) -> u8 {
     if args.plan {
-        eprintln!("error: not supported yet: `--plan`");
-        return BAD_INPUT;
+        return Refusal::bad_input(&"not supported yet: `--plan`").tell();
     }
-    let overrides = Overrides {
-        environment_seed: std::env::var("SQUALL_SEED").ok(),
-        set: args.set.clone(),
-        seed: args.seed,
-        duration: args.duration.clone(),
-        devices: args.devices.map(u64::from),
+    let overrides = match args.changes.overrides(None) {
+        Ok(overrides) => overrides,
+        Err(refusal) => return refusal.tell(),
     };
     let several = args.scenarios.len() > 1;
     let judged = args.scenarios.iter().map(|scenario| {
@@ -56,7 +43,7 @@ pub fn run(args: &CheckArgs) -> u8 {
     // Every scenario is looked at, also behind one that is wrong.
     match judged.filter(|good| !good).count() {
         0 => 0,
-        _ => BAD_INPUT,
+        _ => super::BAD_INPUT,
     }
 }
 
@@ -65,7 +52,7 @@ fn check(scenario: &str, overrides: &Overrides, strict: bool) -> bool {
     let source = match Source::from_argument(scenario, || std::io::read_to_string(std::io::stdin())) {
         Ok(source) => source,
         Err(error) => {
-            eprintln!("error: standard input: {error}");
+            Refusal::bad_input(&format!("standard input: {error}")).tell();
             return false;
         }
     };

@@ -15,14 +15,22 @@ use crate::scenario::{Overrides, Plan, Source, load};
 use super::now;
 use super::refusal::Refusal;
 
-/// Which scenario, and what is changed in it. Precedence: defaults, file, environment, flags.
+/// Which scenario, and what is changed in it.
 #[derive(Args, Clone, Debug)]
 pub struct ScenarioFlags {
     /// Path of a scenario file, `-` for standard input, or the name of a built-in example
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Seed of all luck: a number, or `random` to draw one and print it
-    #[arg(long, value_name = "N|random", env = "SQUALL_SEED")]
+    /// What is changed in it.
+    #[command(flatten)]
+    pub changes: ChangeFlags,
+}
+
+/// What is changed in a scenario. Precedence: defaults, file, environment, flags.
+#[derive(Args, Clone, Debug)]
+pub struct ChangeFlags {
+    /// Seed of all luck: a number, or `random` to draw one and print it [env: SQUALL_SEED=]
+    #[arg(long, value_name = "N|random")]
     pub seed: Option<String>,
     /// Changes one value of the file, for example `--set fleet.demo.count=50`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -64,31 +72,52 @@ impl ScenarioFlags {
 
     /// The plan that `source` comes to under these flags, with `seed` if one is given.
     pub(super) fn plan(&self, source: &Source, seed: Option<u64>) -> Result<Arc<Plan>, Refusal> {
-        let overrides = Overrides {
-            environment_seed: None,
-            set: self.set.clone(),
-            seed: match seed {
-                Some(seed) => Some(seed),
-                None => self.seed.as_deref().map(seed_of).transpose()?,
-            },
-            duration: self.duration.clone(),
-            devices: self.devices.map(u64::from),
-        };
+        let overrides = self.changes.overrides(seed)?;
         let plan = load(source.clone(), &overrides).map_err(|errors| Refusal::told(errors.to_string()))?;
         Ok(Arc::new(plan))
+    }
+}
+
+impl ChangeFlags {
+    /// What environment and flags change; `seed` wins over both. The environment's seed stays apart from the flag's, since
+    /// `--set scenario.seed` stands between them.
+    pub(super) fn overrides(&self, seed: Option<u64>) -> Result<Overrides, Refusal> {
+        let (environment_seed, seed) = match seed {
+            Some(seed) => (None, Some(seed)),
+            None => (environment_seed(), self.seed.as_deref().map(seed_of).transpose()?),
+        };
+        Ok(Overrides {
+            environment_seed,
+            set: self.set.clone(),
+            seed,
+            duration: self.duration.clone(),
+            devices: self.devices.map(u64::from),
+        })
+    }
+}
+
+fn environment_seed() -> Option<String> {
+    match std::env::var("SQUALL_SEED").ok().filter(|seed| !seed.is_empty()) {
+        Some(seed) if seed == "random" => Some(random_seed().to_string()),
+        other => other,
     }
 }
 
 /// The seed that a flag names.
 fn seed_of(text: &str) -> Result<u64, Refusal> {
     if text == "random" {
-        let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let seed = text_key(&format!("{} {}", since.as_nanos(), std::process::id()));
-        eprintln!("seed {seed}");
-        return Ok(seed);
+        return Ok(random_seed());
     }
     let problem = || format!("`--seed {text}`: a seed is an integer from 0 to 18446744073709551615, or `random`");
     text.parse().map_err(|_| Refusal::bad_input(&problem()))
+}
+
+/// A seed that nobody chose; it is told, so that the run can be had again.
+fn random_seed() -> u64 {
+    let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seed = text_key(&format!("{} {}", since.as_nanos(), std::process::id()));
+    eprintln!("seed {seed}");
+    seed
 }
 
 impl OutputFlags {

@@ -256,7 +256,10 @@ impl Device {
             self.on_confirmed(now, out);
             return;
         }
-        let Some(mut work) = self.memory.work.take() else {
+        // A page may still be written when the download has failed for good.
+        let page = matches!(stretch, Stretch::Page { .. });
+        let awaited = |work: &mut Box<Work>| !page || matches!(work.step, Step::Fetch(_));
+        let Some(mut work) = self.memory.work.take_if(awaited) else {
             return;
         };
         let stale = work.generation != self.generation();
@@ -426,6 +429,7 @@ impl Device {
             let artifact = attempt.manifest.as_ref()?.get(usize::from(index))?;
             Some((attempt.id, artifact))
         }) else {
+            self.memory.work = None;
             return;
         };
         let record = super::records::ProbationRecord {

@@ -13,6 +13,7 @@ use super::document::Words;
 use super::error::Problems;
 use super::fields::cut;
 use super::file::{ImageFile, ScenarioFile, VersionFile};
+use super::source::read_at_most;
 
 /// A version's image and what a bootloader would read in it.
 #[derive(Clone, Debug)]
@@ -93,13 +94,7 @@ fn read(version: &VersionFile, bytes: Bytes) -> Result<Image, String> {
 fn from_file(version: &VersionFile, words: &Words, file: &ScenarioFile, folder: &Path, problems: &Problems) -> Option<Image> {
     let path = folder.join(&words.text);
     let subject = format!("`file` of firmware `{}`", version.firmware);
-    let content = std::fs::metadata(&path).and_then(|metadata| match metadata.len() {
-        len if len > LARGEST => Err(std::io::Error::other(format!(
-            "it has {} B, at most 256 MiB are read",
-            show_count(len)
-        ))),
-        _ => std::fs::read(&path),
-    });
+    let content = read_at_most(&path, LARGEST);
     let bytes = match content {
         Ok(bytes) => Bytes::from(bytes),
         Err(error) => {

@@ -1,10 +1,11 @@
 //! Where a scenario comes from, and what changes it before it is understood.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::error::ScenarioErrors;
 use super::fields::suggest;
+use super::text::exact_size;
 
 /// A scenario as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,10 +100,7 @@ impl Source {
 
 fn read_file(path: &Path) -> Result<Given, ScenarioErrors> {
     let label = path.display().to_string();
-    let content = std::fs::metadata(path).and_then(|metadata| match metadata.len() {
-        len if len > LARGEST => Err(io::Error::other("larger than 4 MiB")),
-        _ => std::fs::read(path),
-    });
+    let content = read_at_most(path, LARGEST);
     let bytes = content.map_err(|error| {
         let hint = (error.kind() == io::ErrorKind::NotFound).then(|| other_scenarios(&label));
         ScenarioErrors::whole(&label, format!("cannot be read: {error}"), hint)
@@ -123,6 +121,16 @@ fn read_file(path: &Path) -> Result<Given, ScenarioErrors> {
         text,
         folder: path.parent().map(Path::to_owned).unwrap_or_default(),
     })
+}
+
+/// The bytes of a file that has no more than `limit`; a device or pipe without end is refused as well.
+pub(super) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("more than {}", exact_size(limit)))),
+        false => Ok(bytes),
+    }
 }
 
 fn other_scenarios(name: &str) -> String {

@@ -132,6 +132,97 @@ fn a_fleet_that_its_firmware_hangs_is_stuck_and_the_run_still_ends() {
 }
 
 #[test]
+fn connecting_takes_a_round_trip_each_for_tcp_tls_connect_and_subscribe() {
+    let connect_time = |server: &str| {
+        let plan = plan_of(&format!(
+            r#"
+            scenario = {{ duration = "20s" }}
+            {server}
+            firmware.app = ["1.0.0"]
+            fleet.demo = {{ count = 3, runs = "app@1.0.0", link = "wifi" }}
+            expect = ["connect_time count == 3", "connect_time max < 1s"]"#
+        ));
+        let outcome = play(Arc::new(plan));
+        assert_passed(&outcome);
+        outcome.judgements[1].measured.unwrap()
+    };
+    // Wi-Fi's round trip is 28 ms; histograms keep three digits.
+    let [with_tls, without] = ["", "server = { tls = \"off\" }"].map(connect_time);
+    assert!((0.1119..0.1122).contains(&with_tls), "{with_tls}");
+    assert!((0.0839..0.0842).contains(&without), "{without}");
+}
+
+#[test]
+fn a_cancel_stops_downloads_and_the_fleet_comes_to_rest() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "60s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "256 KiB" } }
+        fleet.demo = { count = 50, runs = "app@1.0.0", arrive = "over 10s" }
+        step = [{ name = "one", at = "4s", deploy = "app@1.1.0", to = "all" }, { name = "halt", at = "9s", cancel = "one" }]
+        expect = ["attempts{result:cancelled} count > 30"]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_passed(&outcome);
+    assert_eq!(count(&outcome, "state:cancelled"), 50 - count(&outcome, "state:none"));
+    assert_eq!(count(&outcome, "runs:app@1.0.0"), 50);
+}
+
+#[test]
+fn a_newer_deployment_takes_the_place_of_one_under_way() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "90s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "256 KiB" }, "1.2.0" = {} }
+        fleet.demo = { count = 50, runs = "app@1.0.0", arrive = "over 12s" }
+        step = [{ name = "one", at = "4s", deploy = "app@1.1.0", to = "all" }, { name = "two", at = "10s", deploy = "app@1.2.0", to = "all" }]
+        expect = ["attempts{result:superseded} count > 20", "devices{step:two,state:succeeded} share == 100 %"]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_passed(&outcome);
+    assert_eq!(count(&outcome, "runs:app@1.2.0"), 50);
+}
+
+#[test]
+fn of_several_packages_a_failed_one_keeps_main_from_being_installed() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "60s" }
+        firmware.modem = { "2.0.0" = {}, "2.1.0" = { install = { "succeed after 6s" = "90 %", "fail after 2s" = "10 %" } } }
+        firmware.app = ["1.0.0", "1.1.0"]
+        fleet.gateway = { count = 200, runs = ["app@1.0.0", "modem@2.0.0"] }
+        step = [{ at = "3s", deploy = ["modem@2.1.0", "app@1.1.0"], main = "app", to = "all" }]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_passed(&outcome);
+    let counted = [
+        "runs:app@1.1.0,runs:modem@2.1.0",
+        "runs:app@1.0.0,runs:modem@2.0.0",
+        "state:failed",
+    ];
+    assert_eq!(counted.map(|who| count(&outcome, who)), [180, 20, 20]);
+}
+
+#[test]
+fn devices_follow_their_cohort_in_and_out() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "60s" }
+        firmware.app = ["1.0.0", "1.1.0"]
+        fleet.demo = { count = 100, runs = "app@1.0.0" }
+        cohort.some.members = "30 of all"
+        step = [{ at = "3s", deploy = "app@1.1.0", to = "some" },
+          { at = "2s", leave = "10 of cohort:some", from = "some" },
+          { at = "5s", join = "20 of !cohort:some", to = "some" },
+          { when = "devices{state:succeeded} count >= 40", for = "2s", tag = { done = "yes" }, who = "state:succeeded" }]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_passed(&outcome);
+    let counted = ["cohort:some", "runs:app@1.1.0", "tag.done:yes", "cohort:some,state:succeeded"];
+    assert_eq!(counted.map(|who| count(&outcome, who)), [40, 40, 40, 40]);
+}
+
+#[test]
 fn a_run_can_be_interrupted_between_events() {
     let mut pulses = 0;
     let outcome = play_watched(example("quickstart", 1), &mut |_, director| {

@@ -1,0 +1,689 @@
+//! One device, a server that does as it is told, and a clock.
+//!
+//! The rig holds what every test relies on: each transition is legal, flash is never misused, a report is never ahead of the record.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use squall::device::{
+    Backoff, Behaviors, BootOutcome, Chip, Dealt, Device, DeviceConfig, DeviceIdentity, DeviceInput, DeviceOutput, ImageBehavior,
+    InstallOutcome, Jitter, LinkLoss, Outputs, SwapMethod,
+};
+use squall::luck::{Luck, device_key};
+use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use squall::model::{
+    Artifact, AttemptId, AttemptResult, BuildId, Cause, DeviceId, Digest, FailureReason, FirmwareVersion, IngestKey, Manifest,
+    Observation, Phase, RecordKey, Session, Transition,
+};
+use squall::time::SimTime;
+use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_results, encode_cloud};
+use squall::wire::{
+    ConnectCode, ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet, Publish, QoS, topic,
+};
+
+/// Time for anything between device and server, one way.
+pub const HOP: Duration = Duration::from_millis(10);
+
+/// Bytes of a main image unless a test says otherwise: three pages, the last one short.
+pub const IMAGE_SIZE: u64 = 10_000;
+
+pub fn id(number: u64) -> AttemptId {
+    AttemptId::new(number).unwrap()
+}
+
+pub fn version(text: &str) -> FirmwareVersion {
+    text.parse().unwrap()
+}
+
+/// Figures near those of an nRF52840.
+pub fn chip() -> Chip {
+    Chip {
+        name: "test".into(),
+        page_size: 4096,
+        write_size: 4,
+        page_erase: Duration::from_millis(85),
+        kib_write: Duration::from_micros(10_496),
+        slot_size: 20 * 4096,
+        kib_hash: Duration::from_micros(854),
+        verify: Duration::from_millis(20),
+        boot: Duration::from_millis(30),
+    }
+}
+
+pub fn image(firmware: &str, size: u64) -> Bytes {
+    let firmware = version(firmware);
+    let number = firmware.version.to_string();
+    let seed = number.bytes().map(u64::from).sum();
+    let spec = ImageSpec::new(
+        firmware.slug.to_string(),
+        number.parse().unwrap(),
+        size,
+        Pattern::Random { seed },
+    );
+    build_image(&spec).unwrap()
+}
+
+/// How a rig is set up; a plain one has `app@1.0.0` running and `app@1.1.0` to be had.
+pub struct Setup {
+    pub seed: u64,
+    pub chip: Chip,
+    pub sizes: (u64, u64),
+    pub boot: BootOutcome,
+    pub installs: Vec<(&'static str, InstallOutcome)>,
+    pub retry: Backoff,
+    pub keep_alive: Duration,
+    /// Versions whose images the device's fleet does not know.
+    pub unknown: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            seed: 1,
+            chip: chip(),
+            sizes: (IMAGE_SIZE, IMAGE_SIZE),
+            boot: BootOutcome::ConfirmAfter(Duration::from_secs(1)),
+            installs: Vec::new(),
+            retry: Backoff {
+                first: Duration::from_secs(5),
+                max: Duration::from_secs(300),
+                jitter: Jitter::Half,
+            },
+            keep_alive: Duration::from_secs(60),
+            unknown: false,
+        }
+    }
+}
+
+impl Setup {
+    /// An image whose download takes a while.
+    pub fn long() -> Setup {
+        Setup {
+            sizes: (IMAGE_SIZE, 60_000),
+            ..Setup::default()
+        }
+    }
+
+    pub fn boot(boot: BootOutcome) -> Setup {
+        Setup {
+            boot,
+            ..Setup::default()
+        }
+    }
+
+    pub fn config(&self) -> DeviceConfig {
+        let constant = Duration::from_millis(500);
+        DeviceConfig {
+            main: "app".parse().unwrap(),
+            ingest_key: IngestKey::new("ingest-key"),
+            chip: Arc::new(self.chip.clone()),
+            swap: SwapMethod::Offset,
+            reconnect: Backoff {
+                first: constant,
+                max: constant,
+                jitter: Jitter::Fixed,
+            },
+            retry: self.retry,
+            connack_timeout: Duration::from_millis(500),
+            keep_alive: self.keep_alive,
+            max_artifacts: 4,
+            tls: true,
+        }
+    }
+
+    pub fn build(self) -> Rig {
+        let old = image("app@1.0.0", self.sizes.0);
+        let new = image("app@1.1.0", self.sizes.1);
+        let known = [("app@1.0.0", &old, BootOutcome::default()), ("app@1.1.0", &new, self.boot)];
+        let images = known.map(|(firmware, image, boot)| {
+            let info = ImageInfo::read(slice_reader(image)).unwrap();
+            let behavior = ImageBehavior {
+                firmware: version(firmware),
+                boot: Dealt::Same(boot),
+                image: image.clone(),
+                build_id: find_build_id(&info, slice_reader(image)).map(BuildId),
+            };
+            (Digest(info.digest), behavior)
+        });
+        let installs = self
+            .installs
+            .iter()
+            .map(|&(firmware, outcome)| (version(firmware), Dealt::Same(outcome)));
+        let behaviors = Behaviors {
+            images: if self.unknown { BTreeMap::new() } else { images.into() },
+            installs: installs.collect(),
+        };
+        let identity = DeviceIdentity {
+            id: DeviceId::new("rig-00000"),
+            key: device_key("rig", 0),
+            number: 0,
+        };
+        let config = Arc::new(self.config());
+        let device = Device::new(identity, config, Arc::new(behaviors), Luck::new(self.seed), old.clone());
+        let mut cloud = Cloud::default();
+        cloud.images.insert("/app-1.0.0".into(), old);
+        cloud.images.insert("/app-1.1.0".into(), new);
+        cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        Rig {
+            device,
+            now: SimTime::ZERO,
+            seen: Vec::new(),
+            cloud,
+            inputs: BTreeMap::new(),
+            inputs_made: 0,
+            serving: None,
+            stored: None,
+        }
+    }
+}
+
+/// What the server does.
+pub struct Cloud {
+    pub images: BTreeMap<String, Bytes>,
+    /// Sent at every OTA SUBSCRIBE until it is answered in full.
+    pub offer: Option<(AttemptId, Manifest)>,
+    pub reports: Vec<UpdateResults>,
+    pub reachable: bool,
+    pub greets: Option<ConnectCode>,
+    pub grants: bool,
+    pub pongs: bool,
+    /// What happens to the next image requests; then they are served.
+    pub replies: VecDeque<Reply>,
+    pub requests: Vec<u64>,
+}
+
+impl Default for Cloud {
+    fn default() -> Self {
+        Cloud {
+            images: BTreeMap::new(),
+            offer: None,
+            reports: Vec::new(),
+            reachable: true,
+            greets: Some(ConnectCode::Accepted),
+            grants: true,
+            pongs: true,
+            replies: VecDeque::new(),
+            requests: Vec::new(),
+        }
+    }
+}
+
+/// What happens to an image request.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply {
+    /// A status and no body.
+    Status(u16),
+    /// Served, but broken after so many bytes.
+    BreakAfter(usize, DownloadError),
+    /// Broken before any answer.
+    Break(DownloadError),
+    /// Answered with this head.
+    Head(ImageHead),
+    /// Closed without an answer.
+    Close,
+    /// Never answered.
+    Stall,
+}
+
+struct Serving {
+    body: Bytes,
+    breaks: Option<(usize, DownloadError)>,
+    open: bool,
+}
+
+impl Cloud {
+    /// True if the offer has been answered in full.
+    pub fn is_answered(&self) -> bool {
+        self.offer.as_ref().is_none_or(|(attempt, manifest)| {
+            self.reports.iter().any(|report| {
+                report.attempt == *attempt
+                    && match &report.report {
+                        Report::Error(_) => true,
+                        Report::Results {
+                            succeeded,
+                            failed,
+                            canceled,
+                        } => succeeded.len() + failed.len() + canceled.len() == manifest.artifacts.len(),
+                    }
+            })
+        })
+    }
+}
+
+pub struct Rig {
+    pub device: Device,
+    pub now: SimTime,
+    pub seen: Vec<(SimTime, DeviceOutput)>,
+    pub cloud: Cloud,
+    inputs: BTreeMap<(SimTime, u64), DeviceInput>,
+    inputs_made: u64,
+    serving: Option<Serving>,
+    /// Results by position as the attempt record has them, or the error.
+    stored: Option<(u64, Stored)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stored {
+    Results(Vec<u8>),
+    Error(u64),
+}
+
+pub fn artifact(firmware: &str, main: bool) -> Artifact {
+    let FirmwareVersion { slug, version } = version(firmware);
+    Artifact {
+        url: format!("https://images.test/{slug}-{version}").parse().unwrap(),
+        secret: "q7Zk2mXw9RtB4nVc8LdY1pHs".parse().unwrap(),
+        slug,
+        main,
+        version,
+    }
+}
+
+pub fn manifest(artifacts: &[(&str, bool)]) -> Manifest {
+    Manifest {
+        canceled: false,
+        artifacts: artifacts.iter().map(|&(firmware, main)| artifact(firmware, main)).collect(),
+    }
+}
+
+pub fn main_only() -> Manifest {
+    manifest(&[("app@1.1.0", true)])
+}
+
+pub fn modem_then_main() -> Manifest {
+    manifest(&[("modem@2.0.0", false), ("app@1.1.0", true)])
+}
+
+impl Rig {
+    pub fn plain() -> Rig {
+        Setup::default().build()
+    }
+
+    /// A rig whose device is online and has nothing to do.
+    pub fn online(setup: Setup) -> Rig {
+        let mut rig = setup.build();
+        rig.input(DeviceInput::PowerOn);
+        rig.run_for(Duration::from_secs(2));
+        assert_eq!(rig.device.session(), Session::Online);
+        rig
+    }
+
+    /// Hands the device an input at once.
+    pub fn input(&mut self, input: DeviceInput) {
+        let mut out = Outputs::new();
+        self.device.handle_input(input, self.now, &mut out);
+        self.carry_out(out);
+    }
+
+    /// The server offers an attempt: as soon as the device is there, and at every SUBSCRIBE.
+    pub fn offer(&mut self, attempt: u64, manifest: Manifest) {
+        self.run_until(Duration::from_secs(60), |rig| rig.device.session() == Session::Online);
+        self.offer_now(attempt, manifest);
+    }
+
+    /// The server offers an attempt at once, to whoever is there.
+    pub fn offer_now(&mut self, attempt: u64, manifest: Manifest) {
+        self.cloud.offer = Some((id(attempt), manifest.clone()));
+        self.send(CloudMessage::UpdateArtifacts {
+            attempt: id(attempt),
+            manifest,
+        });
+    }
+
+    pub fn cancel(&mut self, attempt: u64) {
+        self.send(CloudMessage::CancelUpdate { attempt: id(attempt) });
+    }
+
+    pub fn ask_for_report(&mut self, attempt: u64) {
+        self.send(CloudMessage::ReportResults { attempt: id(attempt) });
+    }
+
+    fn send(&mut self, message: CloudMessage) {
+        self.deliver(encode_cloud(&message));
+    }
+
+    /// Hands the device a payload on its OTA topic, if it is subscribed.
+    pub fn deliver(&mut self, payload: Bytes) {
+        if self.device.session() == Session::Online {
+            self.input(ota_publish(payload));
+        }
+    }
+
+    /// Cuts power, and forgets what was on its way.
+    pub fn cut_power(&mut self) {
+        self.input(DeviceInput::PowerCut { after_flash_ops: 0 });
+    }
+
+    /// Does the next thing that is due by `end`; false if there is none.
+    pub fn step(&mut self, end: SimTime) -> bool {
+        let input = self.inputs.keys().next().copied();
+        let timer = self.device.next_timeout().map(|(due, _)| due);
+        let next = [input.map(|(at, _)| at), timer].into_iter().flatten().min();
+        let Some(at) = next.filter(|&at| at <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.now = self.now.max(at);
+        let mut out = Outputs::new();
+        match input {
+            Some(key) if key.0 == at => {
+                let input = self.inputs.remove(&key).unwrap();
+                self.device.handle_input(input, self.now, &mut out);
+            }
+            _ => self.device.handle_timeout(self.now, &mut out),
+        }
+        self.carry_out(out);
+        true
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+    }
+
+    /// Runs until `reached`, at most `limit`.
+    pub fn run_until(&mut self, limit: Duration, reached: impl Fn(&Rig) -> bool) {
+        let end = self.now + limit;
+        while !reached(self) {
+            assert!(
+                self.step(end),
+                "not reached within {limit:?}: {:?}, {}",
+                self.device.phase(),
+                self.device.explain(self.now)
+            );
+        }
+    }
+
+    pub fn run_to(&mut self, phase: Phase) {
+        self.run_until(Duration::from_secs(300), |rig| rig.device.phase() == phase);
+    }
+
+    /// Runs until the offer has been answered in full.
+    pub fn run_to_answer(&mut self) {
+        self.run_until(Duration::from_secs(7200), |rig| rig.cloud.is_answered());
+    }
+
+    /// The last report of an attempt as (succeeded, failed, canceled).
+    pub fn results(&self, attempt: u64) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
+        let last = self.cloud.reports.iter().rfind(|report| report.attempt == id(attempt));
+        match last.map(|report| report.report.clone()) {
+            Some(Report::Results {
+                succeeded,
+                failed,
+                canceled,
+            }) => (succeeded, failed, canceled),
+            other => panic!("no results of attempt {attempt}: {other:?}"),
+        }
+    }
+
+    pub fn observations(&self) -> impl Iterator<Item = &Observation> {
+        self.seen.iter().filter_map(|(_, output)| match output {
+            DeviceOutput::Observed(observation) => Some(observation),
+            _ => None,
+        })
+    }
+
+    pub fn transitions(&self) -> Vec<(Phase, Phase, Cause)> {
+        let transition = |observation: &Observation| match observation {
+            Observation::Transition { transition, .. } => Some((transition.from, transition.to, transition.cause)),
+            _ => None,
+        };
+        self.observations().filter_map(transition).collect()
+    }
+
+    /// Phases entered, in order.
+    pub fn path(&self) -> Vec<Phase> {
+        self.transitions().into_iter().map(|(_, to, _)| to).collect()
+    }
+
+    pub fn ends(&self) -> Vec<(u64, AttemptResult, Option<FailureReason>)> {
+        let end = |observation: &Observation| match observation {
+            Observation::AttemptEnded { attempt, result, reason } => Some((attempt.number(), *result, *reason)),
+            _ => None,
+        };
+        self.observations().filter_map(end).collect()
+    }
+
+    /// (attempt, index) of every handler called, in order.
+    pub fn handlers(&self) -> Vec<(u64, usize)> {
+        let called = |observation: &Observation| match observation {
+            Observation::HandlerCalled { attempt, index, .. } => Some((attempt.number(), *index)),
+            _ => None,
+        };
+        self.observations().filter_map(called).collect()
+    }
+
+    pub fn count(&self, wanted: impl Fn(&Observation) -> bool) -> usize {
+        self.observations().filter(|observation| wanted(observation)).count()
+    }
+
+    pub fn transmitted(&self) -> Vec<&Packet> {
+        let packet = |output: &'_ DeviceOutput| matches!(output, DeviceOutput::Transmit(_));
+        self.seen
+            .iter()
+            .filter(|(_, output)| packet(output))
+            .map(|(_, output)| match output {
+                DeviceOutput::Transmit(packet) => packet,
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+
+    pub fn forget(&mut self) {
+        self.seen.clear();
+    }
+
+    fn carry_out(&mut self, out: Outputs) {
+        for output in out {
+            self.judge(&output);
+            self.answer(&output);
+            self.seen.push((self.now, output));
+        }
+    }
+
+    fn judge(&mut self, output: &DeviceOutput) {
+        match output {
+            DeviceOutput::Observed(Observation::Transition { transition, .. }) => assert_legal(*transition),
+            DeviceOutput::Observed(Observation::FlashMisused { what }) => panic!("{what}"),
+            DeviceOutput::Observed(Observation::Unbootable) => panic!("unbootable"),
+            DeviceOutput::Observed(Observation::RecordWritten { record, content }) => {
+                assert!(content.len() <= 192, "{record:?} is {} bytes long", content.len());
+                if *record == RecordKey::Attempt {
+                    self.stored = Some(read_attempt(content));
+                }
+            }
+            DeviceOutput::Transmit(Packet::Publish(publish)) if publish.topic == topic::OTA_D2C => {
+                let results = decode_results(&publish.payload).unwrap();
+                self.assert_durable(&results);
+                self.cloud.reports.push(results);
+            }
+            _ => {}
+        }
+    }
+
+    fn assert_durable(&self, report: &UpdateResults) {
+        let (attempt, stored) = self.stored.as_ref().expect("a record precedes a report");
+        assert_eq!(report.attempt.number(), *attempt);
+        match (&report.report, stored) {
+            (Report::Error(error), Stored::Error(stored)) => assert_eq!(error, stored),
+            (
+                Report::Results {
+                    succeeded,
+                    failed,
+                    canceled,
+                },
+                Stored::Results(stored),
+            ) => {
+                for (list, number) in [(succeeded, 1), (failed, 2), (canceled, 3)] {
+                    assert!(
+                        list.iter().all(|&index| stored[index as usize] == number),
+                        "{report:?} is not what is stored: {stored:?}"
+                    );
+                }
+            }
+            (report, stored) => panic!("{report:?} reported, {stored:?} stored"),
+        }
+    }
+
+    fn later(&mut self, input: DeviceInput) {
+        self.inputs_made += 1;
+        self.inputs.insert((self.now + HOP, self.inputs_made), input);
+    }
+
+    fn answer(&mut self, output: &DeviceOutput) {
+        match output {
+            DeviceOutput::Connect if self.cloud.reachable => self.later(DeviceInput::Connected),
+            DeviceOutput::Connect => self.later(DeviceInput::Disconnected(LinkLoss::Refused)),
+            DeviceOutput::Disconnect => self.drop_packets(),
+            DeviceOutput::FallSilent => {
+                self.inputs.clear();
+                self.serving = None;
+            }
+            DeviceOutput::Transmit(packet) => self.answer_packet(packet),
+            DeviceOutput::StartDownload(request) => self.serve(request),
+            DeviceOutput::StopDownload => self.stop_serving(),
+            DeviceOutput::Read { bytes } => self.send_body(*bytes),
+            DeviceOutput::Observed(_) => {}
+        }
+    }
+
+    fn drop_packets(&mut self) {
+        self.inputs.retain(|_, input| matches!(input, DeviceInput::Download(_)));
+    }
+
+    fn stop_serving(&mut self) {
+        self.serving = None;
+        self.inputs.retain(|_, input| !matches!(input, DeviceInput::Download(_)));
+    }
+
+    fn answer_packet(&mut self, packet: &Packet) {
+        match packet {
+            Packet::Connect(_) => {
+                if let Some(code) = self.cloud.greets {
+                    self.later(DeviceInput::Received(Packet::ConnAck { code }));
+                }
+            }
+            Packet::Subscribe { id, filters } => {
+                let granted = filters.iter().map(|&(_, qos)| self.cloud.grants.then_some(qos)).collect();
+                self.later(DeviceInput::Received(Packet::SubAck { id: *id, granted }));
+                let offer = self
+                    .cloud
+                    .offer
+                    .clone()
+                    .filter(|_| filters[0].0 == topic::OTA_C2D && self.cloud.grants && !self.cloud.is_answered());
+                if let Some((attempt, manifest)) = offer {
+                    let message = CloudMessage::UpdateArtifacts { attempt, manifest };
+                    self.later(ota_publish(encode_cloud(&message)));
+                }
+            }
+            Packet::PingRequest if self.cloud.pongs => self.later(DeviceInput::Received(Packet::PingResponse)),
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, request: &DownloadRequest) {
+        self.cloud.requests.push(request.offset);
+        let image = self.cloud.images.get(&request.target.path).cloned();
+        let reply = self.cloud.replies.pop_front();
+        self.serving = None;
+        let head = |status| ImageHead {
+            status,
+            content_length: Some(0),
+            content_range: None,
+        };
+        match (reply, image) {
+            (Some(Reply::Status(status)), _) => self.later(DeviceInput::Download(DownloadEvent::Answered(head(status)))),
+            (Some(Reply::Head(head)), _) => self.later(DeviceInput::Download(DownloadEvent::Answered(head))),
+            (Some(Reply::Break(error)), _) => self.later(DeviceInput::Download(DownloadEvent::Broken(error))),
+            (Some(Reply::Close), _) => self.later(DeviceInput::Download(DownloadEvent::Finished)),
+            (Some(Reply::Stall), _) => {}
+            (_, None) => self.later(DeviceInput::Download(DownloadEvent::Answered(head(404)))),
+            (reply, Some(image)) => {
+                let total = image.len() as u64;
+                let range = ContentRange {
+                    first: request.offset,
+                    last: total - 1,
+                    total,
+                };
+                self.later(DeviceInput::Download(DownloadEvent::Answered(ImageHead {
+                    status: if request.offset > 0 { 206 } else { 200 },
+                    content_length: Some(total - request.offset),
+                    content_range: (request.offset > 0).then_some(range),
+                })));
+                self.serving = Some(Serving {
+                    body: image.slice(request.offset as usize..),
+                    breaks: match reply {
+                        Some(Reply::BreakAfter(bytes, error)) => Some((bytes, error)),
+                        _ => None,
+                    },
+                    open: true,
+                });
+            }
+        }
+    }
+
+    fn send_body(&mut self, credit: u32) {
+        let Some(serving) = self.serving.as_mut().filter(|serving| serving.open) else {
+            return;
+        };
+        let mut bytes = serving.body.split_to(serving.body.len().min(credit as usize));
+        let mut events = Vec::new();
+        let mut end = serving.body.is_empty().then_some(DownloadEvent::Finished);
+        if let Some((left, error)) = &mut serving.breaks {
+            if bytes.len() >= *left {
+                bytes.truncate(*left);
+                end = Some(DownloadEvent::Broken(*error));
+            }
+            *left -= bytes.len();
+        }
+        // Two pieces, as a socket may give them.
+        let rest = bytes.split_off(bytes.len() / 2);
+        events.extend([bytes, rest].map(DownloadEvent::Body));
+        serving.open = end.is_none();
+        events.extend(end);
+        for event in events {
+            self.later(DeviceInput::Download(event));
+        }
+    }
+}
+
+pub fn ota_publish(payload: Bytes) -> DeviceInput {
+    DeviceInput::Received(Packet::Publish(Publish {
+        topic: "ota-cbor-c2d/rig-00000".into(),
+        qos: QoS::AtLeastOnce,
+        id: 77,
+        dup: false,
+        payload,
+    }))
+}
+
+fn assert_legal(transition: Transition) {
+    // An image that is deployed over itself succeeds even where the bootloader refused it or put it back. The contract has pairs for
+    // that where main is all there is, and none where other packages are pending or cancelled.
+    let over_itself = matches!(
+        (transition.from, transition.to),
+        (Phase::Reverting | Phase::Swapping, Phase::Waiting | Phase::Cancelled)
+    );
+    assert!(transition.legal_index().is_some() || over_itself, "{transition} is not legal");
+}
+
+/// Reads an attempt record with a reader of its own.
+fn read_attempt(content: &[u8]) -> (u64, Stored) {
+    let mut reader = minicbor::Decoder::new(content);
+    reader.map().unwrap();
+    assert_eq!((reader.u8().unwrap(), reader.u8().unwrap()), (0, 1));
+    assert_eq!(reader.u8().unwrap(), 1);
+    let attempt = reader.u64().unwrap();
+    if reader.u8().unwrap() == 2 {
+        return (attempt, Stored::Error(reader.u64().unwrap()));
+    }
+    let count = reader.u8().unwrap();
+    assert_eq!(reader.u8().unwrap(), 4);
+    reader.bool().unwrap();
+    assert_eq!(reader.u8().unwrap(), 5);
+    reader.array().unwrap();
+    let results = (0..count).map(|_| reader.u8().unwrap()).collect();
+    (attempt, Stored::Results(results))
+}
