@@ -31,9 +31,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
-pub use clean::{clean_duration, clean_ops};
+pub use clean::{clean_duration, clean_erases, clean_ops, download_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
-pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
+pub use io::{DeviceInput, DeviceOutput, FlashTrap, LinkLoss, Outputs, Springs};
 pub use timers::Timer;
 
 use attempt::{Attempt, Pending};
@@ -46,7 +46,7 @@ use shown::Shown;
 use worker::Work;
 
 use crate::luck::Luck;
-use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Version};
+use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
 
@@ -154,6 +154,20 @@ impl Device {
         match input {
             DeviceInput::PowerOn => self.on_power(now, out),
             DeviceInput::PowerCut { after_flash_ops } => self.on_power_cut(after_flash_ops, now, out),
+            DeviceInput::ResetReleased => self.on_reset_released(now, out),
+            DeviceInput::FlashTrap(trap) => {
+                self.handle_timeout(now, out);
+                let _ = self.flash.advance(now, &self.config.chip, &self.behaviors, out);
+                self.flash.set(trap);
+            }
+            DeviceInput::ForgetTraps => self.flash.forget_traps(),
+            DeviceInput::FlipBits { bits, draw } => {
+                self.flash
+                    .secondary
+                    .flip(self.config.chip.page_size, bits, draw, &self.behaviors)
+            }
+            DeviceInput::LoseRecord(record) => self.flash.doom(record),
+            DeviceInput::AppAbort => self.abort_download(now, out),
             DeviceInput::Connected => self.on_connected(now, out),
             DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
             DeviceInput::Received(packet) => self.on_packet(packet, now, out),
@@ -166,6 +180,18 @@ impl Device {
         while let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
             self.on_timer(timer, due, out);
         }
+    }
+
+    /// Does what became due while the processor was not scheduled, each once and as of the present.
+    pub fn catch_up(&mut self, now: SimTime, out: &mut Outputs) {
+        while let Some((_, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
+            self.on_timer(timer, now, out);
+        }
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &DeviceConfig {
+        &self.config
     }
 
     /// Where it stands in its attempt.
@@ -193,6 +219,17 @@ impl Device {
     /// deletions.
     pub fn flash_ops(&self) -> u64 {
         self.flash.ops()
+    }
+
+    /// Page erases that have been done, all boots together.
+    pub fn flash_erases(&self) -> u64 {
+        self.flash.erases()
+    }
+
+    /// Flash operations from here until this share of the pages of the swap under way has moved, and when that is; `None` where no
+    /// swap is under way.
+    pub fn swap_reaches(&self, done: Share) -> Option<(u32, SimTime)> {
+        self.flash.swap_reaches(done, &self.config.chip)
     }
 
     fn next_generation(&mut self) -> u32 {

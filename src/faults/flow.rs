@@ -280,7 +280,10 @@ mod tests {
         flow.make_way(SimTime::from_millis(100), Duration::from_millis(50));
         assert_eq!(flow.arrival(4_344), before.0, "has left by then");
         let shifted = flow.arrival(WINDOW).since(before.1);
-        assert!((Duration::from_millis(50)..Duration::from_millis(51)).contains(&shifted), "{shifted:?}");
+        assert!(
+            (Duration::from_millis(50)..Duration::from_millis(51)).contains(&shifted),
+            "{shifted:?}"
+        );
         let position = flow.arrived(SimTime::from_millis(110));
         assert_eq!(flow.arrived(SimTime::from_millis(159)), position, "nothing comes meanwhile");
     }
@@ -295,7 +298,10 @@ mod tests {
         let took = read_all(&mut body(&lossy, 4 * WINDOW), &lossy);
         // 182 segments at 5 %: some nine retransmissions of 200 ms, of which those in one window overlap.
         let extra = took.since(clean);
-        assert!((Duration::from_millis(400)..Duration::from_millis(2_600)).contains(&extra), "{extra:?}");
+        assert!(
+            (Duration::from_millis(400)..Duration::from_millis(2_600)).contains(&extra),
+            "{extra:?}"
+        );
         let mut flow = body(&lossy, WINDOW);
         let arrivals: Vec<_> = (1..=64).map(|kib| flow.arrival(kib * 1024)).collect();
         assert!(arrivals.is_sorted());

@@ -49,7 +49,9 @@ enum Leg {
 
 impl Leg {
     fn ordinal(self) -> u64 {
-        let tagged = |tag: u64, way: Way, n: u32, part: u32| tag << 60 | u64::from(way == Way::Down) << 56 | u64::from(part) << 48 | u64::from(n);
+        let tagged = |tag: u64, way: Way, n: u32, part: u32| {
+            tag << 60 | u64::from(way == Way::Down) << 56 | u64::from(part) << 48 | u64::from(n)
+        };
         match self {
             Leg::Packet(way, n) => tagged(0, way, n, 0),
             Leg::Handshake(way, n, round) => tagged(1, way, n, round),
@@ -324,8 +326,14 @@ mod tests {
     fn a_handshake_takes_its_round_trips() {
         let profile = LinkProfile::fixed("plain", Duration::from_millis(10));
         let mut link = Link::default();
-        assert_eq!(link.handshake(&profile, false, SimTime::ZERO, DRAWS), Duration::from_millis(20));
-        assert_eq!(link.handshake(&profile, true, SimTime::ZERO, DRAWS), Duration::from_millis(40));
+        assert_eq!(
+            link.handshake(&profile, false, SimTime::ZERO, DRAWS),
+            Duration::from_millis(20)
+        );
+        assert_eq!(
+            link.handshake(&profile, true, SimTime::ZERO, DRAWS),
+            Duration::from_millis(40)
+        );
     }
 
     #[test]

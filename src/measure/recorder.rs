@@ -150,6 +150,8 @@ impl Recorder {
             | Observation::HandlerCalled { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
+            | Observation::RecordLost { .. }
+            | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::Answered { .. }
             | Observation::DownloadLost { .. }

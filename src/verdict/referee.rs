@@ -91,6 +91,8 @@ impl Referee {
             | Observation::RolledBack
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
+            | Observation::RecordLost { .. }
+            | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::Requested { .. }
             | Observation::Answered { .. }
