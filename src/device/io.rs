@@ -15,10 +15,10 @@ pub enum DeviceInput {
     },
     /// A reset that was held is released: as [`DeviceInput::PowerOn`], with its own reason.
     ResetReleased,
-    /// From the present on flash operations are counted, and at one of them something goes wrong; takes the place of an earlier trap
-    /// of its sort.
+    /// From those that [`super::Device::flash_ops`] and [`super::Device::flash_erases`] count on, flash operations are counted, and at
+    /// one of them something goes wrong; takes the place of an earlier trap of its sort.
     FlashTrap(FlashTrap),
-    /// No trap is set any more.
+    /// No trap is set any more, and no record is to be lost.
     ForgetTraps,
     /// Bits of the image in the secondary slot turn over.
     FlipBits {

@@ -155,11 +155,7 @@ impl Device {
             DeviceInput::PowerOn => self.on_power(now, out),
             DeviceInput::PowerCut { after_flash_ops } => self.on_power_cut(after_flash_ops, now, out),
             DeviceInput::ResetReleased => self.on_reset_released(now, out),
-            DeviceInput::FlashTrap(trap) => {
-                self.handle_timeout(now, out);
-                let _ = self.flash.advance(now, &self.config.chip, &self.behaviors, out);
-                self.flash.set(trap);
-            }
+            DeviceInput::FlashTrap(trap) => self.flash.set(trap),
             DeviceInput::ForgetTraps => self.flash.forget_traps(),
             DeviceInput::FlipBits { bits, draw } => {
                 self.flash
@@ -182,9 +178,9 @@ impl Device {
         }
     }
 
-    /// Does what became due while the processor was not scheduled, each once and as of the present.
-    pub fn catch_up(&mut self, now: SimTime, out: &mut Outputs) {
-        while let Some((_, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
+    /// Does what became due by `until`, when the processor was not scheduled: each once, and as of the present.
+    pub fn catch_up(&mut self, until: SimTime, now: SimTime, out: &mut Outputs) {
+        while let Some((_, timer)) = self.next_timeout().filter(|&(due, _)| due <= until) {
             self.on_timer(timer, now, out);
         }
     }
@@ -192,6 +188,14 @@ impl Device {
     /// Its settings.
     pub fn config(&self) -> &DeviceConfig {
         &self.config
+    }
+
+    /// Bytes of a main image that its fleet knows.
+    pub fn image_size(&self, firmware: &FirmwareVersion) -> Option<u64> {
+        let mut images = self.behaviors.images.values();
+        images
+            .find(|image| image.firmware == *firmware)
+            .map(|image| image.image.len() as u64)
     }
 
     /// Where it stands in its attempt.

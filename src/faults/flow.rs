@@ -50,13 +50,21 @@ struct Train {
 
 impl Flow {
     /// The body that follows a head, of `total` bytes where the head says so.
-    pub(super) fn behind(head: Passage, profile: &LinkProfile, request: u32, tls: bool, total: Option<u64>, draws: Draws) -> Flow {
+    pub(super) fn behind(
+        head: Passage,
+        profile: &LinkProfile,
+        request: u32,
+        tls: bool,
+        total: Option<u64>,
+        slow: Option<u64>,
+        draws: Draws,
+    ) -> Flow {
         let mut flow = Flow {
             request,
             tls,
             latency: head.arrives.since(head.left),
             hearing: profile.latency.median(),
-            slow: None,
+            slow,
             total,
             entered: 0,
             read: 0,
@@ -79,29 +87,15 @@ impl Flow {
         train.map_or(SimTime::ZERO, |train| self.arrives(train, end))
     }
 
-    /// Bytes that have arrived by `now` and were not read.
-    pub(super) fn arrived(&self, now: SimTime) -> u64 {
-        let there = |end: u64| self.arrival(end) <= now;
-        let (mut low, mut high) = (0, self.entered - self.read);
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            if there(middle) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        low
-    }
-
-    /// The device has read `bytes`: the window moves on. Gives the bytes on the wire that they took.
-    pub(super) fn read(&mut self, bytes: u64, profile: &LinkProfile, now: SimTime, draws: Draws) -> u64 {
+    /// The device has read `bytes`: the window moves on; what it lets in does not leave before the path is `free`. Gives the bytes on
+    /// the wire that were read.
+    pub(super) fn read(&mut self, bytes: u64, profile: &LinkProfile, now: SimTime, free: SimTime, draws: Draws) -> u64 {
         let before = self.read;
         self.read += bytes.min(self.entered - self.read);
         while self.trains.front().is_some_and(|train| train.end <= self.read) {
             self.trains.pop_front();
         }
-        self.fill(profile, now + self.hearing, SimTime::ZERO, draws);
+        self.fill(profile, free.max(now + self.hearing), SimTime::ZERO, draws);
         wire(self.tls, self.read) - wire(self.tls, before)
     }
 
@@ -228,7 +222,7 @@ mod tests {
             left: SimTime::ZERO,
             arrives: SimTime::ZERO + profile.latency.median(),
         };
-        Flow::behind(head, profile, 1, false, Some(total), DRAWS)
+        Flow::behind(head, profile, 1, false, Some(total), None, DRAWS)
     }
 
     /// Reads everything, a page at a time, as fast as it comes; gives the time.
@@ -237,9 +231,17 @@ mod tests {
         while flow.rest() > 0 {
             let bytes = flow.rest().min(4096);
             now = now.max(flow.arrival(bytes));
-            flow.read(bytes, profile, now, DRAWS);
+            flow.read(bytes, profile, now, SimTime::ZERO, DRAWS);
         }
         now
+    }
+
+    /// Bytes that have arrived by `now` and were not read.
+    fn arrived(flow: &Flow, now: SimTime) -> u64 {
+        (0..=WINDOW.min(flow.rest()))
+            .rev()
+            .find(|&bytes| bytes == 0 || flow.arrival(bytes) <= now)
+            .unwrap()
     }
 
     #[test]
@@ -265,11 +267,11 @@ mod tests {
         let profile = profile(8_000_000, 10);
         let mut flow = body(&profile, 3 * WINDOW);
         let late = SimTime::from_secs(60);
-        assert_eq!(flow.arrived(late), WINDOW);
-        flow.read(4096, &profile, late, DRAWS);
-        assert_eq!(flow.arrived(late), WINDOW - 4096);
+        assert_eq!(arrived(&flow, late), WINDOW);
+        flow.read(4096, &profile, late, SimTime::ZERO, DRAWS);
+        assert_eq!(arrived(&flow, late), WINDOW - 4096);
         assert!(flow.arrival(WINDOW) >= late + Duration::from_millis(20));
-        assert_eq!(flow.arrived(late + Duration::from_secs(1)), WINDOW);
+        assert_eq!(arrived(&flow, late + Duration::from_secs(1)), WINDOW);
     }
 
     #[test]
@@ -284,8 +286,8 @@ mod tests {
             (Duration::from_millis(50)..Duration::from_millis(51)).contains(&shifted),
             "{shifted:?}"
         );
-        let position = flow.arrived(SimTime::from_millis(110));
-        assert_eq!(flow.arrived(SimTime::from_millis(159)), position, "nothing comes meanwhile");
+        let position = arrived(&flow, SimTime::from_millis(110));
+        assert_eq!(arrived(&flow, SimTime::from_millis(159)), position, "nothing comes meanwhile");
     }
 
     #[test]
@@ -305,7 +307,7 @@ mod tests {
         let mut flow = body(&lossy, WINDOW);
         let arrivals: Vec<_> = (1..=64).map(|kib| flow.arrival(kib * 1024)).collect();
         assert!(arrivals.is_sorted());
-        flow.read(WINDOW, &lossy, SimTime::from_secs(9), DRAWS);
+        flow.read(WINDOW, &lossy, SimTime::from_secs(9), SimTime::ZERO, DRAWS);
         assert_eq!((flow.rest(), flow.trains.len()), (0, 0));
     }
 

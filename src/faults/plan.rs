@@ -107,11 +107,7 @@ impl fmt::Display for Narrowing {
 impl PlannedFault {
     /// How many happenings are planned for one device; `None` where it strikes single messages, requests or operations, or has no end.
     pub fn planned_each(&self) -> Option<u64> {
-        let counted = match self.kind.target() {
-            Target::Device | Target::Link => true,
-            Target::Flash => matches!(self.kind, FaultKind::FlashFlip { .. }) || matches!(self.at, Moment::Flash { .. }),
-            Target::Messages | Target::Requests => false,
-        };
+        let counted = is_counted(&self.kind, matches!(self.at, Moment::Flash { .. }));
         self.times.map(u64::from).filter(|_| counted)
     }
 
@@ -153,6 +149,8 @@ pub struct Injection {
     pub fault: u16,
     /// A stable key of its name, mixed into every draw.
     pub key: u64,
+    /// How many happenings at this device the Director has sent before.
+    pub first: u32,
     /// What happens.
     pub kind: FaultKind,
     /// When.
@@ -212,6 +210,21 @@ pub enum Happening {
     Missed(&'static str),
     /// It is over.
     Ended,
+}
+
+impl Injection {
+    /// Whether what it does is counted against a plan (see [`PlannedFault::planned_each`]).
+    pub(super) fn is_counted(&self) -> bool {
+        is_counted(&self.kind, matches!(self.trigger, Trigger::Flash { .. }))
+    }
+}
+
+fn is_counted(kind: &FaultKind, at_flash: bool) -> bool {
+    match kind.target() {
+        Target::Device | Target::Link => true,
+        Target::Flash => at_flash || matches!(kind, FaultKind::FlashFlip { .. }),
+        Target::Messages | Target::Requests => false,
+    }
 }
 
 impl Trigger {

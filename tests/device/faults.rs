@@ -42,7 +42,10 @@ fn an_error_at_any_flash_operation_leaves_a_bootable_device_and_an_end() {
             visited += 1;
             let context = format!("permanent: {permanent}, after {after} operations");
             assert_eq!(failures(&rig), 1, "{context}");
-            assert!(rig.device.phase().ended() && rig.device.session() == Session::Online, "{context}");
+            assert!(
+                rig.device.phase().ended() && rig.device.session() == Session::Online,
+                "{context}"
+            );
             let &(_, result, reason) = rig.ends().last().unwrap();
             let runs = rig.device.running() == &version("app@1.1.0");
             match result {
@@ -56,9 +59,15 @@ fn an_error_at_any_flash_operation_leaves_a_bootable_device_and_an_end() {
         let storage = (AttemptResult::Failed, Some(FailureReason::Storage));
         assert!(ends.contains(&storage), "{ends:?}");
         let rejected = ends.iter().any(|(result, _)| *result == AttemptResult::Rejected);
-        assert_eq!(rejected, permanent, "a record that cannot be stored for good fails the attempt: {ends:?}");
+        assert_eq!(
+            rejected, permanent,
+            "a record that cannot be stored for good fails the attempt: {ends:?}"
+        );
         let rolled_back = ends.contains(&(AttemptResult::Failed, Some(FailureReason::ResetBeforeConfirm)));
-        assert_eq!(rolled_back, permanent, "an image that cannot be confirmed goes back: {ends:?}");
+        assert_eq!(
+            rolled_back, permanent,
+            "an image that cannot be confirmed goes back: {ends:?}"
+        );
     }
 }
 
@@ -133,7 +142,11 @@ fn a_lost_version_record_costs_a_download_more() {
     assert_eq!(rig.count(|o| *o == Observation::RecordLost { record: record.clone() }), 1);
     rig.offer(6, main_only());
     rig.run_to_answer();
-    assert_eq!(rig.handlers(), [(5, 0), (6, 0)], "the version is not skipped (protocol 7.4, C4)");
+    assert_eq!(
+        rig.handlers(),
+        [(5, 0), (6, 0)],
+        "the version is not skipped (protocol 7.4, C4)"
+    );
 }
 
 #[test]
@@ -168,7 +181,11 @@ fn an_application_aborts_its_download_and_nothing_else() {
         rig.run_for(Duration::from_millis(5));
         rig.input(DeviceInput::AppAbort);
         rig.run_to_answer();
-        assert_eq!(rig.results(5), (vec![], vec![0], vec![]), "FAILED, never CANCELED (protocol 6.11)");
+        assert_eq!(
+            rig.results(5),
+            (vec![], vec![0], vec![]),
+            "FAILED, never CANCELED (protocol 6.11)"
+        );
         assert_eq!(rig.ends(), [(5, AttemptResult::Failed, Some(FailureReason::AppAbort))]);
         assert!(rig.transitions().contains(&(phase, Phase::Failed, Cause::Error)));
     }
@@ -188,7 +205,7 @@ fn a_processor_that_was_not_scheduled_does_what_is_due_as_of_the_present() {
     });
     let late = rig.now + Duration::from_secs(300);
     let mut out = Vec::new();
-    rig.device.catch_up(late, &mut out);
+    rig.device.catch_up(late, late, &mut out);
     assert_eq!(out.len(), 1, "one ping, and no lost connection: {out:?}");
     assert!(rig.device.next_timeout().unwrap().0 > late);
 }
