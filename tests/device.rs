@@ -8,4 +8,5 @@ mod power;
 mod rig;
 mod rollback;
 mod session;
+mod setup;
 mod updates;

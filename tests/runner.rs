@@ -1,9 +1,12 @@
 //! All tests across modules, in one binary.
 
 mod device;
+mod explore;
 mod host;
+mod image;
 mod live;
 mod mcuboot;
+mod readme;
 mod report;
 mod scenario;
 mod server;

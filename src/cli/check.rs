@@ -6,9 +6,16 @@ use crate::scenario::{Overrides, Plan, Source, TlsPlan, load};
 
 use super::flags::ChangeFlags;
 use super::refusal::Refusal;
+use super::results::put;
+
+const EXAMPLES: &str = "\
+Examples:
+  squall check my.toml                               says ok, or what is wrong and where
+  squall check --strict scenarios/*.toml             warnings are errors";
 
 /// Arguments of `squall check`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
     /// Paths of scenario files, `-` for standard input, or names of built-in examples
     #[arg(value_name = "SCENARIO", required = true)]
@@ -36,7 +43,11 @@ pub fn run(args: &CheckArgs) -> u8 {
     let judged = args.scenarios.iter().map(|scenario| {
         let good = check(scenario, &overrides, args.strict);
         if good {
-            println!("{}", if several { format!("{scenario}: ok") } else { "ok".to_owned() });
+            put(&if several {
+                format!("{scenario}: ok\n")
+            } else {
+                "ok\n".to_owned()
+            });
         }
         good
     });

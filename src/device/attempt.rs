@@ -202,9 +202,18 @@ impl Attempt {
 
     /// The next artifact to be worked on, if the attempt may go on.
     pub(super) fn next_artifact(&self) -> Option<(u8, &Artifact)> {
+        self.pending_artifact(self.results()?.first_pending()?)
+    }
+
+    /// The last artifact without a result, if the attempt may go on.
+    pub(super) fn last_artifact(&self) -> Option<(u8, &Artifact)> {
+        let results = self.results()?;
+        self.pending_artifact((0..results.count()).rfind(|&index| results.of(index).is_none())?)
+    }
+
+    fn pending_artifact(&self, index: u8) -> Option<(u8, &Artifact)> {
         let stopped = self.stage != Stage::Open || self.superseded || self.is_canceled() || self.on_probation.is_some();
         let manifest = self.manifest.as_ref().filter(|_| !stopped)?;
-        let index = self.results()?.first_pending()?;
         manifest.get(usize::from(index)).map(|artifact| (index, artifact))
     }
 }

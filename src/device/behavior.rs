@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::defect::Defect;
 use crate::model::{BuildId, Digest, FirmwareVersion};
 
 /// What the versions of a run do on the devices of one fleet.
@@ -15,6 +16,8 @@ pub struct Behaviors {
     pub images: BTreeMap<Digest, ImageBehavior>,
     /// Install handlers by the version requested.
     pub installs: BTreeMap<FirmwareVersion, Dealt<InstallOutcome>>,
+    /// A defect planted to see a rule broken.
+    pub defect: Option<Defect>,
 }
 
 impl Behaviors {

@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use super::behavior::BootOutcome;
-use super::flash::{Progress, Stretch, Tear};
+use super::defect::Defect;
+use super::flash::{Progress, Tear};
 use super::io::{DeviceOutput, Outputs};
 use super::slot::{Found, Slot};
+use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::worker::STORAGE_RETRY_FIRST;
 use super::{Device, Memory};
@@ -257,7 +259,8 @@ impl Device {
         let pages = |slot: &Slot, at| {
             let found = slot.image(at, &self.behaviors)?;
             let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
-            let fits = pages * chip.page_size <= chip.image_limit() && slot.is_sound(at, &found);
+            let fits =
+                pages * chip.page_size <= chip.image_limit() && (slot.is_sound(at, &found) || self.has(Defect::SkipImageCheck));
             fits.then_some(pages as u16)
         };
         let incoming = pages(&self.flash.secondary, at);
@@ -319,7 +322,10 @@ impl Device {
         let confirmed = self.flash.primary.is_confirmed();
         let boot = self.ordinals.boots;
         self.ordinals.boots = boot.wrapping_add(1);
-        let run_id = self.luck.draw(Purpose::DeviceRunId, self.identity.key, boot.into());
+        let run_id = {
+            let boot = if self.has(Defect::RunIdConstant) { 0 } else { boot };
+            self.luck.draw(Purpose::DeviceRunId, self.identity.key, boot.into())
+        };
         self.shown.running = firmware.clone();
         out.push(DeviceOutput::Observed(Observation::Booted {
             build_id,

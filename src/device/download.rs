@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::{FailureReason, RetryReason, Secret};
 use crate::time::SimTime;
-use crate::wire::{DownloadError, DownloadRequest, ImageHead, ImageUrl};
+use crate::wire::{DownloadError, DownloadRequest, ImageHead, ImagePrint, ImageUrl};
 
 /// What one request may take (protocol 5.5).
 pub(super) const REQUEST_BUDGET: Duration = Duration::from_secs(120);
@@ -31,6 +31,10 @@ pub(super) struct Download {
     buffered: u32,
     /// Bytes that may still be delivered.
     credit: u32,
+    /// What was handed to flash or to the application.
+    handed: ImagePrint,
+    /// Takes any range for the one asked for: a defect.
+    trusting: bool,
 }
 
 /// The request under way.
@@ -71,7 +75,19 @@ impl Download {
             page: Vec::new(),
             buffered: 0,
             credit: 0,
+            handed: ImagePrint::default(),
+            trusting: false,
         }
+    }
+
+    /// Does not look at ranges: a defect.
+    pub(super) fn trust_ranges(&mut self) {
+        self.trusting = true;
+    }
+
+    /// Goes on at another host: a defect.
+    pub(super) fn follow_to(&mut self, host: &str) {
+        self.target.host = host.to_owned();
     }
 
     /// Begins a request for what is missing.
@@ -113,7 +129,8 @@ impl Download {
     fn judge_range(&mut self, head: &ImageHead) -> News {
         let sound = head.content_range.filter(|range| {
             let whole = range.total > 0 && range.last == range.total - 1;
-            whole && range.first == self.offset && self.total.is_none_or(|total| total == range.total)
+            let fits = whole && range.first == self.offset && self.total.is_none_or(|total| total == range.total);
+            fits || self.trusting
         });
         match sound {
             Some(range) => {
@@ -132,7 +149,9 @@ impl Download {
         let len = bytes.len() as u32;
         self.credit = self.credit.saturating_sub(len);
         self.offset += u64::from(len);
-        if keep && len > 0 {
+        if !keep {
+            self.handed.add(&bytes);
+        } else if len > 0 {
             self.buffered += len;
             self.page.push(bytes);
         }
@@ -241,7 +260,9 @@ impl Download {
         let start = self.offset - u64::from(self.buffered);
         let len = self.buffered.min(page_size) as usize;
         self.buffered -= len as u32;
-        Some((start, self.take_bytes(len)))
+        let bytes = self.take_bytes(len);
+        self.handed.add(&bytes);
+        Some((start, bytes))
     }
 
     /// The first `len` bytes buffered; copied only where they came in more than one piece.
@@ -262,6 +283,11 @@ impl Download {
             }
         }
         joined.freeze()
+    }
+
+    /// What was handed to flash or to the application so far.
+    pub(super) fn handed(&self) -> ImagePrint {
+        self.handed
     }
 
     /// Bytes received, and the size of the image once it is known.

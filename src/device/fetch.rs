@@ -9,14 +9,15 @@ use bytes::Bytes;
 
 use super::Device;
 use super::behavior::InstallOutcome;
+use super::defect::Defect;
 use super::download::{Download, News};
-use super::flash::Stretch;
 use super::io::{DeviceOutput, Outputs};
+use super::stretch::Stretch;
 use super::worker::{Step, Stopped};
 use crate::luck::Purpose;
 use crate::model::{Artifact, ArtifactResult, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
 use crate::time::SimTime;
-use crate::wire::{DownloadEvent, ImageUrl};
+use crate::wire::{DownloadEvent, ImagePrint, ImageUrl, topic};
 
 /// A handler that downloads.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Device {
         let Ok(target) = ImageUrl::parse(&artifact.url, self.config.tls) else {
             return failed(self, FailureReason::Download, out);
         };
-        let fetch = Fetch {
+        let mut fetch = Fetch {
             index,
             sink: if artifact.main {
                 Sink::Slot { writing: false }
@@ -122,6 +123,13 @@ impl Device {
             },
             download: Download::new(target, artifact.secret.clone()),
         };
+        if self.has(Defect::SkipContentRangeCheck) {
+            fetch.download.trust_ranges();
+        }
+        if self.has(Defect::LeakSecret) {
+            let secret = Bytes::copy_from_slice(artifact.secret.as_bytes());
+            self.publish(topic::INGEST, secret, now, out);
+        }
         self.take_step(Step::Fetch(fetch));
         self.request(now, out);
     }
@@ -178,12 +186,21 @@ impl Device {
     }
 
     pub(super) fn on_download(&mut self, event: DownloadEvent, now: SimTime, out: &mut Outputs) {
+        let defect = self.behaviors.defect;
         let Some(fetch) = self.fetch() else {
             return;
         };
         match event {
             DownloadEvent::Answered(head) => {
-                if let Some((news, ranged)) = fetch.download.on_answer(&head) {
+                if let Some((mut news, ranged)) = fetch.download.on_answer(&head) {
+                    let redirected = (300..400).contains(&head.status) && defect == Some(Defect::FollowRedirect);
+                    if redirected {
+                        fetch.download.follow_to("elsewhere.invalid");
+                    }
+                    let retried = redirected || defect == Some(Defect::RetryPermanentStatus);
+                    if let (News::Permanent(failure @ FailureReason::Status(_)), true) = (news, retried) {
+                        news = News::Transient(RetryReason::Status, failure);
+                    }
                     out.push(DeviceOutput::Observed(Observation::Answered {
                         status: head.status,
                         ranged,
@@ -194,6 +211,9 @@ impl Device {
             }
             DownloadEvent::Body(bytes) => {
                 let keep = fetch.is_main();
+                if fetch.download.offset() == 0 && defect == Some(Defect::RepeatBlock) {
+                    fetch.download.on_body(bytes.clone(), keep);
+                }
                 fetch.download.on_body(bytes, keep);
                 self.go_on(now, out);
             }
@@ -224,11 +244,16 @@ impl Device {
         let ordinal = self.ordinals.retries;
         self.ordinals.retries = ordinal.wrapping_add(1);
         let (backoff, luck, key) = (self.config.retry, self.luck, self.identity.key);
+        let hasty = self.has(Defect::RetryTooSoon);
         let Some(fetch) = self.fetch() else {
             return;
         };
         let failures = fetch.download.fail(reason);
-        let until = now + backoff.delay(failures, luck, Purpose::RetryDelay, key, ordinal);
+        let mut wait = backoff.delay(failures, luck, Purpose::RetryDelay, key, ordinal);
+        if hasty {
+            wait /= 4;
+        }
+        let until = now + wait;
         let received = fetch.download.offset();
         fetch.download.wait(until);
         if fetch.is_main() {
@@ -267,6 +292,8 @@ impl Device {
             out.push(DeviceOutput::Read { bytes: granted });
         } else if fetch.download.is_complete() {
             let (index, sink) = (fetch.index, fetch.sink);
+            let ImagePrint { bytes, sum: print } = fetch.download.handed();
+            out.push(DeviceOutput::Observed(Observation::Downloaded { bytes, print }));
             match sink {
                 Sink::Slot { .. } => self.scan(index, now, out),
                 Sink::Application(outcome) => self.install(index, outcome, now),
@@ -320,6 +347,9 @@ impl Device {
         let slot = &self.flash.secondary;
         let build_id = slot.image(at, &self.behaviors).and_then(|found| slot.build_id(at, &found));
         match build_id {
+            Some(_) if self.has(Defect::SucceedWithoutBoot) => {
+                self.on_returned(index, ArtifactResult::Succeeded, None, now, out);
+            }
             Some(build_id) => self.begin_commit(index, build_id, now, out),
             None => self.on_returned(index, ArtifactResult::Failed, Some(FailureReason::NoBuildId), now, out),
         }

@@ -13,15 +13,11 @@ use super::config::Chip;
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
 use super::slot::{Mark, Side, Slot, Trailer};
-use super::swap::{Field, Swap, SwapOp, WRITE_LIMIT};
+use super::stretch::{Op, Stretch};
+use super::swap::{Field, Swap};
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
-
-/// Bytes that the store writes to delete a record.
-const DELETE_BYTES: u32 = 8;
-/// Bytes of the trailer's magic; every other field takes the smallest write.
-const MAGIC_BYTES: u32 = 16;
 
 /// The flash.
 #[derive(Debug)]
@@ -80,55 +76,6 @@ struct Work {
     began: SimTime,
     /// When the last one ends.
     ends: SimTime,
-}
-
-/// Work that goes on without a pause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
-    /// Stores a record.
-    Store {
-        /// Which.
-        key: RecordKey,
-        /// Its bytes.
-        content: Bytes,
-    },
-    /// Deletes a record.
-    Delete {
-        /// Which.
-        key: RecordKey,
-    },
-    /// Writes a page of a downloaded image to the secondary slot.
-    Page {
-        /// Where in the slot.
-        at: u32,
-        /// The bytes, at most a page.
-        bytes: Bytes,
-        /// The first page of an image: the slot's trailer is erased before it.
-        first: bool,
-    },
-    /// Asks MCUboot to test the image in the secondary slot.
-    Request,
-    /// Confirms the image in the primary slot.
-    Confirm,
-    /// Makes an image in the secondary slot that was found bad unusable.
-    Refuse {
-        /// Where in the slot it begins.
-        at: u32,
-    },
-    /// Exchanges the images.
-    Swap(Swap),
-}
-
-/// One operation: an erase, a write of at most 512 bytes, or the atomic write or deletion of a record.
-enum Op<'a> {
-    Store(&'a RecordKey, &'a Bytes),
-    Delete(&'a RecordKey),
-    ErasePage(Side, u32),
-    EraseTrailer(Side, bool),
-    Write(u32, Bytes),
-    Field(Side, Field),
-    Copy { to: Side, at: u32, from: u32, len: u32 },
-    Status,
 }
 
 /// How an operation ends when power fails during it.
@@ -580,124 +527,6 @@ impl Trailer {
             Field::CopyDone => &mut self.copy_done,
         };
         std::mem::replace(mark, Mark::Set) != Mark::Set
-    }
-}
-
-impl Stretch {
-    /// Number of operations.
-    pub(super) fn ops(&self, chip: &Chip) -> u32 {
-        let start = self.moves(chip).map_or(0, |(moves, _)| moves.end);
-        start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
-    }
-
-    /// Number of erases among them.
-    pub(super) fn erases(&self, chip: &Chip) -> u32 {
-        let (moves, halves) = self.moves(chip).unwrap_or_default();
-        let erase = |n: &u32| self.op(*n, chip).is_some_and(|op| op.is_erase());
-        let after = (moves.end..self.ops(chip)).filter(erase).count() as u32;
-        // Each half of a step erases the page that it writes.
-        (0..moves.start).filter(erase).count() as u32 + halves + after
-    }
-
-    /// Time from its first operation's start to its last one's end.
-    pub(super) fn duration(&self, chip: &Chip) -> Duration {
-        let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
-        let (moves, halves) = self.moves(chip).unwrap_or_default();
-        let one_half = moves.start..moves.start + (moves.end - moves.start).checked_div(halves).unwrap_or(0);
-        let moving: Duration = one_half.filter_map(lasts).sum();
-        let before: Duration = (0..moves.start).filter_map(lasts).sum();
-        let after: Duration = (moves.end..).map_while(lasts).sum();
-        before + moving * halves + after
-    }
-
-    /// The part of a swap that is long and regular.
-    fn moves(&self, chip: &Chip) -> Option<(std::ops::Range<u32>, u32)> {
-        match self {
-            Stretch::Swap(swap) => Some(swap.moves(chip)),
-            Stretch::Store { .. }
-            | Stretch::Delete { .. }
-            | Stretch::Page { .. }
-            | Stretch::Request
-            | Stretch::Confirm
-            | Stretch::Refuse { .. } => None,
-        }
-    }
-
-    fn op(&self, n: u32, chip: &Chip) -> Option<Op<'_>> {
-        match self {
-            Stretch::Store { key, content } => (n == 0).then_some(Op::Store(key, content)),
-            Stretch::Delete { key } => (n == 0).then_some(Op::Delete(key)),
-            Stretch::Page { at, bytes, first } => {
-                let trailer = if *first { chip.trailer_pages() } else { 0 };
-                if n < trailer {
-                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
-                }
-                match n - trailer {
-                    0 => Some(Op::ErasePage(Side::Secondary, at / chip.page_size)),
-                    write => {
-                        let start = (write - 1) * WRITE_LIMIT;
-                        let end = (start + WRITE_LIMIT).min(bytes.len() as u32);
-                        (start < end).then(|| Op::Write(at + start, bytes.slice(start as usize..end as usize)))
-                    }
-                }
-            }
-            Stretch::Request => match n {
-                0 => Some(Op::Field(Side::Secondary, Field::Magic)),
-                1 => Some(Op::Field(Side::Secondary, Field::Swap(SwapType::Test))),
-                _ => None,
-            },
-            Stretch::Confirm => (n == 0).then_some(Op::Field(Side::Primary, Field::ImageOk)),
-            Stretch::Refuse { at } => {
-                let trailer = chip.trailer_pages();
-                if n < trailer {
-                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
-                }
-                (n == trailer).then(|| Op::ErasePage(Side::Secondary, at / chip.page_size))
-            }
-            Stretch::Swap(swap) => swap.op(n, chip).map(|op| Op::of_swap(op, chip)),
-        }
-    }
-}
-
-impl Op<'_> {
-    fn of_swap(op: SwapOp, chip: &Chip) -> Self {
-        match op {
-            SwapOp::EraseTrailer { side, fields } => Op::EraseTrailer(side, fields),
-            SwapOp::Field(side, field) => Op::Field(side, field),
-            SwapOp::ErasePage { side, page } => Op::ErasePage(side, page),
-            SwapOp::Copy {
-                to: (side, page),
-                from,
-                at,
-                len,
-            } => Op::Copy {
-                to: side,
-                at: page * chip.page_size + at,
-                from: from * chip.page_size + at,
-                len,
-            },
-            SwapOp::Status => Op::Status,
-        }
-    }
-
-    fn is_erase(&self) -> bool {
-        matches!(self, Op::ErasePage(..) | Op::EraseTrailer(..))
-    }
-
-    fn duration(&self, chip: &Chip) -> Duration {
-        let write = |bytes: u32| {
-            let whole = bytes.next_multiple_of(chip.write_size.max(1));
-            chip.kib_write * whole / 1024
-        };
-        match self {
-            Op::ErasePage(..) | Op::EraseTrailer(..) => chip.page_erase,
-            Op::Store(_, content) => write(content.len() as u32),
-            Op::Delete(_) => write(DELETE_BYTES),
-            Op::Write(_, bytes) => write(bytes.len() as u32),
-            Op::Field(_, Field::Magic) => write(MAGIC_BYTES),
-            Op::Field(..) | Op::Status => write(1),
-            Op::Copy { len, .. } => write(*len),
-        }
     }
 }
 

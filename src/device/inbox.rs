@@ -1,7 +1,8 @@
 //! What a message from the cloud means (protocol 3.6 to 3.8, 6.6, 6.7). Only RAM changes here; the worker does the rest.
 
 use super::Device;
-use super::attempt::{Attempt, Pending, Stage};
+use super::attempt::{Attempt, Pending, Stage, report};
+use super::defect::Defect;
 use super::io::{DeviceOutput, Outputs};
 use crate::model::{AttemptError, AttemptId, Cause, FailureReason, Manifest, Observation, Phase};
 use crate::time::SimTime;
@@ -28,15 +29,26 @@ impl Device {
                     self.memory.report_wanted = true;
                 }
             }
+            Err(DecodeError::Reject { .. }) if self.has(Defect::IgnoreMalformed) => {}
+            Err(DecodeError::Reject { attempt, .. }) if self.has(Defect::MistakeError) => {
+                self.on_rejection(attempt, AttemptError::UnknownArtifactType, now, out);
+            }
             Err(DecodeError::Reject { attempt, error }) => self.on_rejection(attempt, error, now, out),
-            Err(DecodeError::Ignore(_) | DecodeError::Drop { .. }) => {}
+            Err(DecodeError::Ignore(_) | DecodeError::Drop { .. }) => {
+                self.memory.report_wanted |= self.has(Defect::AnswerUnreadable);
+            }
         }
     }
 
-    fn on_manifest(&mut self, id: AttemptId, manifest: Manifest, now: SimTime, out: &mut Outputs) {
+    fn on_manifest(&mut self, id: AttemptId, mut manifest: Manifest, now: SimTime, out: &mut Outputs) {
+        manifest.canceled &= !self.has(Defect::IgnoreCanceledFlag);
+        let revives = self.has(Defect::ReviveEnded);
+        let waits = !self.has(Defect::StartPendingEarly);
         match &self.memory.attempt {
-            Some(current) if current.id == id => self.on_repeated_manifest(manifest, out),
-            Some(current) if current.stage != Stage::Ended => self.supersede(Pending::Manifest(id, manifest), now, out),
+            Some(current) if current.id == id && !(revives && current.stage == Stage::Ended) => {
+                self.on_repeated_manifest(manifest, out);
+            }
+            Some(current) if current.stage != Stage::Ended && waits => self.supersede(Pending::Manifest(id, manifest), now, out),
             Some(_) | None => self.accept(id, manifest, false, out),
         }
     }
@@ -91,8 +103,10 @@ impl Device {
 
     /// A newer attempt while the current one is unfinished: it waits, the latest wins, and the current one stops where it may.
     fn supersede(&mut self, newer: Pending, now: SimTime, out: &mut Outputs) {
-        self.memory.pending = Some(Box::new(newer));
-        if self.is_irreversible() {
+        if self.memory.pending.is_none() || !self.has(Defect::FirstPendingWins) {
+            self.memory.pending = Some(Box::new(newer));
+        }
+        if self.is_irreversible() || self.has(Defect::IgnoreSupersession) {
             return;
         }
         let busy = self.busy_artifact();
@@ -108,13 +122,21 @@ impl Device {
     }
 
     fn on_cancel(&mut self, id: AttemptId, now: SimTime, out: &mut Outputs) {
-        let late = self.is_irreversible() || self.is_settling() || self.memory.verdict.is_some();
+        let stops_commit = self.is_irreversible() && self.has(Defect::CancelCommit);
+        let late = (self.is_irreversible() && !stops_commit) || self.is_settling() || self.memory.verdict.is_some();
+        let (obeys_any, obeys_late) = (self.has(Defect::ObeyAnyCancel), self.has(Defect::CancelAfterSuccess));
         let running = self.running_handler();
-        let Some(attempt) = self.memory.attempt.as_mut().filter(|current| current.id == id) else {
+        if self.has(Defect::IgnoreCancel) {
+            return;
+        }
+        let Some(attempt) = self.memory.attempt.as_mut().filter(|current| current.id == id || obeys_any) else {
             return;
         };
-        if late || attempt.stage != Stage::Open || attempt.has_success() {
+        if late || attempt.stage != Stage::Open || (attempt.has_success() && !obeys_late) {
             return;
+        }
+        if stops_commit {
+            self.memory.work = None;
         }
         attempt.note_cancellation();
         self.shown.reason.get_or_insert(FailureReason::ServerCancel);
@@ -137,8 +159,13 @@ impl Device {
     /// Takes a refused attempt into RAM; one of the same id is replaced, and what runs for it is asked to stop.
     pub(super) fn reject(&mut self, id: AttemptId, error: AttemptError, promoted: bool, now: SimTime, out: &mut Outputs) {
         self.shown.reason = None;
+        let kept = self
+            .memory
+            .attempt
+            .take_if(|_| self.behaviors.defect == Some(Defect::KeepStaleOutcome));
         self.memory.attempt = Some(Attempt {
-            generation: self.next_generation(),
+            generation: kept.as_ref().map_or_else(|| self.next_generation(), |kept| kept.generation),
+            manifest: kept.and_then(|kept| kept.manifest),
             promoted,
             ..Attempt::rejected(id, error)
         });
@@ -151,8 +178,10 @@ impl Device {
         let Some(pending) = self.memory.pending.take() else {
             return;
         };
+        let mut kept = None;
         if let Some(ended) = &self.memory.attempt {
             self.memory.outbox.discard(ended.id);
+            kept = Some(report(ended.id, &ended.body)).filter(|_| self.has(Defect::KeepSupersededResults));
         }
         match *pending {
             Pending::Manifest(id, manifest) => self.accept(id, manifest, true, out),
@@ -160,6 +189,10 @@ impl Device {
                 self.memory.report_wanted = false;
                 self.reject(id, error, true, now, out);
             }
+        }
+        if let Some((results, complete)) = kept {
+            self.memory.outbox.put(results, complete);
+            self.publish_outbox(now, out);
         }
     }
 }

@@ -10,6 +10,7 @@ mod behavior;
 mod boot;
 mod clean;
 mod config;
+mod defect;
 mod download;
 mod explain;
 mod fetch;
@@ -22,6 +23,7 @@ mod restore;
 mod session;
 mod shown;
 mod slot;
+mod stretch;
 mod swap;
 mod timers;
 mod worker;
@@ -33,7 +35,10 @@ use bytes::Bytes;
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
 pub use clean::{clean_duration, clean_erases, clean_ops, download_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
+pub use defect::Defect;
 pub use io::{DeviceInput, DeviceOutput, FlashTrap, LinkLoss, Outputs, Springs};
+#[cfg(fuzzing)]
+pub use records::records_hold;
 pub use timers::Timer;
 
 use attempt::{Attempt, Pending};

@@ -3,6 +3,7 @@
 use super::Device;
 use super::attempt::Attempt;
 use super::boot::Power;
+use super::defect::Defect;
 use super::io::Outputs;
 use super::records::ProbationRecord;
 use crate::model::{ArtifactResult, BuildId, FailureReason, FirmwareVersion, Phase};
@@ -60,11 +61,12 @@ impl Device {
             Power::Off | Power::Boot { .. } => None,
         };
         let expected = running == Some(probation.build_id);
-        if expected && !self.flash.primary.is_confirmed() {
+        if expected && !self.flash.primary.is_confirmed() && self.behaviors.defect != Some(Defect::SucceedUnconfirmed) {
             attempt.on_probation = Some(index);
             return;
         }
-        let (result, reason) = if expected {
+        self.memory.drop_probation = self.has(Defect::DeleteProbationEarly);
+        let (result, reason) = if expected || self.has(Defect::SucceedAfterRollback) {
             (ArtifactResult::Succeeded, None)
         } else if self.shown.phase == Phase::Reverting {
             (ArtifactResult::Failed, Some(FailureReason::ResetBeforeConfirm))
@@ -90,9 +92,14 @@ impl Device {
         let (Some(index), Some(probation)) = (on_probation, self.flash.records.probation(limit)) else {
             return;
         };
+        self.memory.drop_probation = self.has(Defect::DeleteProbationEarly);
+        let result = match self.has(Defect::FailConfirmed) {
+            false => ArtifactResult::Succeeded,
+            true => ArtifactResult::Failed,
+        };
         self.memory.verdict = Some(Box::new(Verdict {
             index,
-            result: ArtifactResult::Succeeded,
+            result,
             reason: None,
             firmware: FirmwareVersion {
                 slug: probation.slug,

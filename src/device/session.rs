@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Device;
 use super::boot::Power;
+use super::defect::{Defect, garble};
 use super::io::{DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Purpose;
-use crate::model::{BootReason, ConnectResult, Observation, Session};
+use crate::model::{AttemptId, BootReason, ConnectResult, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::config::{self, CONFIG_RECEIVE_LIMIT, ReportedConfiguration, Severity};
 use crate::wire::ota::encode_results;
@@ -256,9 +257,15 @@ impl Device {
             ping_by: None,
         });
         let metadata = session::encode(&self.session_metadata());
-        self.publish(topic::INGEST, metadata, now, out);
+        let late = self.has(Defect::MetadataLate).then(|| metadata.clone());
+        if late.is_none() {
+            self.publish(topic::INGEST, metadata, now, out);
+        }
         self.subscribe(config, topic::CONFIG_C2D, QoS::AtMostOnce, now, out);
         self.subscribe(ota, topic::OTA_C2D, QoS::AtLeastOnce, now, out);
+        if let Some(metadata) = late {
+            self.publish(topic::INGEST, metadata, now, out);
+        }
         self.publish_outbox(now, out);
         let reported = ReportedConfiguration {
             severity: Some((self.severity, COMPILED_SEVERITY)),
@@ -269,16 +276,18 @@ impl Device {
     }
 
     fn session_metadata(&self) -> SessionMetadata {
-        let (run_id, build_id) = match &self.power {
-            Power::On(app) => (app.run_id, app.build_id),
-            Power::Off | Power::Boot { .. } => (0, None),
+        let (run_id, build_id, again) = match &self.power {
+            Power::On(app) => (app.run_id, app.build_id, app.announced),
+            Power::Off | Power::Boot { .. } => (0, None, false),
         };
-        let stored = self.flash.records.attempt(self.config.max_artifacts);
+        let forgets = self.has(Defect::ForgetStoredId) || (again && self.has(Defect::ForgetLargestId));
+        let stored = self.flash.records.attempt(self.config.max_artifacts).filter(|_| !forgets);
+        let largest = self.memory.largest.filter(|_| !(again && self.has(Defect::ForgetLargestId)));
         SessionMetadata {
             run_id,
             labels: Vec::new(),
             build_id,
-            last_attempt: self.memory.largest.max(stored.map(|record| record.attempt)),
+            last_attempt: largest.max(stored.map(|record| record.attempt)),
         }
     }
 
@@ -366,8 +375,12 @@ impl Device {
         if self.memory.line.open().is_none() {
             return;
         }
-        if let Some((results, complete)) = self.memory.outbox.take() {
-            self.publish(topic::OTA_D2C, encode_results(&results), now, out);
+        if let Some((mut results, complete)) = self.memory.outbox.take() {
+            if self.has(Defect::ReportUnknownId) {
+                results.attempt = AttemptId::new(results.attempt.number() + 1).expect("it is above one");
+            }
+            let payload = garble(self.behaviors.defect, encode_results(&results));
+            self.publish(topic::OTA_D2C, payload, now, out);
             out.push(DeviceOutput::Observed(Observation::ResultPublished {
                 attempt: results.attempt,
                 complete,
@@ -388,7 +401,7 @@ impl Device {
         self.transmit(Packet::Subscribe { id, filters }, now, out);
     }
 
-    fn publish(&mut self, topic: &'static str, payload: bytes::Bytes, now: SimTime, out: &mut Outputs) {
+    pub(super) fn publish(&mut self, topic: &'static str, payload: bytes::Bytes, now: SimTime, out: &mut Outputs) {
         self.transmit(Packet::Publish(Publish::at_most_once(topic, payload)), now, out);
     }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 use super::Device;
 use super::attempt::{Stage, report};
 use super::boot::Power;
+use super::defect::Defect;
 use super::fetch::Fetch;
-use super::flash::Stretch;
 use super::io::{DeviceOutput, Outputs};
 use super::records::{RecordBody, encode_version};
+use super::stretch::Stretch;
 use crate::model::{ArtifactResult, AttemptError, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::time::SimTime;
+use crate::wire::ota::Report;
 
 /// What the worker is doing, and for which incarnation of the attempt.
 #[derive(Debug)]
@@ -138,6 +140,8 @@ impl Device {
             .is_some_and(|attempt| attempt.results().is_none());
         if stage == Some(Stage::Finalizing) && rejected {
             self.store_final(now);
+        } else if self.has(Defect::DeleteProbationEarly) && std::mem::take(&mut self.memory.drop_probation) {
+            self.flash_for(Step::DropProbation, delete_probation(), now);
         } else if let Some(verdict) = self.memory.verdict.take() {
             self.shown.reason = verdict.reason.or(self.shown.reason);
             self.settle(
@@ -182,17 +186,28 @@ impl Device {
         let Some(attempt) = &self.memory.attempt else {
             return false;
         };
-        let Some((index, artifact)) = attempt.next_artifact() else {
+        let next = match self.has(Defect::HandlersOutOfOrder) {
+            false => attempt.next_artifact(),
+            true => attempt.last_artifact(),
+        };
+        let Some((index, artifact)) = next else {
             return false;
         };
-        if !attempt.recorded {
+        let installed = self.flash.records.is_installed(&artifact.slug, &artifact.version);
+        let trusted = self.has(Defect::SucceedWithoutHandler) && !artifact.main;
+        if !attempt.recorded && !self.has(Defect::AcceptWithoutRecord) {
             self.store_attempt(Step::First, attempt.body, now);
-        } else if self.flash.records.is_installed(&artifact.slug, &artifact.version) {
+        } else if trusted || (installed && !self.has(Defect::IgnoreVersionRecord)) {
             let settle = Settle::new(index, ArtifactResult::Succeeded, artifact.firmware());
             self.settle(settle, now);
         } else {
             let artifact = artifact.clone();
+            let manifest = attempt.manifest.as_ref();
+            let another = manifest.and_then(|manifest| manifest.get(usize::from(index) + 1)).cloned();
             self.call_handler(index, &artifact, now, out);
+            if let Some(another) = another.filter(|_| self.has(Defect::TwoHandlersAtOnce)) {
+                self.call_handler(index + 1, &another, now, out);
+            }
         }
         true
     }
@@ -202,7 +217,10 @@ impl Device {
             return;
         };
         attempt.dirty = false;
-        let content = attempt.record(body).encode();
+        let mut content = attempt.record(body).encode();
+        if self.behaviors.defect == Some(Defect::LongRecord) {
+            content = [&content[..], &[0; 192]].concat().into();
+        }
         let key = RecordKey::Attempt;
         self.flash_for(step, Stretch::Store { key, content }, now);
     }
@@ -237,6 +255,19 @@ impl Device {
         self.memory.work.as_ref().is_some_and(|work| work.generation != current)
     }
 
+    /// The body as it will be once an artifact has its result.
+    fn projection(&self, index: u8, result: ArtifactResult) -> Option<RecordBody> {
+        let attempt = self.memory.attempt.as_ref()?;
+        let mut body = attempt.projection(index, result);
+        if self.has(Defect::LeaveRestPending)
+            && let (RecordBody::Results { results, .. }, Some(known)) = (&mut body, attempt.results())
+        {
+            *results = *known;
+            results.set(index, result);
+        }
+        Some(body)
+    }
+
     fn generation(&self) -> u32 {
         self.memory.attempt.as_ref().map_or(0, |attempt| attempt.generation)
     }
@@ -250,10 +281,27 @@ impl Device {
         now: SimTime,
         out: &mut Outputs,
     ) {
+        if let Some(attempt) = &self.memory.attempt {
+            out.push(DeviceOutput::Observed(Observation::HandlerReturned {
+                attempt: attempt.id,
+                index: usize::from(index),
+                result,
+            }));
+        }
         if self.is_stale() {
             self.memory.work = None;
             self.work_on(now, out);
             return;
+        }
+        if self.has(Defect::RunHandlerTwice)
+            && let Some(attempt) = self.memory.attempt.as_mut().filter(|attempt| attempt.revision == 0)
+            && let Some(artifact) = attempt
+                .manifest
+                .as_ref()
+                .map(|artifacts| artifacts[usize::from(index)].clone())
+        {
+            attempt.revision = 1;
+            return self.call_handler(index, &artifact, now, out);
         }
         let manifest = self.memory.attempt.as_ref().and_then(|attempt| attempt.manifest.as_ref());
         let firmware = manifest
@@ -264,11 +312,18 @@ impl Device {
         } else {
             self.shown.reason = self.shown.reason.or(reason);
         }
+        if self.has(Defect::ReportBeforeDurable)
+            && let (Some(attempt), Some(body)) = (&self.memory.attempt, self.projection(index, result))
+        {
+            let (results, complete) = report(attempt.id, &body);
+            self.memory.outbox.put(results, complete);
+            self.publish_outbox(now, out);
+        }
         self.settle(Settle::new(index, result, firmware), now);
     }
 
     fn settle(&mut self, settle: Settle, now: SimTime) {
-        if settle.result == ArtifactResult::Succeeded {
+        if settle.result == ArtifactResult::Succeeded && !self.has(Defect::ForgetVersionRecord) {
             let key = RecordKey::Version(settle.firmware.slug.clone());
             let content = encode_version(&settle.firmware.version);
             self.flash_for(Step::Settle(Box::new(settle)), Stretch::Store { key, content }, now);
@@ -278,10 +333,9 @@ impl Device {
     }
 
     fn settle_attempt(&mut self, mut settle: Box<Settle>, now: SimTime) {
-        let Some(attempt) = &self.memory.attempt else {
+        let (Some(attempt), Some(body)) = (&self.memory.attempt, self.projection(settle.index, settle.result)) else {
             return;
         };
-        let body = attempt.projection(settle.index, settle.result);
         settle.part = Part::Attempt {
             revision: attempt.revision,
         };
@@ -426,7 +480,16 @@ impl Device {
         if attempt.stage == Stage::Ended && self.memory.pending.is_some() {
             return;
         }
-        let (results, complete) = report(attempt.id, body);
+        let (mut results, complete) = report(attempt.id, body);
+        if let Report::Results { succeeded, failed, .. } = &mut results.report
+            && complete
+        {
+            if self.has(Defect::ChangeReported) {
+                std::mem::swap(succeeded, failed);
+            } else if self.has(Defect::ForgetReported) {
+                succeeded.clear();
+            }
+        }
         self.memory.outbox.put(results, complete);
         self.publish_outbox(now, out);
     }
@@ -454,11 +517,12 @@ impl Device {
 
     /// The result is durable: RAM follows, and a report.
     fn commit(&mut self, settle: &Settle, out: &mut Outputs) {
-        let Some(attempt) = &mut self.memory.attempt else {
+        let projection = self.projection(settle.index, settle.result);
+        let (Some(attempt), Some(body)) = (&mut self.memory.attempt, projection) else {
             return;
         };
         attempt.recorded = true;
-        attempt.body = attempt.projection(settle.index, settle.result);
+        attempt.body = body;
         attempt.on_probation = attempt.on_probation.filter(|_| !settle.reconciled);
         let over = attempt.results().is_none_or(|results| results.first_pending().is_none());
         if over {
@@ -537,9 +601,15 @@ impl Device {
             version: artifact.version.clone(),
             build_id,
         };
-        let content = record.encode();
+        let mut content = record.encode();
+        if self.has(Defect::StoreSecret) {
+            content = [&content[..], artifact.secret.as_bytes()].concat().into();
+        }
         self.enter(Phase::Committing, Cause::Normal, None, out);
         let key = RecordKey::Probation;
+        if self.has(Defect::SkipProbationRecord) {
+            return self.flash_for(Step::Upgrade, Stretch::Request, now);
+        }
         self.flash_for(Step::Probation, Stretch::Store { key, content }, now);
     }
 }

@@ -384,6 +384,8 @@ mod tests {
             | Sighting::Sent(..)
             | Sighting::Delivered(..)
             | Sighting::Fault { .. }
+            | Sighting::Requested(..)
+            | Sighting::Headed(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });

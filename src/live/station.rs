@@ -168,6 +168,9 @@ impl Station {
     }
 
     fn handle(&mut self, input: DeviceInput, now: SimTime, around: &Surroundings) {
+        if let DeviceInput::Download(DownloadEvent::Answered(head)) = &input {
+            around.report(now, Sighting::Headed(self.index, *head));
+        }
         let mut outputs = around.outputs.take();
         self.device.handle_input(input, now, &mut outputs);
         self.carry_out(outputs, now, around);
@@ -197,6 +200,7 @@ impl Station {
                 }
             }
             DeviceOutput::StartDownload(request) => {
+                around.report(now, Sighting::Requested(self.index, request.clone()));
                 let delays = RequestDelays {
                     one_way: self.one_way,
                     request_after: self.handshake(request.target.tls),

@@ -238,6 +238,8 @@ impl Happening {
             Observation::Session(Session::Offline) => Happening::Offline,
             // The tries tell of these two.
             Observation::Session(Session::Connecting | Session::Online) => return None,
+            // What follows from them is kept.
+            Observation::HandlerReturned { .. } | Observation::Downloaded { .. } => return None,
             Observation::ConnectTried { result, wanted_at, .. } => Happening::ConnectTried {
                 result: *result,
                 wanted_at: *wanted_at,

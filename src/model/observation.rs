@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ids::{AttemptId, BuildId};
-use super::manifest::AttemptError;
+use super::manifest::{ArtifactResult, AttemptError};
 use super::phase::{Session, Transition};
 use super::text::{FirmwareVersion, Slug};
 use super::words::word_enum;
@@ -83,6 +83,22 @@ pub enum Observation {
         index: usize,
         /// Version requested.
         firmware: FirmwareVersion,
+    },
+    /// A handler returned: what it came to. One of main that commits its image does not return; the reset ends it.
+    HandlerReturned {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Position in the manifest.
+        index: usize,
+        /// What it returned.
+        result: ArtifactResult,
+    },
+    /// Every byte of an artifact was handed to its consumer: flash, or the application.
+    Downloaded {
+        /// Bytes handed over.
+        bytes: u64,
+        /// Samples of them, each with its place (`wire::ImagePrint`).
+        print: u64,
     },
     /// A record was stored, atomically.
     RecordWritten {

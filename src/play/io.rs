@@ -4,7 +4,7 @@ use crate::device::DeviceInput;
 use crate::faults::{Happening, Injection};
 use crate::model::{AdminAction, DeviceIndex, Observation, ServerEvent};
 use crate::time::SimTime;
-use crate::wire::Packet;
+use crate::wire::{DownloadRequest, ImageHead, Packet};
 
 /// Which driver plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub enum Sighting {
         /// What.
         happening: Happening,
     },
+    /// A device handed this image request to its transport.
+    Requested(DeviceIndex, DownloadRequest),
+    /// A device was given this head of an image answer.
+    Headed(DeviceIndex, ImageHead),
     /// The server told something.
     Server(ServerEvent),
     /// An admin directive was answered.

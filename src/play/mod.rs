@@ -17,11 +17,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::device::Jitter;
 use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, Observation, Session, UpdateState, Why};
-use crate::scenario::{Ends, Plan, PlannedStep, StepVerb};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
+use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
-use crate::verdict::{Expectation, Referee, RefereeSetup};
+use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
+use crate::wire::ImagePrint;
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
@@ -62,7 +64,11 @@ impl Director {
     pub fn new(plan: Arc<Plan>, mode: Mode) -> Director {
         let census = census(&plan);
         let mut director = Director {
-            referee: Referee::new(RefereeSetup { census: &census }),
+            referee: Referee::new(RefereeSetup {
+                builds: builds(&plan),
+                images: images(&plan),
+                census: &census,
+            }),
             recorder: Recorder::new(RecorderSetup {
                 census,
                 requested: plan.measures().cloned().collect(),
@@ -100,6 +106,8 @@ impl Director {
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
             Sighting::Fault { .. } => {}
+            Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
+            Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -370,4 +378,35 @@ fn census(plan: &Plan) -> Census {
         devices: devices.collect(),
         cohorts: plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect(),
     }
+}
+
+/// What the devices of each fleet are built to, as the referee is told.
+fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
+    let build = |fleet: &PlannedFleet| {
+        let retry = &fleet.config.retry;
+        let least = match retry.jitter {
+            Jitter::Fixed => Least::Whole,
+            Jitter::Half => Least::Half,
+            Jitter::Full => Least::Nothing,
+        };
+        Build {
+            max_artifacts: fleet.config.max_artifacts,
+            retry: Waits {
+                first: retry.first,
+                max: retry.max,
+                least,
+            },
+            ..Build::default()
+        }
+    };
+    plan.fleets
+        .iter()
+        .map(|fleet| (fleet.name.as_str().into(), build(fleet)))
+        .collect()
+}
+
+/// The images of the run, as the referee is told.
+fn images(plan: &Plan) -> Vec<(FirmwareVersion, ImagePrint)> {
+    let print = |version: &PlannedVersion| (version.firmware.clone(), ImagePrint::of(&version.image));
+    plan.versions.iter().map(print).collect()
 }

@@ -278,6 +278,8 @@ impl Engine {
             EdgeOutput::Sent(packet) => self.sight(Sighting::Sent(device, packet)),
             EdgeOutput::Late(packet) => self.send_to_server(device, packet),
             EdgeOutput::Delivered(packet) => self.sight(Sighting::Delivered(device, packet)),
+            EdgeOutput::Requested(request) => self.sight(Sighting::Requested(device, request)),
+            EdgeOutput::Headed(head) => self.sight(Sighting::Headed(device, head)),
             EdgeOutput::Fault { fault, happening } => self.sight(Sighting::Fault {
                 device,
                 fault,
@@ -312,6 +314,7 @@ impl Engine {
             DeviceOutput::StartDownload(request) => {
                 let download = port.start_download();
                 let at = edge.request_arrives(&request, self.now);
+                self.sight(Sighting::Requested(device, request.clone()));
                 let request = Box::new(request);
                 self.push(device, at, Event::Requested { download, request });
             }

@@ -3,11 +3,14 @@
 //! The [`Referee`] watches from outside: what devices show, the bytes they send and get, what the server tells. It never asks a core
 //! anything. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
 
+mod build;
 mod expectation;
 mod finding;
 mod referee;
 mod rules;
+mod view;
 
+pub use build::{Build, Least, Waits};
 pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;
 pub use referee::{Referee, RefereeSetup};

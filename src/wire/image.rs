@@ -63,6 +63,41 @@ pub struct ContentRange {
     pub total: u64,
 }
 
+/// Tells whether bytes were handed over once and in order without keeping them: every 64th byte is mixed with its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImagePrint {
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Sum of the mixed samples.
+    pub sum: u64,
+}
+
+impl ImagePrint {
+    /// Distance of two samples, bytes.
+    const STRIDE: u64 = 64;
+
+    /// The print of a whole image.
+    pub fn of(image: &[u8]) -> ImagePrint {
+        let mut print = ImagePrint::default();
+        print.add(image);
+        print
+    }
+
+    /// The next bytes.
+    pub fn add(&mut self, chunk: &[u8]) {
+        let first = self.bytes.next_multiple_of(Self::STRIDE) - self.bytes;
+        let samples = chunk.iter().skip(first as usize).step_by(Self::STRIDE as usize);
+        for (place, byte) in (self.bytes + first..).step_by(Self::STRIDE as usize).zip(samples) {
+            // The multipliers are those of a 64-bit mixer: places and bytes that differ give sums that differ.
+            let mixed = (place << 8 | u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.sum = self
+                .sum
+                .wrapping_add((mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93));
+        }
+        self.bytes += chunk.len() as u64;
+    }
+}
+
 /// How a download broke, in the classes of protocol 5.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DownloadError {
@@ -104,4 +139,22 @@ pub struct ImageAnswer {
     pub unsatisfied_total: Option<u64>,
     /// The bytes.
     pub body: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_print_does_not_depend_on_the_pieces_and_tells_a_doubled_block() {
+        let image: Vec<u8> = (0..5000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for size in [1, 63, 64, 65, 512, 4096] {
+            let mut print = ImagePrint::default();
+            image.chunks(size).for_each(|chunk| print.add(chunk));
+            assert_eq!(print, ImagePrint::of(&image), "pieces of {size}");
+        }
+        let doubled = [&image[..1024], &image[512..4488]].concat();
+        assert_eq!(doubled.len(), image.len());
+        assert_ne!(ImagePrint::of(&doubled), ImagePrint::of(&image));
+    }
 }

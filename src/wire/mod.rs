@@ -20,7 +20,9 @@ mod url;
 
 pub use cbor::{CborError, Number};
 pub use fields::{FieldError, message_type};
-pub use image::{ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, ImageUrl};
+pub use image::{
+    ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImagePrint, ImageRequest, ImageUrl,
+};
 pub use ota::receive_limit;
 pub use packet::{Connect, ConnectCode, Packet, Publish, QoS, Topic};
 pub use range::ByteRange;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use squall::device::{DeviceInput, FlashTrap, Springs};
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RecordKey, Session};
 
-use super::rig::{Rig, Setup, main_only, modem_then_main, version};
+use super::rig::Rig;
+use super::setup::{Setup, main_only, modem_then_main, version};
 
 const SIZES: (u64, u64) = (4_500, 5_000);
 

@@ -6,7 +6,8 @@ use squall::device::{BootOutcome, DeviceInput, DeviceOutput, InstallOutcome, cle
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RecordKey};
 use squall::wire::Packet;
 
-use super::rig::{IMAGE_SIZE, Rig, Setup, artifact, chip, id, main_only, manifest, modem_then_main, version};
+use super::rig::Rig;
+use super::setup::{IMAGE_SIZE, Setup, artifact, chip, id, main_only, manifest, modem_then_main, version};
 
 const SUCCEEDS: InstallOutcome = InstallOutcome::SucceedAfter {
     after: Duration::from_secs(2),
@@ -39,6 +40,8 @@ fn words(rig: &Rig) -> Vec<String> {
             Observation::HandlerCalled { firmware, .. } => format!("handler of {firmware}"),
             Observation::RecordWritten { record, .. } => format!("stored {}", key(record)),
             Observation::RecordDeleted { record } => format!("deleted {}", key(record)),
+            Observation::HandlerReturned { result, .. } => format!("returned {result}"),
+            Observation::Downloaded { bytes, .. } => format!("downloaded {bytes}"),
             Observation::UpgradeRequested => "upgrade requested".into(),
             Observation::Requested { offset } => format!("requested from {offset}"),
             Observation::Answered { status, .. } => format!("answered {status}"),
@@ -75,6 +78,7 @@ fn an_update_of_main_does_everything_in_its_order() {
         "read 4096",
         "read 4096",
         "read 4096",
+        "downloaded 10000",
         "downloading>staged (normal)",
         "staged>committing (normal)",
         "stored probation",
@@ -391,7 +395,7 @@ fn an_image_with_a_wrong_digest_is_refused_by_the_bootloader() {
     // The slot is usable again.
     rig.cloud
         .images
-        .insert("/app-1.1.0".into(), super::rig::image("app@1.1.0", IMAGE_SIZE));
+        .insert("/app-1.1.0".into(), super::setup::image("app@1.1.0", IMAGE_SIZE));
     rig.offer(2, main_only());
     rig.run_to_answer();
     assert_eq!(rig.results(2), (vec![0], vec![], vec![]));

@@ -164,6 +164,7 @@ fn fleet() -> PlannedFleet {
         behaviors: Arc::new(Behaviors {
             images: BTreeMap::from([(Digest([7; 32]), image)]),
             installs: BTreeMap::new(),
+            defect: None,
         }),
         runs: vec![version("app@1.0.0")],
         image: Bytes::from_static(b"old image"),

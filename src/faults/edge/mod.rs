@@ -44,6 +44,10 @@ pub enum EdgeOutput {
     Late(Packet),
     /// The device is given this packet.
     Delivered(Packet),
+    /// The device has handed this image request to its transport, and it goes nowhere.
+    Requested(DownloadRequest),
+    /// The device is given this head of an image answer.
+    Headed(ImageHead),
     /// Something came of a fault.
     Fault {
         /// Position of the fault in the plan.
@@ -266,7 +270,7 @@ impl Edge {
             DeviceInput::Connected => self.transport.connection = Connection::Up,
             DeviceInput::Disconnected(_) => self.lose_connection(),
             DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
-            DeviceInput::Download(event) => self.see_event(event, now),
+            DeviceInput::Download(event) => self.see_event(event, now, out),
             DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
@@ -279,9 +283,9 @@ impl Edge {
         self.call(now, out, |device, now, inner| device.handle_input(input, now, inner));
     }
 
-    fn see_event(&mut self, event: &DownloadEvent, now: SimTime) {
+    fn see_event(&mut self, event: &DownloadEvent, now: SimTime, out: &mut EdgeOutputs) {
         match event {
-            DownloadEvent::Answered(_) => {}
+            DownloadEvent::Answered(head) => out.queue.push(EdgeOutput::Headed(*head)),
             DownloadEvent::Body(bytes) => {
                 let len = bytes.len() as u32;
                 self.transport.asked = self.transport.asked.saturating_sub(len);

@@ -9,7 +9,7 @@ use crate::wire::{ContentRange, DownloadError, DownloadEvent, DownloadRequest, I
 use super::super::kind::{FaultKind, Target};
 use super::super::plan::{Happening, Narrowing};
 use super::armed::Armed;
-use super::{Edge, EdgeOutputs, UNREACHABLE_AFTER};
+use super::{Edge, EdgeOutput, EdgeOutputs, UNREACHABLE_AFTER};
 
 /// What is done to one answer. Each part names the fault that does it.
 #[derive(Debug, Default)]
@@ -237,14 +237,14 @@ impl Edge {
         self.transport.downloading = true;
         if self.link_down {
             self.transport.download_fails = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
-            return;
+            return out.queue.push(EdgeOutput::Requested(request));
         }
         if let Some(trusted) = self.tamper(&request, out)
             && !trusted
         {
             let handshake = self.path.image_handshake(request.target.tls, now);
             self.transport.download_fails = Some((now + handshake, DownloadError::Tls));
-            return;
+            return out.queue.push(EdgeOutput::Requested(request));
         }
         out.device(DeviceOutput::StartDownload(request));
     }

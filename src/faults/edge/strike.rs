@@ -282,6 +282,8 @@ impl Edge {
             | Observation::ConnectTried { .. }
             | Observation::AttemptEnded { .. }
             | Observation::ResultPublished { complete: false, .. }
+            | Observation::HandlerReturned { .. }
+            | Observation::Downloaded { .. }
             | Observation::Confirmed
             | Observation::Unbootable
             | Observation::RolledBack

@@ -1,9 +1,9 @@
 //! Always bootable, and flash used as the chip allows.
 
-use crate::model::{DeviceIndex, Observation};
-use crate::time::SimTime;
+use crate::model::{BuildId, Observation};
 
-use super::{Rule, Tally};
+use super::{Rule, Scene, Tally};
+use crate::verdict::view::fold_build;
 
 const ALWAYS_BOOTABLE: Rule = Rule {
     name: "always-bootable",
@@ -37,42 +37,25 @@ impl Boot {
         [&self.bootable, &self.flash]
     }
 
-    pub(in crate::verdict) fn booted(&mut self, at: SimTime, device: DeviceIndex) {
-        self.bootable.check(true, at, device, String::new);
+    pub(in crate::verdict) fn booted(&mut self, scene: &Scene<'_>, build_id: Option<&BuildId>) {
+        let view = scene.view;
+        let image = Some(fold_build(build_id));
+        let first = view.images.running.is_none();
+        let known = first || view.images.good == image || view.trial.map(|trial| trial.image) == image;
+        self.bootable.hold(scene, known, || match build_id {
+            Some(build_id) => format!("an image ran that is neither the old nor the new one: build id {build_id}"),
+            None => "an image without a build id ran that is neither the old nor the new one".to_owned(),
+        });
         // Whatever was written before this boot was written as allowed, or has been reported.
-        self.flash.check(true, at, device, String::new);
+        self.flash.hold(scene, true, String::new);
     }
 
-    pub(in crate::verdict) fn observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+    pub(in crate::verdict) fn observed(&mut self, scene: &Scene<'_>, observation: &Observation) {
         if let Observation::Unbootable = observation {
             let evidence = || "the bootloader found no image to run".to_owned();
-            self.bootable.check(false, at, device, evidence);
-        } else if let Observation::FlashMisused { what } = observation {
-            self.flash.check(false, at, device, || (*what).to_owned());
+            self.bootable.hold(scene, false, evidence);
+        } else if let Observation::FlashMisused { what, .. } = observation {
+            self.flash.hold(scene, false, || (*what).to_owned());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_without_an_image_is_found_and_one_that_boots_is_not() {
-        let mut boot = Boot::default();
-        boot.booted(SimTime::ZERO, DeviceIndex(0));
-        boot.observed(SimTime::ZERO, DeviceIndex(0), &Observation::Confirmed);
-        assert_eq!(boot.tallies().map(|tally| (tally.checks, tally.broken)), [(1, 0), (1, 0)]);
-        boot.observed(SimTime::from_secs(1), DeviceIndex(3), &Observation::Unbootable);
-        boot.observed(
-            SimTime::from_secs(2),
-            DeviceIndex(4),
-            &Observation::FlashMisused {
-                what: "wrote a page twice",
-            },
-        );
-        assert_eq!(boot.tallies().map(|tally| tally.broken), [1, 1]);
-        assert_eq!(boot.bootable.first.unwrap().device, DeviceIndex(3));
-        assert_eq!(boot.flash.first.unwrap().text, "wrote a page twice");
     }
 }

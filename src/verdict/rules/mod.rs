@@ -1,22 +1,43 @@
 //! The invariants: each watches from outside, and counts what it checked.
+//!
+//! A group holds the rules about one noun. What is known of a device stands in its [`View`], which rules see as it stood before the
+//! event that they judge; only what is about attempts at the server, assignment and settling keeps columns of its own. The numbers
+//! are those of protocol section 9, its exceptions those of section 14; `docs/invariants.md` lists them all.
 
 mod assignment;
 mod attempts;
 mod boot;
-mod confirmation;
+mod cancellation;
+mod connection;
+mod download;
+mod handlers;
+mod images;
+mod messages;
+mod records;
 mod reports;
 mod settling;
+mod supersession;
 mod transitions;
 
 use crate::model::DeviceIndex;
 use crate::time::SimTime;
 
+use super::build::Build;
+use super::view::View;
+
 pub(super) use assignment::Assignment;
 pub(super) use attempts::Attempts;
 pub(super) use boot::Boot;
-pub(super) use confirmation::Confirmation;
+pub(super) use cancellation::Cancellation;
+pub(super) use connection::{Beginning, Connection};
+pub(super) use download::Download;
+pub(super) use handlers::{Call, Handlers};
+pub(super) use images::Images;
+pub(super) use messages::Messages;
+pub(super) use records::{Records, Written};
 pub(super) use reports::Reports;
 pub(super) use settling::Settling;
+pub(super) use supersession::Supersession;
 pub(super) use transitions::Transitions;
 
 /// A rule that holds in every run.
@@ -28,6 +49,19 @@ pub struct Rule {
     pub statement: &'static str,
     /// Invariants of protocol section 9 that it holds; empty where the contract alone states it.
     pub protocol: &'static [u8],
+}
+
+/// When and where something happened, and what was known by then.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    /// When.
+    pub(super) at: SimTime,
+    /// To which device.
+    pub(super) device: DeviceIndex,
+    /// The device as it stood before.
+    pub(super) view: &'a View,
+    /// What it is built to.
+    pub(super) build: &'a Build,
 }
 
 /// How one rule fared.
@@ -69,6 +103,13 @@ impl Tally {
             self.first = Some(Evidence { at, device, text });
         }
     }
+
+    /// Counts a check of a device that is held to the rule.
+    fn hold(&mut self, scene: &Scene<'_>, holds: bool, evidence: impl FnOnce() -> String) {
+        if !scene.view.lifted.has_any(self.rule.protocol) {
+            self.check(holds, scene.at, scene.device, evidence);
+        }
+    }
 }
 
 /// Grows a column of devices up to `device`, so that a watcher needs no census.
@@ -77,6 +118,11 @@ fn row<T: Default>(rows: &mut Vec<T>, device: DeviceIndex) -> &mut T {
         rows.resize_with(device.at() + 1, T::default);
     }
     &mut rows[device.at()]
+}
+
+/// True if `part` stands somewhere in `bytes`.
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 
 #[cfg(test)]
