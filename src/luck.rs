@@ -41,6 +41,12 @@ pub enum Purpose {
     FaultMoment = 14,
     /// How an operation under way is torn by a power cut.
     TornOperation = 15,
+    /// Latency of the n-th message on a link.
+    LinkLatency = 16,
+    /// Whether a packet of the n-th message on a link is lost.
+    LinkLoss = 17,
+    /// When in its n-th period a link drops, and for how long.
+    LinkDrop = 18,
 }
 
 /// The source of every random choice of a run.

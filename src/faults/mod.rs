@@ -1,5 +1,13 @@
 //! What goes wrong between a device and its server, decided at the device's edge, alike in both modes.
 
+mod kind;
+mod latency;
 mod link;
+mod moment;
+mod profile;
 
-pub use link::LinkProfile;
+pub use kind::{FaultKind, LostRecord, Target};
+pub use latency::Latency;
+pub use link::{Link, Way};
+pub use moment::Moment;
+pub use profile::{Drops, LinkProfile, Quota};
