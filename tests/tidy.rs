@@ -89,7 +89,12 @@ fn sources() -> Vec<Source> {
             let first = inside.iter().next().expect("a file has a name").to_string_lossy();
             let module = first.trim_end_matches(".rs").to_owned();
             let all_tests = path.file_name().is_some_and(|name| name == "tests.rs") || inside.iter().any(|part| part == "tests");
-            let code = if all_tests { "" } else { text.split("\n#[cfg(test)]\n").next().unwrap_or_default() }.to_owned();
+            let code = if all_tests {
+                ""
+            } else {
+                text.split("\n#[cfg(test)]\n").next().unwrap_or_default()
+            }
+            .to_owned();
             Source {
                 path: inside.to_owned(),
                 module,
@@ -233,7 +238,8 @@ fn only_drivers_touch_the_world() {
 
 /// Whether `word` stands in `line` as a word of its own: `println!` does not stand in `eprintln!`.
 fn says(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 #[test]

@@ -41,12 +41,22 @@ const ROOTS_OF_TWO_Q32: [u64; 32] = [
     0x100000001, 0x100000001,
 ];
 
-/// A lognormal distribution of latencies.
+/// A distribution of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     median: Duration,
-    /// log2(p99 / median) / z99, 16 fraction bits; zero for a constant.
-    spread_q16: i64,
+    p99: Duration,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Always the median.
+    Constant,
+    /// Evenly from here to as far above the median as this is below.
+    Even { low: Duration },
+    /// log2(p99 / median) / z99, 16 fraction bits.
+    Lognormal { spread_q16: i64 },
 }
 
 impl Latency {
@@ -54,7 +64,18 @@ impl Latency {
     pub const fn constant(latency: Duration) -> Self {
         Latency {
             median: latency,
-            spread_q16: 0,
+            p99: latency,
+            shape: Shape::Constant,
+        }
+    }
+
+    /// Evenly from `low` to `high`.
+    pub fn even(low: Duration, high: Duration) -> Self {
+        let width = high.saturating_sub(low);
+        Latency {
+            median: low + width / 2,
+            p99: low + width * 99 / 100,
+            shape: Shape::Even { low },
         }
     }
 
@@ -62,9 +83,11 @@ impl Latency {
     pub fn lognormal(median: Duration, p99: Duration) -> Self {
         let median_ns = median.as_nanos().max(1);
         let ratio_q32 = u64::try_from((p99.as_nanos().max(median_ns) << 32) / median_ns).unwrap_or(u64::MAX);
+        let spread_q16 = (log2_q32(ratio_q32) / Z99_Q16) as i64;
         Latency {
             median,
-            spread_q16: (log2_q32(ratio_q32) / Z99_Q16) as i64,
+            p99: p99.max(median),
+            shape: Shape::Lognormal { spread_q16 },
         }
     }
 
@@ -73,11 +96,24 @@ impl Latency {
         self.median
     }
 
+    /// What one draw in a hundred exceeds.
+    pub const fn p99(self) -> Duration {
+        self.p99
+    }
+
     /// The latency that 64 evenly distributed bits stand for.
     pub fn of_draw(self, draw: u64) -> Duration {
-        let exponent_q32 = self.spread_q16 * i64::from(normal_q16(draw));
-        let scaled = scale_by_power_of_two(self.median.as_nanos() as u64, exponent_q32);
-        Duration::from_nanos(scaled)
+        match self.shape {
+            Shape::Constant => self.median,
+            Shape::Even { low } => {
+                let width = (self.median - low).as_nanos() * 2 + 1;
+                low + Duration::from_nanos((u128::from(draw) * width >> 64) as u64)
+            }
+            Shape::Lognormal { spread_q16 } => {
+                let exponent_q32 = spread_q16 * i64::from(normal_q16(draw));
+                Duration::from_nanos(scale_by_power_of_two(self.median.as_nanos() as u64, exponent_q32))
+            }
+        }
     }
 }
 
@@ -151,6 +187,15 @@ mod tests {
                 .iter()
                 .all(|&draw| latency.of_draw(draw) == Duration::from_millis(7))
         );
+    }
+
+    #[test]
+    fn an_even_latency_fills_its_range() {
+        let (low, high) = (Duration::from_millis(60), Duration::from_millis(100));
+        let latency = Latency::even(low, high);
+        assert_eq!((latency.of_draw(0), latency.of_draw(u64::MAX)), (low, high));
+        assert_eq!(latency.of_draw(1 << 63), Duration::from_millis(80));
+        assert_eq!(latency.p99(), Duration::from_micros(99_600));
     }
 
     #[test]

@@ -4,10 +4,12 @@ mod kind;
 mod latency;
 mod link;
 mod moment;
+mod plan;
 mod profile;
 
 pub use kind::{FaultKind, LostRecord, Target};
 pub use latency::Latency;
 pub use link::{Link, Way};
 pub use moment::Moment;
+pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
 pub use profile::{Drops, LinkProfile, Quota};

@@ -99,6 +99,7 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Fault { .. } => {}
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);

@@ -401,6 +401,7 @@ impl Engine {
                 match directive {
                     Directive::Admin { request, action } => self.administer(request, action),
                     Directive::Device(device, input) => self.input(device, input),
+                    Directive::Inject(..) => {}
                     Directive::EndTrouble => {
                         let latest = self.latest_timer();
                         self.director.trouble_ended(self.now, latest, &mut self.directives);

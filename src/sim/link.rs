@@ -54,7 +54,7 @@ impl Port {
     /// The transport of a device that is off.
     pub(super) fn new(link: &LinkProfile) -> Port {
         Port {
-            one_way: link.one_way,
+            one_way: link.latency.median(),
             connection: None,
             download: None,
             wake: None,
