@@ -11,6 +11,7 @@ mod chips;
 mod deal;
 mod document;
 mod error;
+mod fault;
 mod fields;
 mod file;
 mod images;
@@ -22,6 +23,7 @@ mod plan;
 mod resolve;
 mod source;
 mod spans;
+mod start;
 mod text;
 mod written;
 
@@ -35,6 +37,7 @@ use error::Problems;
 use file::ScenarioFile;
 use names::Names;
 use resolve::Resolver;
+use start::AtStart;
 
 pub use error::{ScenarioError, ScenarioErrors};
 pub use plan::{
@@ -102,6 +105,11 @@ fn make(
     }
     let (fleets, devices) = resolver.fleets(&images);
     let cohorts = resolver.cohorts(&fleets, &devices);
+    let faults = resolver.faults(AtStart {
+        fleets: &fleets,
+        devices: &devices,
+        cohorts: &cohorts,
+    });
     Some(Plan {
         seed: file.general.seed,
         hash: written::hash(file, &images),
@@ -128,8 +136,8 @@ fn make(
         devices,
         cohorts,
         steps: resolver.steps(),
-        faults: Vec::new(),
-        links: BTreeMap::new(),
+        faults,
+        links: fault::links_named(file),
         expectations: resolver.expectations(),
     })
 }

@@ -40,10 +40,20 @@ fn a_broken_download_is_resumed_where_it_broke() {
     for broken_at in [1, 511, 4095, 4096, 4097, 9999] {
         let rig = after(&[Reply::BreakAfter(broken_at, DownloadError::Reset)]);
         assert_eq!(rig.cloud.requests, [0, broken_at as u64]);
-        assert_eq!(rig.results(1), (vec![0], vec![], vec![]), "the image is whole, or it had been refused");
+        assert_eq!(
+            rig.results(1),
+            (vec![0], vec![], vec![]),
+            "the image is whole, or it had been refused"
+        );
         assert_eq!(retries(&rig).len(), 1);
-        assert!(rig.transitions().contains(&(Phase::Downloading, Phase::Retrying, Cause::Error)));
-        assert!(rig.transitions().contains(&(Phase::Retrying, Phase::Downloading, Cause::Normal)));
+        assert!(
+            rig.transitions()
+                .contains(&(Phase::Downloading, Phase::Retrying, Cause::Error))
+        );
+        assert!(
+            rig.transitions()
+                .contains(&(Phase::Retrying, Phase::Downloading, Cause::Normal))
+        );
     }
 }
 
@@ -138,7 +148,11 @@ fn a_request_has_120_seconds() {
     let request = |output: &DeviceOutput| matches!(output, DeviceOutput::StartDownload(_));
     let asked = rig.seen.iter().find(|(_, output)| request(output)).unwrap().0;
     assert_eq!(rig.now.since(asked), Duration::from_secs(120));
-    assert!(rig.seen.iter().any(|(at, output)| *at == rig.now && *output == DeviceOutput::StopDownload));
+    assert!(
+        rig.seen
+            .iter()
+            .any(|(at, output)| *at == rig.now && *output == DeviceOutput::StopDownload)
+    );
 }
 
 #[test]
@@ -172,7 +186,10 @@ fn a_package_for_the_application_takes_no_flash() {
     assert_eq!(rig.cloud.requests, [0, 12_345]);
     // The first record, the version, the result, and the report's.
     assert_eq!(rig.device.flash_ops() - before, 4);
-    assert!(!rig.path().contains(&Phase::Retrying), "a handler's retries are its own affair");
+    assert!(
+        !rig.path().contains(&Phase::Retrying),
+        "a handler's retries are its own affair"
+    );
     assert_eq!(retries(&rig).len(), 1);
 }
 

@@ -103,7 +103,10 @@ fn rejection_of_the_running_attempt_replaces_it() {
     rig.deliver(broken(5));
     rig.run_to(Phase::Rejected);
     rig.run_for(SECOND);
-    assert!(rig.transitions().contains(&(Phase::Downloading, Phase::Rejected, Cause::Reject)));
+    assert!(
+        rig.transitions()
+            .contains(&(Phase::Downloading, Phase::Rejected, Cause::Reject))
+    );
     assert_eq!(reports(&rig, 5), [Report::Error(3)]);
     rig.run_for(60 * SECOND);
     assert_eq!(rig.device.phase(), Phase::Rejected);
@@ -135,14 +138,19 @@ fn rejection_of_an_ended_attempt_replaces_it() {
     rig.deliver(broken(5));
     rig.run_for(SECOND);
     assert_eq!(reports(&rig, 5).last(), Some(&Report::Error(3)));
-    assert_eq!(rig.transitions().last(), Some(&(Phase::Succeeded, Phase::Rejected, Cause::Reject)));
+    assert_eq!(
+        rig.transitions().last(),
+        Some(&(Phase::Succeeded, Phase::Rejected, Cause::Reject))
+    );
 }
 
 #[test]
 fn rejection_on_probation_survives_the_rollback() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::CrashAfter(10 * SECOND)));
     rig.offer(5, main_only());
-    rig.run_until(60 * SECOND, |rig| rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online);
+    rig.run_until(60 * SECOND, |rig| {
+        rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online
+    });
     rig.deliver(broken(5));
     rig.run_to(Phase::Reverting);
     rig.run_to(Phase::Rejected);
@@ -161,12 +169,17 @@ fn rejection_on_probation_survives_the_rollback() {
 fn an_unconfirmed_image_keeps_its_slot_shut() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::Unconfirmed));
     rig.offer(5, main_only());
-    rig.run_until(60 * SECOND, |rig| rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online);
+    rig.run_until(60 * SECOND, |rig| {
+        rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online
+    });
     rig.deliver(broken(5));
     rig.run_to(Phase::Rejected);
     rig.offer(6, manifest(&[("app@1.0.0", true)]));
     rig.run_to_answer();
-    assert_eq!(rig.ends().last(), Some(&(6, AttemptResult::Failed, Some(FailureReason::SlotRefused))));
+    assert_eq!(
+        rig.ends().last(),
+        Some(&(6, AttemptResult::Failed, Some(FailureReason::SlotRefused)))
+    );
 }
 
 #[test]
@@ -178,7 +191,10 @@ fn cancel_while_downloading_cancels_everything() {
     rig.cancel(5);
     rig.run_to_answer();
     assert_eq!(rig.results(5), (vec![], vec![], vec![0, 1]));
-    assert!(rig.transitions().contains(&(Phase::Downloading, Phase::Cancelled, Cause::Cancel)));
+    assert!(
+        rig.transitions()
+            .contains(&(Phase::Downloading, Phase::Cancelled, Cause::Cancel))
+    );
     assert_eq!(rig.ends(), [(5, AttemptResult::Cancelled, Some(FailureReason::ServerCancel))]);
     assert_eq!(rig.handlers(), [(5, 0)]);
 }
@@ -240,20 +256,28 @@ fn a_handler_that_listens_returns_canceled() {
     rig.cancel(5);
     rig.run_to_answer();
     assert_eq!(rig.results(5), (vec![], vec![], vec![0, 1]));
-    assert!(rig.transitions().contains(&(Phase::Installing, Phase::Cancelled, Cause::Cancel)));
+    assert!(
+        rig.transitions()
+            .contains(&(Phase::Installing, Phase::Cancelled, Cause::Cancel))
+    );
 }
 
 #[test]
 fn cancel_on_probation_spares_main() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::ConfirmAfter(10 * SECOND)));
     rig.offer(5, manifest(&[("app@1.1.0", true), ("modem@2.0.0", false)]));
-    rig.run_until(60 * SECOND, |rig| rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online);
+    rig.run_until(60 * SECOND, |rig| {
+        rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online
+    });
     rig.cancel(5);
     rig.run_for(SECOND);
     assert_eq!(rig.results(5), (vec![], vec![], vec![1]));
     rig.run_to_answer();
     assert_eq!(rig.results(5), (vec![0], vec![], vec![1]));
-    assert_eq!(rig.transitions().last(), Some(&(Phase::Probation, Phase::Cancelled, Cause::Cancel)));
+    assert_eq!(
+        rig.transitions().last(),
+        Some(&(Phase::Probation, Phase::Cancelled, Cause::Cancel))
+    );
     assert_eq!(rig.ends(), [(5, AttemptResult::Cancelled, Some(FailureReason::ServerCancel))]);
 }
 
@@ -371,7 +395,11 @@ fn the_latest_pending_attempt_wins() {
         assert_eq!(reports(&rig, vanished), []);
     }
     let handlers = rig.handlers();
-    assert_eq!(handlers, [(5, 0), (9, 0)], "main of attempt 5 was cancelled though the package succeeded");
+    assert_eq!(
+        handlers,
+        [(5, 0), (9, 0)],
+        "main of attempt 5 was cancelled though the package succeeded"
+    );
 }
 
 #[test]
@@ -403,7 +431,9 @@ fn an_irreversible_attempt_goes_on_and_the_reboot_loses_the_newer_one() {
 fn supersession_on_probation_waits_for_the_verdict() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::ConfirmAfter(10 * SECOND)));
     rig.offer(5, manifest(&[("app@1.1.0", true), ("modem@2.0.0", false)]));
-    rig.run_until(60 * SECOND, |rig| rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online);
+    rig.run_until(60 * SECOND, |rig| {
+        rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online
+    });
     rig.offer(6, manifest(&[("modem@2.0.0", false)]));
     rig.run_to_answer();
     assert_eq!(rig.results(6), (vec![0], vec![], vec![]));
@@ -457,7 +487,9 @@ fn a_report_request_is_answered_by_the_current_attempt_alone() {
 fn an_attempt_without_results_reports_its_header() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::ConfirmAfter(20 * SECOND)));
     rig.offer(5, main_only());
-    rig.run_until(60 * SECOND, |rig| rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online);
+    rig.run_until(60 * SECOND, |rig| {
+        rig.device.phase() == Phase::Probation && rig.device.session() == Session::Online
+    });
     rig.run_for(SECOND);
     rig.ask_for_report(5);
     rig.run_for(SECOND);

@@ -81,7 +81,11 @@ fn judge(rig: &mut Rig, main: u64, others: &[u64], at_cut: Reached, context: &st
     let running = if main_succeeded { "app@1.1.0" } else { "app@1.0.0" };
     assert_eq!(rig.device.running(), &version(running), "{context}");
     for other in others {
-        let expected = if main_succeeded || *other < main { &succeeded } else { &canceled };
+        let expected = if main_succeeded || *other < main {
+            &succeeded
+        } else {
+            &canceled
+        };
         assert!(expected.contains(other), "{context}: {succeeded:?} {failed:?} {canceled:?}");
     }
     let expected = if main_succeeded { Phase::Succeeded } else { Phase::Failed };
@@ -140,7 +144,10 @@ fn a_cut_at_every_flash_operation_ends_as_the_table_says() {
             for phase in [Phase::Downloading, Phase::Committing, Phase::Swapping, Phase::Probation] {
                 assert!(phases.contains(&phase), "{name}: no cut in {phase}");
             }
-            assert!(kinds.iter().any(|&(.., rolled_back)| rolled_back), "{name}: no cut before confirmation");
+            assert!(
+                kinds.iter().any(|&(.., rolled_back)| rolled_back),
+                "{name}: no cut before confirmation"
+            );
         }
     }
     println!("{visited} points visited");
@@ -273,10 +280,7 @@ fn whole_and_stepwise_work_leave_the_same_flash() {
     // An armed cut that never comes makes the device do every operation by itself.
     for sizes in [SIZES, (10_000, 4_000), (4_000, 10_000)] {
         let run = |armed: bool, boot| {
-            let mut rig = Rig::online(Setup {
-                boot,
-                ..setup(0, sizes)
-            });
+            let mut rig = Rig::online(Setup { boot, ..setup(0, sizes) });
             if armed {
                 rig.input(DeviceInput::PowerCut {
                     after_flash_ops: u32::MAX,

@@ -128,10 +128,7 @@ impl Setup {
     pub fn build(self) -> Rig {
         let old = image("app@1.0.0", self.sizes.0);
         let new = image("app@1.1.0", self.sizes.1);
-        let known = [
-            ("app@1.0.0", &old, BootOutcome::default()),
-            ("app@1.1.0", &new, self.boot),
-        ];
+        let known = [("app@1.0.0", &old, BootOutcome::default()), ("app@1.1.0", &new, self.boot)];
         let images = known.map(|(firmware, image, boot)| {
             let info = ImageInfo::read(slice_reader(image)).unwrap();
             let behavior = ImageBehavior {
@@ -160,9 +157,7 @@ impl Setup {
         let mut cloud = Cloud::default();
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
-        cloud
-            .images
-            .insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
         Rig {
             device,
             now: SimTime::ZERO,
@@ -432,11 +427,7 @@ impl Rig {
 
     pub fn ends(&self) -> Vec<(u64, AttemptResult, Option<FailureReason>)> {
         let end = |observation: &Observation| match observation {
-            Observation::AttemptEnded {
-                attempt,
-                result,
-                reason,
-            } => Some((attempt.number(), *result, *reason)),
+            Observation::AttemptEnded { attempt, result, reason } => Some((attempt.number(), *result, *reason)),
             _ => None,
         };
         self.observations().filter_map(end).collect()

@@ -28,7 +28,13 @@ fn an_image_that_is_reset_before_it_confirms_is_rolled_back() {
     for (outcome, why) in [
         (BootOutcome::CrashAfter(five), BootReason::Crash),
         (BootOutcome::HangWatchdog(five), BootReason::Watchdog),
-        (BootOutcome::ConfirmThenCrash { confirm: 9 * SECOND, crash: five }, BootReason::Crash),
+        (
+            BootOutcome::ConfirmThenCrash {
+                confirm: 9 * SECOND,
+                crash: five,
+            },
+            BootReason::Crash,
+        ),
     ] {
         let mut rig = Rig::online(Setup::boot(outcome));
         rig.forget();
@@ -93,7 +99,10 @@ fn an_image_that_hangs_waits_for_power() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::Hang));
     rig.offer(1, main_only());
     rig.run_for(Duration::from_secs(3600));
-    assert_eq!((rig.device.phase(), rig.device.session()), (Phase::Probation, Session::Offline));
+    assert_eq!(
+        (rig.device.phase(), rig.device.session()),
+        (Phase::Probation, Session::Offline)
+    );
     assert!(rig.device.stuck_by_firmware());
     assert_eq!(rig.device.next_timeout(), None);
     rig.cut_power();
@@ -118,7 +127,11 @@ fn an_image_that_confirms_and_crashes_later_stays() {
     rig.run_for(60 * SECOND);
     let crashes = boots(&rig);
     assert!(crashes.len() > 5, "{crashes:?}");
-    assert!(crashes.iter().all(|boot| *boot == ("1.1.0".to_owned(), true, BootReason::Crash)));
+    assert!(
+        crashes
+            .iter()
+            .all(|boot| *boot == ("1.1.0".to_owned(), true, BootReason::Crash))
+    );
     assert_eq!(rig.transitions(), [], "an ended attempt stays ended");
 }
 

@@ -110,11 +110,19 @@ fn a_connack_that_does_not_come_in_time_is_waited_for_no_longer() {
     rig.run_for(10 * SECOND);
     let tries = tries(&rig);
     assert!(tries.len() > 5);
-    assert!(tries.iter().all(|&(result, wanted, _)| result == ConnectResult::Timeout && wanted == tries[0].1));
+    assert!(
+        tries
+            .iter()
+            .all(|&(result, wanted, _)| result == ConnectResult::Timeout && wanted == tries[0].1)
+    );
     // A hop to connect, 500 ms for the CONNACK, 500 ms until the next try.
     let gaps: Vec<_> = tries.windows(2).map(|pair| pair[1].2.since(pair[0].2)).collect();
     assert!(gaps.iter().all(|&gap| gap == SECOND + HOP), "{gaps:?}");
-    let hung_up = rig.seen.iter().filter(|(_, output)| *output == DeviceOutput::Disconnect).count();
+    let hung_up = rig
+        .seen
+        .iter()
+        .filter(|(_, output)| *output == DeviceOutput::Disconnect)
+        .count();
     assert_eq!(hung_up, tries.len());
     rig.cloud.greets = Some(ConnectCode::Accepted);
     rig.run_for(2 * SECOND);
@@ -137,7 +145,10 @@ fn refusals_are_told_apart() {
         rig.input(DeviceInput::PowerOn);
         rig.run_for(3 * SECOND);
         let tries = tries(&rig);
-        assert!(tries.len() > 2 && tries.iter().all(|&(result, ..)| result == expected), "{expected}: {tries:?}");
+        assert!(
+            tries.len() > 2 && tries.iter().all(|&(result, ..)| result == expected),
+            "{expected}: {tries:?}"
+        );
         assert_ne!(rig.device.session(), Session::Online);
     }
 }

@@ -34,9 +34,7 @@ fn words(rig: &Rig) -> Vec<String> {
             Observation::ManifestReceived { .. } => "manifest".into(),
             Observation::AttemptEnded { result, .. } => format!("ended: {result}"),
             Observation::ResultPublished { complete, .. } => format!("published, complete: {complete}"),
-            Observation::Booted {
-                firmware, confirmed, ..
-            } => format!("booted {firmware}, confirmed: {confirmed}"),
+            Observation::Booted { firmware, confirmed, .. } => format!("booted {firmware}, confirmed: {confirmed}"),
             Observation::Confirmed => "confirmed".into(),
             Observation::HandlerCalled { firmware, .. } => format!("handler of {firmware}"),
             Observation::RecordWritten { record, .. } => format!("stored {}", key(record)),
@@ -146,13 +144,18 @@ fn packages_run_in_the_order_of_the_manifest_with_main_last() {
     rig.run_to_answer();
     assert_eq!(rig.handlers(), [(5, 0), (5, 1)]);
     assert_eq!(rig.results(5), (vec![0, 1], vec![], vec![]));
-    let installed = |observation: &Observation| {
-        matches!(observation, Observation::Installed { firmware } if *firmware == version("modem@2.0.0"))
-    };
+    let installed = |observation: &Observation| matches!(observation, Observation::Installed { firmware } if *firmware == version("modem@2.0.0"));
     assert_eq!(rig.count(installed), 1);
-    assert_eq!(rig.count(|o| matches!(o, Observation::Installed { .. })), 1, "main is no installed package");
+    assert_eq!(
+        rig.count(|o| matches!(o, Observation::Installed { .. })),
+        1,
+        "main is no installed package"
+    );
     let phases = rig.path();
-    assert_eq!(phases[..4], [Phase::Accepted, Phase::Installing, Phase::Accepted, Phase::Downloading]);
+    assert_eq!(
+        phases[..4],
+        [Phase::Accepted, Phase::Installing, Phase::Accepted, Phase::Downloading]
+    );
 }
 
 #[test]
@@ -164,7 +167,10 @@ fn packages_after_main_run_in_the_new_image() {
     assert_eq!(rig.results(5), (vec![0, 1], vec![], vec![]));
     // The manifest is repeated while main is on probation, so the attempt goes on without waiting.
     let causes = rig.transitions();
-    assert!(causes.contains(&(Phase::Probation, Phase::Accepted, Cause::Normal)), "{causes:?}");
+    assert!(
+        causes.contains(&(Phase::Probation, Phase::Accepted, Cause::Normal)),
+        "{causes:?}"
+    );
     assert!(causes.contains(&(Phase::Installing, Phase::Succeeded, Cause::Normal)));
 }
 
@@ -174,7 +180,10 @@ fn packages_after_main_wait_for_their_manifest() {
     rig.offer(5, manifest(&[("app@1.1.0", true), ("modem@2.0.0", false)]));
     rig.run_to_answer();
     let causes = rig.transitions();
-    assert!(causes.contains(&(Phase::Probation, Phase::Waiting, Cause::Normal)), "{causes:?}");
+    assert!(
+        causes.contains(&(Phase::Probation, Phase::Waiting, Cause::Normal)),
+        "{causes:?}"
+    );
     assert!(causes.contains(&(Phase::Waiting, Phase::Accepted, Cause::Normal)));
     assert_eq!(rig.results(5), (vec![0, 1], vec![], vec![]));
 }
@@ -222,7 +231,10 @@ fn a_handler_may_cancel_by_itself() {
     rig.offer(5, modem_then_main());
     rig.run_to_answer();
     assert_eq!(rig.results(5), (vec![], vec![], vec![0, 1]));
-    assert_eq!(rig.ends(), [(5, AttemptResult::Cancelled, Some(FailureReason::InstallCanceled))]);
+    assert_eq!(
+        rig.ends(),
+        [(5, AttemptResult::Cancelled, Some(FailureReason::InstallCanceled))]
+    );
 }
 
 #[test]
@@ -377,7 +389,9 @@ fn an_image_with_a_wrong_digest_is_refused_by_the_bootloader() {
     assert!(rig.transitions().contains(&(Phase::Swapping, Phase::Failed, Cause::Error)));
     assert_eq!(rig.device.running(), &version("app@1.0.0"));
     // The slot is usable again.
-    rig.cloud.images.insert("/app-1.1.0".into(), super::rig::image("app@1.1.0", IMAGE_SIZE));
+    rig.cloud
+        .images
+        .insert("/app-1.1.0".into(), super::rig::image("app@1.1.0", IMAGE_SIZE));
     rig.offer(2, main_only());
     rig.run_to_answer();
     assert_eq!(rig.results(2), (vec![0], vec![], vec![]));
