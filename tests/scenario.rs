@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use squall::device::{BootOutcome, Jitter};
 use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault};
 use squall::model::{CohortRule, Tags};
-use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load};
+use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load, outline};
 use squall::time::SimTime;
 
 #[test]
@@ -235,10 +235,6 @@ fn check_says_ok_and_is_strict_about_warnings() {
     assert_eq!(squall(&["check", "late-joiners"]), (0, "ok\n".into(), String::new()));
     let (code, stdout, _) = squall(&["check", "bad-firmware", "quickstart.toml"]);
     assert_eq!((code, stdout.as_str()), (2, "bad-firmware: ok\n"));
-    assert_eq!(
-        squall(&["check", "--plan", "bad-firmware"]).2,
-        "error: not supported yet: `--plan`\n"
-    );
     let spare = "--set=cohort.spare={ members = \"5 of all\" }";
     let (code, stdout, stderr) = squall(&["check", "bad-firmware", spare]);
     assert_eq!((code, stdout.as_str()), (0, "ok\n"));
@@ -249,6 +245,23 @@ fn check_says_ok_and_is_strict_about_warnings() {
             .2
             .starts_with("note: bad-firmware: TLS is off")
     );
+}
+
+#[test]
+fn a_plan_is_told_in_80_columns() {
+    let (code, told, stderr) = squall(&["check", "--plan", "power-cuts", "multi-package"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    insta::assert_snapshot!("plan", told);
+    let everything = outline(&scenario(EVERYTHING));
+    insta::assert_snapshot!("plan-of-everything", everything);
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest(&told) <= 80 && widest(&everything) <= 80);
+    assert_eq!(outline(&scenario(EVERYTHING)), everything);
+    let long = format!(
+        "{TWO_FLEETS}\nfleet.{} = {{ count = 3, runs = \"app@1.0.0\" }}\n",
+        "x".repeat(32)
+    );
+    assert!(widest(&outline(&scenario(&long))) <= 80);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod images;
 mod links;
 mod names;
 mod outcome;
+mod outline;
 mod overlay;
 mod plan;
 mod resolve;
@@ -40,6 +41,7 @@ use resolve::Resolver;
 use start::AtStart;
 
 pub use error::{ScenarioError, ScenarioErrors};
+pub use outline::outline;
 pub use plan::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,

@@ -228,13 +228,15 @@ impl Resolver<'_> {
                     .map(|(index, _)| DeviceIndex(index as u32))
                     .collect()
             };
-            let (rule, members) = match &cohort.rule {
-                Some(RuleFile::Where(who)) => (CohortRule::Where(who.selector.clone()), Vec::new()),
-                Some(RuleFile::Members(_)) | None => (CohortRule::ByHand, chosen()),
+            let (rule, who, members) = match &cohort.rule {
+                Some(RuleFile::Where(who)) => (CohortRule::Where(who.selector.clone()), who.selector.clone(), Vec::new()),
+                Some(RuleFile::Members(who)) => (CohortRule::ByHand, who.selector.clone(), chosen()),
+                None => (CohortRule::ByHand, Selector::default(), chosen()),
             };
             PlannedCohort {
                 name: CohortName::new(cohort.name.as_str()),
                 rule,
+                who,
                 members,
             }
         };
