@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A folder for run directories, with a scenario of six devices that has nothing to do for a minute.
+/// A folder for run directories, with a scenario of thirty devices that has nothing to do for a minute.
 struct Desk {
     folder: TempDir,
 }
@@ -15,8 +15,8 @@ struct Desk {
 const WAITING: &str = r#"
 scenario = { duration = "60s", ends = "duration" }
 firmware.app = { "1.0.0" = { size = "8 KiB" } }
-fleet.few = { count = 6, runs = "app@1.0.0" }
-expect = ["devices count == 6"]
+fleet.few = { count = 30, runs = "app@1.0.0" }
+expect = ["devices count == 30"]
 "#;
 
 impl Desk {
@@ -65,8 +65,8 @@ impl Run {
             harness.kill().unwrap();
             panic!("no server was started: {:?}", harness.wait_with_output());
         };
-        // Connections of devices: the server is ready, and the run is on.
-        within(Duration::from_secs(30), || (descriptors(server) >= 20).then_some(())).expect("devices connect");
+        // The server has some sockets of its own; with those of the devices the run is on.
+        within(Duration::from_secs(30), || (sockets(server) >= 30).then_some(())).expect("devices connect");
         Run { harness, server }
     }
 
@@ -108,8 +108,14 @@ fn server_of(parent: u32) -> Option<Pid> {
     Pid::from_raw(server.parse().ok()?)
 }
 
-fn descriptors(process: Pid) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).map_or(0, Iterator::count)
+fn sockets(process: Pid) -> usize {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())) else {
+        return 0;
+    };
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 /// Whether a process has ended; one that nobody has waited for has.
@@ -136,28 +142,65 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Plays a built-in example in both modes. Every count of states, versions and transitions must be the same; gives the summary of
+/// the run in real time.
+fn play_both(example: &str, devices: &str) -> serde_json::Value {
+    let desk = Desk::new();
+    let mut simulated = Command::new(env!("CARGO_BIN_EXE_squall"));
+    simulated
+        .args(["sim", example, "-d", devices, "--json", "--out"])
+        .arg(desk.folder.path().join("sim"));
+    let simulated = simulated.output().unwrap();
+    assert_eq!(simulated.status.code(), Some(0), "{}", text(&simulated.stderr));
+    let simulated: serde_json::Value = serde_json::from_slice(&simulated.stdout).unwrap();
+
+    let output = desk.squall(&[example, "-d", devices]).output().unwrap();
+    let (told, problems) = (text(&output.stdout), text(&output.stderr));
+    let summary = desk.summary();
+    // A machine that is busy with other tests may make the harness late; the run then says so, and all else must hold.
+    let valid = summary["harness"]["valid"] == true;
+    let (code, status) = if valid { (0, "passed") } else { (102, "invalid") };
+    assert_eq!(output.status.code(), Some(code), "{told}{problems}");
+    assert_eq!(summary["status"], status, "{told}");
+    let expectations = summary["expectations"].as_array().unwrap();
+    assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
+    assert_eq!(summary["errors"], serde_json::json!([]));
+    for counts in [
+        "/devices",
+        "/transitions",
+        "/coverage",
+        "/findings",
+        "/stuck",
+        "/scenario/hash",
+    ] {
+        assert_eq!(summary.pointer(counts), simulated.pointer(counts), "{counts}");
+    }
+    summary
+}
+
 #[test]
 fn quickstart_updates_every_device_over_real_sockets() {
-    let desk = Desk::new();
-    let output = desk.squall(&["quickstart", "-d", "20"]).output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    let summary = desk.summary();
-    assert_eq!(summary["status"], "passed");
+    let summary = play_both("quickstart", "200");
     assert_eq!(summary["mode"], "run");
-    assert_eq!(summary["devices"]["by_state"]["succeeded"], 20);
-    assert_eq!(summary["devices"]["by_version"]["app@1.1.0"], 20);
-    assert_eq!(summary["errors"], serde_json::json!([]));
+    assert_eq!(summary["devices"]["by_state"]["succeeded"], 200);
+    assert_eq!(summary["devices"]["by_version"]["app@1.1.0"], 200);
     let harness = &summary["harness"];
     assert_eq!(harness["dropped"], 0);
     assert!(harness["memory_bytes"].as_u64().unwrap() > 1_000_000, "{harness}");
     assert!(summary["machine"]["cores"].as_u64().unwrap() >= 1);
     assert!(summary["started_at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn bad_firmware_rolls_back_and_is_repaired_over_real_sockets() {
+    let summary = play_both("bad-firmware", "100");
+    assert_eq!(summary["devices"]["by_version"]["app@1.2.0"], 100);
+}
+
+#[test]
+fn late_joiners_are_found_over_real_sockets() {
+    let summary = play_both("late-joiners", "400");
+    assert_eq!(summary["devices"]["by_version"]["app@2.1.0"], 270);
 }
 
 #[test]
@@ -178,7 +221,7 @@ fn a_killed_server_ends_the_run_with_a_message_and_files() {
     let output = run.end();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let told = text(&output.stderr);
-    assert!(told.contains("the server was killed by signal 9 during the run"), "{told}");
+    assert!(told.contains("the server was killed by signal 9"), "{told}");
     assert_eq!(desk.summary()["status"], "error");
     assert!(files(&desk.out().join("latest")).contains(&"devices.csv".to_owned()));
 }
@@ -205,7 +248,6 @@ fn a_second_signal_stops_at_once() {
     // A stopped server does not end by itself, so that the end of the run waits for it.
     kill_process(server, Signal::STOP).unwrap();
     kill_process(run.harness_id(), Signal::INT).unwrap();
-    std::thread::park_timeout(Duration::from_millis(200));
     kill_process(run.harness_id(), Signal::TERM).unwrap();
     let output = run.end();
     kill_process(server, Signal::CONT)

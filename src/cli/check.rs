@@ -6,9 +6,16 @@ use crate::scenario::{Overrides, Plan, Source, TlsPlan, load, outline};
 
 use super::flags::ChangeFlags;
 use super::refusal::Refusal;
+use super::results::put;
+
+const EXAMPLES: &str = "\
+Examples:
+  squall check my.toml                               says ok, or what is wrong and where
+  squall check --strict scenarios/*.toml             warnings are errors";
 
 /// Arguments of `squall check`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
     /// Paths of scenario files, `-` for standard input, or names of built-in examples
     #[arg(value_name = "SCENARIO", required = true)]
@@ -34,11 +41,11 @@ pub fn run(args: &CheckArgs) -> u8 {
         let Some(plan) = check(scenario, &overrides, args.strict) else {
             return false;
         };
-        match args.plan {
-            true => print!("{}", outline(&plan)),
-            false if several => println!("{scenario}: ok"),
-            false => println!("ok"),
-        }
+        put(&match args.plan {
+            true => outline(&plan),
+            false if several => format!("{scenario}: ok\n"),
+            false => "ok\n".to_owned(),
+        });
         true
     });
     // Every scenario is looked at, also behind one that is wrong.

@@ -14,6 +14,7 @@ use crate::scenario::{Overrides, Plan, Source, load};
 
 use super::now;
 use super::refusal::Refusal;
+use super::results::put;
 
 /// Which scenario, and what is changed in it.
 #[derive(Args, Clone, Debug)]
@@ -124,10 +125,10 @@ impl OutputFlags {
     /// Prints what a run came to.
     pub(super) fn say(&self, outcome: &Outcome) {
         if self.json {
-            print!("{}", Summary::of(outcome).to_json());
+            put(&Summary::of(outcome).to_json());
         } else {
             let style = if self.color() { Style::Color } else { Style::Plain };
-            print!("{}", summary_text(outcome, style));
+            put(&summary_text(outcome, style));
         }
         if let RunEnd::Failed(why) = &outcome.end {
             eprintln!("error: {why}");

@@ -1,9 +1,11 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod check;
+mod defect;
 mod flags;
 mod interrupt;
 mod refusal;
+mod results;
 mod run;
 mod schema;
 mod serve;
@@ -28,8 +30,15 @@ Exit codes:
   2    bad input
   99   an expectation failed
   100  an invariant broke
+  102  invalid: the harness was the bottleneck
   130  interrupted
-Of several the first of 1, 2, 100, 130, 99.";
+Of several the first of 1, 2, 100, 130, 102, 99.
+
+Examples:
+  squall run quickstart                      200 devices update over real sockets
+  squall sim quickstart --seed 7             the same in virtual time
+  squall check scenarios/*.toml              what is wrong with them, if anything is
+  squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
 const NOT_YET: &[&str] = &[
@@ -76,14 +85,15 @@ pub fn main() -> ExitCode {
         eprintln!("error: not supported yet: command `{word}`");
         return ExitCode::from(BAD_INPUT);
     }
-    let code = match Cli::parse().command {
+    let cli = Cli::parse();
+    defect::silence_panics();
+    ExitCode::from(defect::guarded(|| match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Schema(args) => schema::run(&args),
-    };
-    ExitCode::from(code)
+    }))
 }
 
 #[expect(

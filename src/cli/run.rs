@@ -11,8 +11,16 @@ use crate::report::{ReportError, RunDirectory, timestamp};
 use super::refusal::Refusal;
 use super::{OutputFlags, ScenarioFlags, now};
 
+const EXAMPLES: &str = "\
+Examples:
+  squall run quickstart                              a built-in example
+  squall run my.toml -d 2000 --seed 3                your file, other size, other luck
+  squall run my.toml --set fleet.demo.link=lan       one value changed
+  squall run my.toml -q --json > summary.json        for a script";
+
 /// Arguments of `squall run`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioFlags,

@@ -5,12 +5,18 @@ use clap::Args;
 use crate::report::summary_schema;
 
 use super::BAD_INPUT;
+use super::results::put;
 
 /// Schemas of the contract that are not there yet.
 const NOT_YET: &[&str] = &["scenario", "compare", "trace"];
 
+const EXAMPLES: &str = "\
+Examples:
+  squall schema summary > summary.schema.json";
+
 /// Arguments of `squall schema`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct SchemaArgs {
     /// Which file: `summary`
     #[arg(value_name = "NAME")]
@@ -21,7 +27,7 @@ pub struct SchemaArgs {
 pub fn run(args: &SchemaArgs) -> u8 {
     let name = args.name.as_str();
     if name == "summary" {
-        print!("{}", summary_schema());
+        put(&summary_schema().to_string());
         return 0;
     }
     match NOT_YET.contains(&name) {

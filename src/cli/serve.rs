@@ -14,8 +14,17 @@ use crate::model::{AttemptId, parse_duration};
 /// Exit code of an interrupted command.
 const INTERRUPTED: u8 = 130;
 
+const EXAMPLES: &str = "\
+Examples:
+  squall serve                                       free ports on loopback, TLS with an own CA
+  squall serve --listen 127.0.0.1:8883 --tls auto+rsa
+  squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
+The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
+token and the ingest key.";
+
 /// Flags of `squall serve`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
     /// Address where devices connect by MQTT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

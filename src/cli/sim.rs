@@ -20,8 +20,15 @@ use super::{OutputFlags, ScenarioFlags, now};
 /// How often progress is told on standard error.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  squall sim quickstart                              a built-in example
+  squall sim my.toml --repeat 20                     twenty seeds, from the file's own on
+  squall sim my.toml --verify                        plays twice and compares every file";
+
 /// Arguments of `squall sim`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct SimArgs {
     #[command(flatten)]
     scenario: ScenarioFlags,

@@ -23,7 +23,7 @@ impl Behaviors {
         let image = self.images.values().find_map(|behavior| {
             let start = position(&behavior.image, left)?;
             let follows = position(&behavior.image, right) == Some(start + left.len());
-            follows.then(|| (&behavior.image, start))
+            follows.then_some((&behavior.image, start))
         });
         image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
     }

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use super::behavior::BootOutcome;
-use super::flash::{Progress, Stretch, Tear};
+use super::flash::{Progress, Tear};
 use super::io::{DeviceOutput, Outputs};
 use super::slot::{Found, Slot};
+use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::{Device, Memory};
 use crate::luck::Purpose;

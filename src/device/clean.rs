@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::config::{Chip, DeviceConfig};
-use super::flash::Stretch;
 use super::records::VALUE_LIMIT;
 use super::slot::Slot;
+use super::stretch::Stretch;
 use super::swap::Swap;
 use crate::mcuboot::SwapType;
 use crate::model::RecordKey;

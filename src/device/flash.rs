@@ -13,15 +13,11 @@ use super::config::Chip;
 use super::io::{DeviceOutput, Outputs};
 use super::records::Records;
 use super::slot::{Mark, Side, Slot, Trailer};
-use super::swap::{Field, Swap, SwapOp, WRITE_LIMIT};
+use super::stretch::{Op, Stretch};
+use super::swap::{Field, Swap};
 use crate::mcuboot::SwapType;
-use crate::model::{Observation, RecordKey};
+use crate::model::Observation;
 use crate::time::SimTime;
-
-/// Bytes that the store writes to delete a record.
-const DELETE_BYTES: u32 = 8;
-/// Bytes of the trailer's magic; every other field takes the smallest write.
-const MAGIC_BYTES: u32 = 16;
 
 /// The flash.
 #[derive(Debug)]
@@ -49,55 +45,6 @@ struct Work {
     began: SimTime,
     /// When the last one ends.
     ends: SimTime,
-}
-
-/// Work that goes on without a pause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
-    /// Stores a record.
-    Store {
-        /// Which.
-        key: RecordKey,
-        /// Its bytes.
-        content: Bytes,
-    },
-    /// Deletes a record.
-    Delete {
-        /// Which.
-        key: RecordKey,
-    },
-    /// Writes a page of a downloaded image to the secondary slot.
-    Page {
-        /// Where in the slot.
-        at: u32,
-        /// The bytes, at most a page.
-        bytes: Bytes,
-        /// The first page of an image: the slot's trailer is erased before it.
-        first: bool,
-    },
-    /// Asks MCUboot to test the image in the secondary slot.
-    Request,
-    /// Confirms the image in the primary slot.
-    Confirm,
-    /// Makes an image in the secondary slot that was found bad unusable.
-    Refuse {
-        /// Where in the slot it begins.
-        at: u32,
-    },
-    /// Exchanges the images.
-    Swap(Swap),
-}
-
-/// One operation: an erase, a write of at most 512 bytes, or the atomic write or deletion of a record.
-enum Op<'a> {
-    Store(&'a RecordKey, &'a Bytes),
-    Delete(&'a RecordKey),
-    ErasePage(Side, u32),
-    EraseTrailer(Side, bool),
-    Write(u32, Bytes),
-    Field(Side, Field),
-    Copy { to: Side, at: u32, from: u32, len: u32 },
-    Status,
 }
 
 /// How an operation ends when power fails during it.
@@ -272,7 +219,7 @@ impl Flash {
         let mut observe = |observation| out.push(DeviceOutput::Observed(observation));
         match *op {
             Op::Store(key, content) => {
-                self.records.write(key, content.clone());
+                self.records.write(key, content);
                 observe(Observation::RecordWritten {
                     record: key.clone(),
                     content: content.clone(),
@@ -420,7 +367,7 @@ const WRITTEN_TWICE: Observation = Observation::FlashMisused {
 };
 
 impl Trailer {
-    /// Writes a field; false if it was written before.
+    /// Writes a field; false if it was complete before.
     fn set(&mut self, field: Field) -> bool {
         let mark = match field {
             Field::Swap(kind) => return self.swap.replace(kind).is_none(),
@@ -429,111 +376,147 @@ impl Trailer {
             Field::ImageOk => &mut self.image_ok,
             Field::CopyDone => &mut self.copy_done,
         };
-        std::mem::replace(mark, Mark::Set) == Mark::Unset
+        std::mem::replace(mark, Mark::Set) != Mark::Set
     }
 }
 
-impl Stretch {
-    /// Number of operations.
-    pub(super) fn ops(&self, chip: &Chip) -> u32 {
-        let start = self.moves(chip).map_or(0, |(moves, _)| moves.end);
-        start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{BootOutcome, Dealt, ImageBehavior};
+    use crate::model::Digest;
 
-    /// Time from its first operation's start to its last one's end.
-    pub(super) fn duration(&self, chip: &Chip) -> Duration {
-        let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
-        let (moves, halves) = self.moves(chip).unwrap_or_default();
-        let one_half = moves.start..moves.start + (moves.end - moves.start).checked_div(halves).unwrap_or(0);
-        let moving: Duration = one_half.filter_map(lasts).sum();
-        let before: Duration = (0..moves.start).filter_map(lasts).sum();
-        let after: Duration = (moves.end..).map_while(lasts).sum();
-        before + moving * halves + after
-    }
-
-    /// The part of a swap that is long and regular.
-    fn moves(&self, chip: &Chip) -> Option<(std::ops::Range<u32>, u32)> {
-        match self {
-            Stretch::Swap(swap) => Some(swap.moves(chip)),
-            Stretch::Store { .. }
-            | Stretch::Delete { .. }
-            | Stretch::Page { .. }
-            | Stretch::Request
-            | Stretch::Confirm
-            | Stretch::Refuse { .. } => None,
+    fn chip() -> Chip {
+        Chip {
+            name: "test".into(),
+            page_size: 1024,
+            write_size: 4,
+            page_erase: Duration::from_millis(22),
+            kib_write: Duration::from_millis(12),
+            slot_size: 32 * 1024,
+            kib_hash: Duration::from_millis(1),
+            verify: Duration::from_millis(1),
+            boot: Duration::from_millis(1),
         }
     }
 
-    fn op(&self, n: u32, chip: &Chip) -> Option<Op<'_>> {
-        match self {
-            Stretch::Store { key, content } => (n == 0).then_some(Op::Store(key, content)),
-            Stretch::Delete { key } => (n == 0).then_some(Op::Delete(key)),
-            Stretch::Page { at, bytes, first } => {
-                let trailer = if *first { chip.trailer_pages() } else { 0 };
-                if n < trailer {
-                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
-                }
-                match n - trailer {
-                    0 => Some(Op::ErasePage(Side::Secondary, at / chip.page_size)),
-                    write => {
-                        let start = (write - 1) * WRITE_LIMIT;
-                        let end = (start + WRITE_LIMIT).min(bytes.len() as u32);
-                        (start < end).then(|| Op::Write(at + start, bytes.slice(start as usize..end as usize)))
-                    }
-                }
-            }
-            Stretch::Request => match n {
-                0 => Some(Op::Field(Side::Secondary, Field::Magic)),
-                1 => Some(Op::Field(Side::Secondary, Field::Swap(SwapType::Test))),
-                _ => None,
-            },
-            Stretch::Confirm => (n == 0).then_some(Op::Field(Side::Primary, Field::ImageOk)),
-            Stretch::Refuse { at } => {
-                let trailer = chip.trailer_pages();
-                if n < trailer {
-                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
-                }
-                (n == trailer).then(|| Op::ErasePage(Side::Secondary, at / chip.page_size))
-            }
-            Stretch::Swap(swap) => swap.op(n, chip).map(|op| Op::of_swap(op, chip)),
-        }
-    }
-}
-
-impl Op<'_> {
-    fn of_swap(op: SwapOp, chip: &Chip) -> Self {
-        match op {
-            SwapOp::EraseTrailer { side, fields } => Op::EraseTrailer(side, fields),
-            SwapOp::Field(side, field) => Op::Field(side, field),
-            SwapOp::ErasePage { side, page } => Op::ErasePage(side, page),
-            SwapOp::Copy {
-                to: (side, page),
-                from,
-                at,
-                len,
-            } => Op::Copy {
-                to: side,
-                at: page * chip.page_size + at,
-                from: from * chip.page_size + at,
-                len,
-            },
-            SwapOp::Status => Op::Status,
-        }
+    fn content(len: usize, seed: u8) -> Bytes {
+        (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed).collect()
     }
 
-    fn duration(&self, chip: &Chip) -> Duration {
-        let write = |bytes: u32| {
-            let whole = bytes.next_multiple_of(chip.write_size.max(1));
-            chip.kib_write * whole / 1024
+    fn known(images: &[&Bytes]) -> Behaviors {
+        let behavior = |image: &&Bytes| ImageBehavior {
+            firmware: "app@1.0.0".parse().unwrap(),
+            boot: Dealt::Same(BootOutcome::default()),
+            image: (*image).clone(),
+            build_id: None,
         };
-        match self {
-            Op::ErasePage(..) | Op::EraseTrailer(..) => chip.page_erase,
-            Op::Store(_, content) => write(content.len() as u32),
-            Op::Delete(_) => write(DELETE_BYTES),
-            Op::Write(_, bytes) => write(bytes.len() as u32),
-            Op::Field(_, Field::Magic) => write(MAGIC_BYTES),
-            Op::Field(..) | Op::Status => write(1),
-            Op::Copy { len, .. } => write(*len),
+        let numbered = images.iter().zip(0u8..);
+        Behaviors {
+            images: numbered.map(|(image, n)| (Digest([n; 32]), behavior(image))).collect(),
+            ..Behaviors::default()
         }
+    }
+
+    fn bytes(slot: &Slot) -> Vec<u8> {
+        let mut bytes = vec![0; 30 * 1024];
+        slot.read(0, &mut bytes);
+        bytes
+    }
+
+    /// Does the stretch, as a whole or operation by operation; when it was over.
+    fn finish(flash: &mut Flash, stretch: Stretch, stepwise: bool, known: &Behaviors) -> SimTime {
+        let mut out = Outputs::new();
+        if stepwise {
+            flash.cut_after(u32::MAX);
+        }
+        flash.begin(stretch, SimTime::ZERO, &chip());
+        let ends = flash.wakes(&chip()).unwrap();
+        assert!(matches!(flash.advance(ends, &chip(), known, &mut out), Progress::Done(_, at) if at == ends));
+        let misused = |output: &DeviceOutput| matches!(output, DeviceOutput::Observed(Observation::FlashMisused { .. }));
+        assert!(!out.iter().any(misused));
+        flash.forget_cut();
+        ends
+    }
+
+    #[test]
+    fn work_done_as_a_whole_leaves_what_its_operations_leave() {
+        for (old_len, new_len) in [(5000, 5000), (9000, 2000), (2000, 9000), (1024, 1024), (100, 3000)] {
+            let (old, new) = (content(old_len, 1), content(new_len, 2));
+            let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
+            for known in [known(&[&old, &new]), Behaviors::default()] {
+                let mut pair = [false, true].map(|_| Flash::new(old.clone()));
+                let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
+                    let ends = [0, 1].map(|n| {
+                        let stretch = stretch(&pair[n]);
+                        finish(&mut pair[n], stretch, n == 1, &known)
+                    });
+                    assert_eq!(ends[0], ends[1], "the same time");
+                    assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
+                    assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
+                    assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
+                    assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);
+                    assert_eq!(pair[0].secondary.trailer, pair[1].secondary.trailer);
+                    (pair[0].primary.clone(), pair[0].secondary.clone())
+                };
+                for (n, page) in new.chunks(1024).enumerate() {
+                    let page = new.slice_ref(page);
+                    both(&|_| Stretch::Page {
+                        at: (n as u32 + 1) * 1024,
+                        bytes: page.clone(),
+                        first: n == 0,
+                    });
+                }
+                both(&|_| Stretch::Request);
+                let swapped = both(&|flash| Stretch::Swap(Swap::begin(SwapType::Test, sizes, &flash.secondary)));
+                assert_eq!(bytes(&swapped.0)[..new_len], new[..]);
+                assert_eq!(bytes(&swapped.1)[..old_len], old[..]);
+                let back = (sizes.1, sizes.0);
+                let reverted = both(&|flash| Stretch::Swap(Swap::begin(SwapType::Revert, back, &flash.secondary)));
+                assert_eq!(bytes(&reverted.0)[..old_len], old[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn time_and_number_of_operations_are_those_of_the_list() {
+        let swaps = [SwapType::Test, SwapType::Revert].map(|kind| Stretch::Swap(Swap::begin(kind, (5, 3), &Slot::default())));
+        let page = Stretch::Page {
+            at: 2048,
+            bytes: content(1000, 3),
+            first: true,
+        };
+        for stretch in swaps
+            .into_iter()
+            .chain([page, Stretch::Request, Stretch::Refuse { at: 1024 }])
+        {
+            let ops = (0..).map_while(|n| stretch.op(n, &chip())).map(|op| op.duration(&chip()));
+            let (number, time) = ops.fold((0, Duration::ZERO), |(number, time), lasts| (number + 1, time + lasts));
+            assert_eq!(
+                (stretch.ops(&chip()), stretch.duration(&chip())),
+                (number, time),
+                "{stretch:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_counted_cut_comes_with_the_operation_that_it_counts() {
+        let known = Behaviors::default();
+        let mut flash = Flash::new(content(3000, 1));
+        let mut out = Outputs::new();
+        flash.cut_after(3);
+        let page = Stretch::Page {
+            at: 1024,
+            bytes: content(1024, 2),
+            first: false,
+        };
+        flash.begin(page, SimTime::ZERO, &chip());
+        // An erase and two writes.
+        let due = SimTime::from_millis(22 + 12);
+        assert_eq!(flash.wakes(&chip()), Some(due));
+        assert_eq!(flash.advance(due, &chip(), &known, &mut out), Progress::PowerFails(due));
+        assert!(!flash.in_operation(&chip()), "the page is complete");
+        assert_eq!(flash.ops(), 3);
     }
 }

@@ -22,6 +22,7 @@ mod restore;
 mod session;
 mod shown;
 mod slot;
+mod stretch;
 mod swap;
 mod timers;
 mod worker;
@@ -137,6 +138,7 @@ impl Device {
                 phase: Phase::Idle,
                 attempt: None,
                 reason: None,
+                ended: None,
                 session: Session::Off,
                 running,
             },
@@ -197,5 +199,16 @@ impl Device {
     fn next_generation(&mut self) -> u32 {
         self.ordinals.generations = self.ordinals.generations.wrapping_add(1);
         self.ordinals.generations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_device_is_small() {
+        println!("{} bytes", std::mem::size_of::<Device>());
+        assert!(std::mem::size_of::<Device>() <= 640);
     }
 }

@@ -19,9 +19,9 @@ const SCHEMA: u64 = 1;
 /// The store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
-    attempt: Option<Bytes>,
-    probation: Option<Bytes>,
-    versions: Vec<(Slug, Bytes)>,
+    attempt: Option<Box<[u8]>>,
+    probation: Option<Box<[u8]>>,
+    versions: Vec<(Slug, Box<[u8]>)>,
 }
 
 /// Record `attempt` (protocol 7.2).
@@ -137,13 +137,17 @@ impl Results {
 
 impl Records {
     /// Stores a value.
-    pub(super) fn write(&mut self, key: &RecordKey, content: Bytes) {
+    pub(super) fn write(&mut self, key: &RecordKey, content: &[u8]) {
+        let content = content.into();
         match key {
             RecordKey::Attempt => self.attempt = Some(content),
             RecordKey::Probation => self.probation = Some(content),
             RecordKey::Version(slug) => match self.versions.iter_mut().find(|(stored, _)| stored == slug) {
                 Some((_, value)) => *value = content,
-                None => self.versions.push((slug.clone(), content)),
+                None => {
+                    self.versions.reserve_exact(1);
+                    self.versions.push((slug.clone(), content));
+                }
             },
         }
     }
@@ -159,12 +163,12 @@ impl Records {
 
     /// The attempt record, if there is a valid one.
     pub(super) fn attempt(&self, max_artifacts: u8) -> Option<AttemptRecord> {
-        AttemptRecord::decode(readable(self.attempt.as_ref())?, max_artifacts)
+        AttemptRecord::decode(readable(self.attempt.as_deref())?, max_artifacts)
     }
 
     /// The probation record, if there is a valid one.
     pub(super) fn probation(&self, max_artifacts: u8) -> Option<ProbationRecord> {
-        ProbationRecord::decode(readable(self.probation.as_ref())?, max_artifacts)
+        ProbationRecord::decode(readable(self.probation.as_deref())?, max_artifacts)
     }
 
     /// True if the version record of `slug` says `version`, byte for byte (protocol 6.8).
@@ -175,8 +179,8 @@ impl Records {
     }
 }
 
-fn readable(value: Option<&Bytes>) -> Option<&[u8]> {
-    value.map(|value| &value[..]).filter(|value| value.len() <= VALUE_LIMIT)
+fn readable(value: Option<&[u8]>) -> Option<&[u8]> {
+    value.filter(|value| value.len() <= VALUE_LIMIT)
 }
 
 /// The value of a version record: the text with a terminating zero.
@@ -444,11 +448,11 @@ mod tests {
             build_id: BuildId([9; 20]),
         };
         let mut records = Records::default();
-        records.write(&RecordKey::Probation, record.encode());
+        records.write(&RecordKey::Probation, &record.encode());
         assert_eq!(records.probation(32), Some(record));
         let text = Version::new([b'v'; 64]).unwrap();
         let slug = Slug::new("modem").unwrap();
-        records.write(&RecordKey::Version(slug.clone()), encode_version(&text));
+        records.write(&RecordKey::Version(slug.clone()), &encode_version(&text));
         assert!(records.is_installed(&slug, &text));
         assert!(!records.is_installed(&slug, &Version::new([b'v'; 63]).unwrap()));
     }

@@ -102,3 +102,151 @@ impl Device {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::device::flash::Progress;
+    use crate::device::{Backoff, Behaviors, Chip, DeviceConfig, DeviceIdentity, DeviceInput, Jitter, SwapMethod};
+    use crate::luck::Luck;
+    use crate::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+    use crate::model::{Artifact, AttemptId, DeviceId, IngestKey, Manifest, RecordKey};
+    use crate::time::SimTime;
+    use crate::wire::ota::{CloudMessage, encode_cloud};
+
+    fn device() -> (Device, BuildId) {
+        let spec = ImageSpec::new("app", "1.0.0".parse().unwrap(), 3000, Pattern::Counter);
+        let image: Bytes = build_image(&spec).unwrap();
+        let info = ImageInfo::read(slice_reader(&image)).unwrap();
+        let build_id = BuildId(find_build_id(&info, slice_reader(&image)).unwrap());
+        let constant = Backoff {
+            first: Duration::from_millis(500),
+            max: Duration::from_millis(500),
+            jitter: Jitter::Fixed,
+        };
+        let millisecond = Duration::from_millis(1);
+        let config = DeviceConfig {
+            main: "app".parse().unwrap(),
+            ingest_key: IngestKey::new("key"),
+            chip: Arc::new(Chip {
+                name: "test".into(),
+                page_size: 4096,
+                write_size: 4,
+                page_erase: millisecond,
+                kib_write: millisecond,
+                slot_size: 10 * 4096,
+                kib_hash: millisecond,
+                verify: millisecond,
+                boot: millisecond,
+            }),
+            swap: SwapMethod::Offset,
+            reconnect: constant,
+            retry: constant,
+            connack_timeout: Duration::from_secs(1),
+            keep_alive: Duration::from_secs(60),
+            max_artifacts: 4,
+            tls: true,
+        };
+        let identity = DeviceIdentity {
+            id: DeviceId::new("d"),
+            key: 1,
+            number: 0,
+        };
+        let device = Device::new(
+            identity,
+            Arc::new(config),
+            Arc::new(Behaviors::default()),
+            Luck::new(1),
+            image,
+        );
+        (device, build_id)
+    }
+
+    fn boot(device: &mut Device) {
+        let mut out = Outputs::new();
+        device.handle_input(DeviceInput::PowerOn, SimTime::ZERO, &mut out);
+        device.handle_timeout(SimTime::from_secs(1), &mut out);
+    }
+
+    fn probation(build_id: BuildId) -> Bytes {
+        let record = ProbationRecord {
+            attempt: AttemptId::new(7).unwrap(),
+            index: 1,
+            slug: "app".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            build_id,
+        };
+        record.encode()
+    }
+
+    fn manifest(count: usize) -> Bytes {
+        let artifact = |number: usize| Artifact {
+            slug: format!("part-{number}").parse().unwrap(),
+            main: false,
+            url: "https://h/".parse().unwrap(),
+            secret: "s".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+        };
+        encode_cloud(&CloudMessage::UpdateArtifacts {
+            attempt: AttemptId::new(7).unwrap(),
+            manifest: Manifest {
+                canceled: false,
+                artifacts: (0..count).map(artifact).collect(),
+            },
+        })
+    }
+
+    /// Protocol 7.4, C2, and section 14: the count comes with the manifest.
+    #[test]
+    fn an_attempt_is_rebuilt_from_its_probation() {
+        let (mut device, build_id) = device();
+        device.flash.records.write(&RecordKey::Probation, &probation(build_id));
+        boot(&mut device);
+        let results = |device: &Device| *device.memory.attempt.as_ref().unwrap().results().unwrap();
+        assert_eq!(results(&device).count(), 2);
+        assert_eq!(results(&device).of(1), Some(ArtifactResult::Succeeded));
+        assert_eq!(device.flash.records.probation(4), None);
+        let mut out = Outputs::new();
+        device.on_cloud_message(&manifest(1), SimTime::from_secs(1), &mut out);
+        assert!(
+            device.memory.attempt.as_ref().unwrap().manifest.is_none(),
+            "fewer than are known"
+        );
+        device.on_cloud_message(&manifest(3), SimTime::from_secs(1), &mut out);
+        assert_eq!(results(&device).count(), 3);
+        assert_eq!(
+            device
+                .memory
+                .attempt
+                .as_ref()
+                .unwrap()
+                .next_artifact()
+                .map(|(index, _)| index),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn corrupt_records_count_as_absent() {
+        let (mut device, build_id) = device();
+        device.flash.records.write(&RecordKey::Attempt, b"\xbf\x00\x01\x01\x07");
+        let mut long = probation(build_id).to_vec();
+        long.push(0);
+        device.flash.records.write(&RecordKey::Probation, &long);
+        boot(&mut device);
+        assert!(device.memory.attempt.is_none());
+        assert_eq!(device.phase(), Phase::Idle);
+        let progress = device.flash.advance(
+            SimTime::from_secs(2),
+            &device.config.chip,
+            &device.behaviors,
+            &mut Outputs::new(),
+        );
+        assert_eq!(progress, Progress::Idle, "nothing is stored");
+    }
+}

@@ -19,6 +19,8 @@ pub(super) struct Shown {
     pub(super) attempt: Option<AttemptId>,
     /// Why the attempt will not succeed, as far as is known.
     pub(super) reason: Option<FailureReason>,
+    /// The end last told of: a rollback may bring a device back to it.
+    pub(super) ended: Option<(AttemptId, Phase)>,
     /// How it stands to its server.
     pub(super) session: Session,
     /// What runs, or ran last.
@@ -51,11 +53,15 @@ impl Device {
                 if phase == Phase::Swapping {
                     self.enter(Phase::Probation, Cause::Normal, None, out);
                 }
-                let known = matches!(
-                    self.shown.phase,
-                    Phase::Probation | Phase::Reverting | Phase::Succeeded | Phase::Failed | Phase::Rejected
-                );
-                if known {
+                // An end that was stored but not told of yet comes first, and hence without this phase.
+                let stored = self.flash.records.attempt(self.config.max_artifacts);
+                let told = stored.map(|record| record.attempt) == self.shown.ended.map(|(attempt, _)| attempt);
+                let shown = match self.shown.phase {
+                    Phase::Probation | Phase::Reverting => true,
+                    Phase::Succeeded | Phase::Failed | Phase::Rejected => told,
+                    _ => false,
+                };
+                if shown {
                     self.enter(Phase::Reverting, Cause::Power, None, out);
                 }
             }
@@ -90,11 +96,13 @@ impl Device {
         };
         let cause = cause_of(self.shown.phase, phase, at_boot);
         self.enter(phase, cause, reason, out);
-        out.push(DeviceOutput::Observed(Observation::AttemptEnded {
-            attempt: id,
-            result,
-            reason: ended_by,
-        }));
+        if self.shown.ended.replace((id, phase)) != Some((id, phase)) {
+            out.push(DeviceOutput::Observed(Observation::AttemptEnded {
+                attempt: id,
+                result,
+                reason: ended_by,
+            }));
+        }
     }
 
     /// An artifact succeeded and others are pending: the attempt goes on, or waits for its manifest.
@@ -119,15 +127,18 @@ impl Device {
             }
             return;
         };
-        let known = self.shown.attempt == Some(attempt.id);
         if attempt.stage == Stage::Ended {
             let rejected = attempt.results().is_none();
-            let shown = known && phase.ended() && (phase == Phase::Rejected) == rejected;
-            if !shown {
+            let told = self
+                .shown
+                .ended
+                .is_some_and(|(id, end)| id == attempt.id && end == phase && (end == Phase::Rejected) == rejected);
+            if !told {
                 self.show_end(true, out);
             }
             return;
         }
+        self.shown.reason = None;
         // Power failed between the write of the first record and the acceptance that follows it.
         if phase.at_rest() {
             self.enter(Phase::Accepted, Cause::Normal, None, out);

@@ -81,7 +81,7 @@ pub(super) enum Mark {
     Unset,
     /// Written.
     Set,
-    /// Power failed while it was written; counts as unset, but must be erased before it can be written.
+    /// Power failed while it was written: counts as unset, and writing it again completes it.
     Torn,
 }
 
@@ -146,6 +146,8 @@ impl Slot {
             return false;
         }
         let place = self.extents.partition_point(|extent| extent.at < at);
+        // A slot at rest has one or two extents for its life: room for four would be most of an idle device.
+        self.extents.reserve_exact(1);
         self.extents.insert(place, Extent { at, bytes });
         self.join(place, known);
         if place > 0 {

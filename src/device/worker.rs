@@ -7,9 +7,9 @@ use super::Device;
 use super::attempt::{Stage, report};
 use super::boot::Power;
 use super::fetch::Fetch;
-use super::flash::Stretch;
 use super::io::{DeviceOutput, Outputs};
 use super::records::{RecordBody, encode_version};
+use super::stretch::Stretch;
 use crate::model::{ArtifactResult, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::time::SimTime;
 
@@ -256,7 +256,10 @@ impl Device {
             self.on_confirmed(now, out);
             return;
         }
-        let Some(mut work) = self.memory.work.take() else {
+        // A page may still be written when the download has failed for good.
+        let page = matches!(stretch, Stretch::Page { .. });
+        let awaited = |work: &mut Box<Work>| !page || matches!(work.step, Step::Fetch(_));
+        let Some(mut work) = self.memory.work.take_if(awaited) else {
             return;
         };
         let stale = work.generation != self.generation();
@@ -426,6 +429,7 @@ impl Device {
             let artifact = attempt.manifest.as_ref()?.get(usize::from(index))?;
             Some((attempt.id, artifact))
         }) else {
+            self.memory.work = None;
             return;
         };
         let record = super::records::ProbationRecord {

@@ -23,33 +23,40 @@ use super::clock::monotonic_ns;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the server may take to end by itself.
 const END_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// How long the pipe of a server that has ended may stay open.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// Lines of standard error kept for messages.
 const LAST_WORDS: usize = 5;
 /// Longest line read from the server, bytes.
 const LINE_MAX: u64 = 64 * 1024;
 
-/// A running server.
+/// A server process.
 pub(crate) struct ChildServer {
     child: Child,
     /// Its end tells the server to end.
     input: Option<ChildStdin>,
+    /// The epoch of its event stamps on the machine's monotonic clock, nanoseconds.
+    pub epoch_monotonic_ns: u64,
+    last_words: Arc<Mutex<VecDeque<String>>>,
+    /// Reads standard error; `None` once its last words are there.
+    listening: Option<JoinHandle<()>>,
+}
+
+/// How to reach a server that is up.
+pub(crate) struct Reachable {
     /// Where it listens.
     pub ready: ReadyLine,
     /// How to speak to it.
     pub credentials: Credentials,
-    /// The epoch of its event stamps on the machine's monotonic clock, nanoseconds.
-    pub epoch_monotonic_ns: u64,
-    last_words: Arc<Mutex<VecDeque<String>>>,
-    listening: JoinHandle<()>,
 }
 
 impl ChildServer {
-    /// Starts `program serve` and waits until it listens. What it says on standard error is appended to `log`.
+    /// Starts `program serve`. What it says on standard error is appended to `log`.
     ///
     /// # Errors
     ///
-    /// A sentence: the program cannot be started, ended at once, or did not become ready in time.
-    pub async fn start(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
+    /// A sentence: the program cannot be started, or the log not be opened.
+    pub fn spawn(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
         let log = log
             .map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display())))
             .transpose()?;
@@ -66,26 +73,33 @@ impl ChildServer {
             .map_err(|error| format!("the server could not be started ({}): {error}", program.display()))?;
         let last_words = Arc::new(Mutex::new(VecDeque::new()));
         let errors = child.stderr.take().expect("standard error was piped");
-        let listening = tokio::spawn(listen(errors, Arc::clone(&last_words), log));
-        let epoch_monotonic_ns = monotonic_ns();
-        let mut server = match tokio::time::timeout(READY_TIMEOUT, greet(&mut child, epoch_monotonic_ns)).await {
-            Ok(Ok((input, ready, credentials))) => ChildServer {
-                child,
-                input: Some(input),
-                ready,
-                credentials,
-                epoch_monotonic_ns,
-                last_words,
-                listening,
-            },
-            Ok(Err(problem)) => return Err(failed_start(child, listening, &last_words, &problem).await),
-            Err(_) => {
-                let problem = format!("it did not become ready within {} s", READY_TIMEOUT.as_secs());
-                return Err(failed_start(child, listening, &last_words, &problem).await);
+        Ok(ChildServer {
+            input: child.stdin.take(),
+            child,
+            epoch_monotonic_ns: monotonic_ns(),
+            listening: Some(tokio::spawn(listen(errors, Arc::clone(&last_words), log))),
+            last_words,
+        })
+    }
+
+    /// Gives the server its orders and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: the server ended at once, or did not become ready in time.
+    pub async fn reach(&mut self) -> Result<Reachable, String> {
+        let problem = match tokio::time::timeout(READY_TIMEOUT, self.greet()).await {
+            Ok(Ok(reachable)) => {
+                self.drain_output();
+                return Ok(reachable);
             }
+            Ok(Err(problem)) => problem,
+            Err(_) => format!("it did not become ready within {} s", READY_TIMEOUT.as_secs()),
         };
-        server.drain_output();
-        Ok(server)
+        // It may have ended already; its last words are complete then.
+        let _ = self.child.kill().await;
+        self.hear_out().await;
+        Err(format!("the server did not start: {problem}{}", quoted(&self.last_words)))
     }
 
     /// The process id, as long as it has not been waited for.
@@ -99,8 +113,8 @@ impl ChildServer {
             Ok(status) => told(status),
             Err(error) => format!("cannot be watched: {error}"),
         };
-        settle(&mut self.listening).await;
-        format!("the server {how} during the run{}", quoted(&self.last_words))
+        self.hear_out().await;
+        format!("the server {how}{}", quoted(&self.last_words))
     }
 
     /// Tells the server to end and sees to it.
@@ -110,7 +124,43 @@ impl ChildServer {
             // It is reaped or gone already; either way nothing is left.
             let _ = self.child.kill().await;
         }
-        settle(&mut self.listening).await;
+        self.hear_out().await;
+    }
+
+    /// Gives the orders and reads the answer.
+    async fn greet(&mut self) -> Result<Reachable, String> {
+        let orders = ChildOrders {
+            epoch_monotonic_ns: self.epoch_monotonic_ns,
+        };
+        let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
+        if let Some(input) = &mut self.input {
+            // One that has ended already takes no orders; the end of its output tells more.
+            let _ = input.write_all(orders.as_bytes()).await;
+            let _ = input.flush().await;
+        }
+        let output = self.child.stdout.as_mut().expect("standard output was piped");
+        let mut line = String::new();
+        let read = BufReader::new(output.take(LINE_MAX)).read_line(&mut line).await;
+        read.map_err(|error| format!("it said nothing: {error}"))?;
+        if line.is_empty() {
+            return Err(match tokio::time::timeout(END_TIMEOUT, self.child.wait()).await {
+                Ok(Ok(status)) => format!("it {}", told(status)),
+                Ok(Err(_)) | Err(_) => "it closed its output".to_owned(),
+            });
+        }
+        let ready: ReadyLine = serde_json::from_str(&line).map_err(|error| format!("its ready line is none: {error}"))?;
+        let secrets = std::fs::read(&ready.credentials).map_err(|error| format!("{}: {error}", ready.credentials))?;
+        let credentials = serde_json::from_slice(&secrets).map_err(|_| format!("{} holds no credentials", ready.credentials))?;
+        Ok(Reachable { ready, credentials })
+    }
+
+    /// Waits for the last words of a server that has ended; a copy of the pipe elsewhere could keep it open.
+    async fn hear_out(&mut self) {
+        if let Some(mut listening) = self.listening.take()
+            && tokio::time::timeout(LAST_WORDS_TIMEOUT, &mut listening).await.is_err()
+        {
+            listening.abort();
+        }
     }
 
     /// Reads what comes after the ready line, so that the server never blocks on a full pipe.
@@ -148,42 +198,6 @@ fn arguments(plan: &ServerPlan) -> Vec<String> {
     .collect()
 }
 
-/// Gives the orders and reads the answer.
-async fn greet(child: &mut Child, epoch_monotonic_ns: u64) -> Result<(ChildStdin, ReadyLine, Credentials), String> {
-    let mut input = child.stdin.take().expect("standard input was piped");
-    let mut orders = serde_json::to_string(&ChildOrders { epoch_monotonic_ns }).expect("orders have a JSON form");
-    orders.push('\n');
-    // One that has ended already takes no orders; the end of its output tells more.
-    let _ = input.write_all(orders.as_bytes()).await;
-    let _ = input.flush().await;
-    let output = child.stdout.as_mut().expect("standard output was piped");
-    let mut line = String::new();
-    let read = BufReader::new(output.take(LINE_MAX)).read_line(&mut line).await;
-    read.map_err(|error| format!("it said nothing: {error}"))?;
-    if line.is_empty() {
-        return Err(match tokio::time::timeout(END_TIMEOUT, child.wait()).await {
-            Ok(Ok(status)) => format!("it {}", told(status)),
-            Ok(Err(_)) | Err(_) => "it closed its output".to_owned(),
-        });
-    }
-    let ready: ReadyLine = serde_json::from_str(&line).map_err(|error| format!("its ready line is none: {error}"))?;
-    let secrets = std::fs::read(&ready.credentials).map_err(|error| format!("{}: {error}", ready.credentials))?;
-    let credentials = serde_json::from_slice(&secrets).map_err(|_| format!("{} holds no credentials", ready.credentials))?;
-    Ok((input, ready, credentials))
-}
-
-async fn failed_start(
-    mut child: Child,
-    mut listening: JoinHandle<()>,
-    last_words: &Mutex<VecDeque<String>>,
-    problem: &str,
-) -> String {
-    // It may have ended already.
-    let _ = child.kill().await;
-    settle(&mut listening).await;
-    format!("the server did not start: {problem}{}", quoted(last_words))
-}
-
 /// Keeps the last lines of the server's standard error, and writes all of them to `log`.
 async fn listen(errors: impl AsyncRead + Unpin, last_words: Arc<Mutex<VecDeque<String>>>, mut log: Option<std::fs::File>) {
     let mut errors = BufReader::new(errors);
@@ -203,16 +217,6 @@ async fn listen(errors: impl AsyncRead + Unpin, last_words: Arc<Mutex<VecDeque<S
             kept.pop_front();
         }
         kept.push_back(line);
-    }
-}
-
-/// Waits for the last words of a server that has ended; a copy of the pipe elsewhere could keep them open.
-async fn settle(listening: &mut JoinHandle<()>) {
-    if tokio::time::timeout(Duration::from_millis(200), &mut *listening)
-        .await
-        .is_err()
-    {
-        listening.abort();
     }
 }
 
@@ -264,7 +268,8 @@ mod tests {
     async fn a_server_that_ends_at_once_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let program = program(&folder, "echo 'error: port 8883 is in use' >&2; exit 1");
-        let problem = ChildServer::start(&program, &plan(), None).await.err().unwrap();
+        let mut server = ChildServer::spawn(&program, &plan(), None).unwrap();
+        let problem = server.reach().await.err().unwrap();
         assert_eq!(
             problem,
             "the server did not start: it ended with exit code 1: port 8883 is in use"
@@ -273,10 +278,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_program_that_is_not_there_is_named() {
-        let problem = ChildServer::start(Path::new("/nowhere/squall"), &plan(), None)
-            .await
-            .err()
-            .unwrap();
+        let problem = ChildServer::spawn(Path::new("/nowhere/squall"), &plan(), None).err().unwrap();
         assert!(problem.contains("/nowhere/squall"), "{problem}");
     }
 
@@ -294,9 +296,10 @@ mod tests {
             &format!("read orders; echo \"orders $orders\" >&2; echo '{ready}'; cat; echo bye >&2"),
         );
         let log = folder.path().join("log.txt");
-        let server = ChildServer::start(&program, &plan(), Some(&log)).await.unwrap();
+        let mut server = ChildServer::spawn(&program, &plan(), Some(&log)).unwrap();
+        let reachable = server.reach().await.unwrap();
         assert_eq!(
-            (server.ready.mqtt.as_str(), server.credentials.token.as_str()),
+            (reachable.ready.mqtt.as_str(), reachable.credentials.token.as_str()),
             ("mqtt://127.0.0.1:1", "t")
         );
         server.stop().await;
@@ -317,7 +320,8 @@ mod tests {
             credentials.display()
         );
         let program = program(&folder, &format!("read orders; echo '{ready}'; kill -9 $$"));
-        let mut server = ChildServer::start(&program, &plan(), None).await.unwrap();
-        assert_eq!(server.died().await, "the server was killed by signal 9 during the run");
+        let mut server = ChildServer::spawn(&program, &plan(), None).unwrap();
+        server.reach().await.unwrap();
+        assert_eq!(server.died().await, "the server was killed by signal 9");
     }
 }

@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 
 use crate::model::{AdminAction, DeviceIndex, IngestKey};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting};
-use crate::scenario::Plan;
+use crate::scenario::{Plan, TlsPlan};
 use crate::time::SimTime;
 use crate::wire::api::EventLine;
 
 use super::PlayOptions;
 use super::admin::Admin;
-use super::child::ChildServer;
+use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
 use super::events;
 use super::gauges::Gauges;
@@ -39,31 +39,32 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Plays `plan`; every end is an [`Outcome`].
 pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
-    let mut directives = Vec::new();
-    let prepared = tokio::select! {
-        prepared = prepare(&plan, &director, &options) => prepared,
-        _ = interrupts.recv() => {
-            director.interrupt(SimTime::ZERO, &mut directives);
+    let mut server = match ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref()) {
+        Ok(server) => server,
+        Err(problem) => {
+            director.fail(SimTime::ZERO, problem, &mut Vec::new());
             return director.finish(SimTime::ZERO, None, options.started_at);
         }
     };
+    let prepared = tokio::select! {
+        prepared = prepare(&plan, &director, &mut server) => Some(prepared),
+        _ = interrupts.recv() => None,
+    };
     match prepared {
-        Ok(stage) => {
+        Some(Ok(stage)) => {
             let show = Show::new(options.progress, plan.duration);
-            Conductor::new(director, stage, show)
-                .play(interrupts, options.started_at)
-                .await
+            let conductor = Conductor::new(director, server, stage, show);
+            return conductor.play(interrupts, options.started_at).await;
         }
-        Err(problem) => {
-            director.fail(SimTime::ZERO, problem, &mut directives);
-            director.finish(SimTime::ZERO, None, options.started_at)
-        }
+        Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
+        None => director.interrupt(SimTime::ZERO, &mut Vec::new()),
     }
+    server.stop().await;
+    director.finish(SimTime::ZERO, None, options.started_at)
 }
 
-/// Everything that runs.
+/// Everything that runs, beside the server.
 struct Stage {
-    server: ChildServer,
     shards: Vec<Shard>,
     reports: UnboundedReceiver<Report>,
     gauges: Vec<Arc<Gauges>>,
@@ -72,40 +73,35 @@ struct Stage {
     following: JoinHandle<String>,
 }
 
-/// Brings up the server, tells it what it must know, and makes the devices.
-async fn prepare(plan: &Arc<Plan>, director: &Director, options: &PlayOptions) -> Result<Stage, String> {
-    let server = ChildServer::start(&options.server_program, &plan.server, options.log.as_deref()).await?;
-    match dress(plan, director, server).await {
+/// Waits for the server, tells it what it must know, and makes the devices.
+async fn prepare(plan: &Arc<Plan>, director: &Director, server: &mut ChildServer) -> Result<Stage, String> {
+    let reachable = server.reach().await?;
+    match equip(plan, director, &reachable).await {
         Ok(stage) => Ok(stage),
-        Err((server, problem)) => {
-            server.stop().await;
-            Err(problem)
+        Err(problem) => {
+            // The server's own end explains whatever else went wrong.
+            let died = tokio::time::timeout(EXIT_SHOWS, server.died()).await;
+            Err(died.unwrap_or(problem))
         }
     }
 }
 
-async fn dress(plan: &Arc<Plan>, director: &Director, server: ChildServer) -> Result<Stage, (ChildServer, String)> {
-    let (admin, shards) = match connect(plan, &server) {
-        Ok(connected) => connected,
-        Err(problem) => return Err((server, problem)),
-    };
+async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Result<Stage, String> {
+    let (admin, (shards, mut reports, gauges)) = connect(plan, server)?;
     let (told, events) = unbounded_channel();
     let following = tokio::spawn(events::follow(admin.clone(), told));
     for action in director.setup() {
-        if let Err(problem) = admin.carry_out(action).await {
-            return Err((server, format!("the server refused a preparation: {problem}")));
-        }
+        let prepared = admin.carry_out(action).await;
+        prepared.map_err(|problem| format!("the server refused a preparation: {problem}"))?;
     }
-    let (shards, mut reports, gauges) = shards;
     for _ in &shards {
         match reports.recv().await {
-            Some(Report::Broke(problem)) => return Err((server, problem)),
+            Some(Report::Broke(problem)) => return Err(problem),
             Some(Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Stopped(_)) => {}
-            None => return Err((server, "the shards ended before the run".to_owned())),
+            None => return Err("the shards ended before the run".to_owned()),
         }
     }
     Ok(Stage {
-        server,
         shards,
         reports,
         gauges,
@@ -118,8 +114,14 @@ async fn dress(plan: &Arc<Plan>, director: &Director, server: ChildServer) -> Re
 type Shards = (Vec<Shard>, UnboundedReceiver<Report>, Vec<Arc<Gauges>>);
 
 /// The management client and the shards, as the server's ready line says.
-fn connect(plan: &Arc<Plan>, server: &ChildServer) -> Result<(Admin, Shards), String> {
-    let tls = server.ready.ca.as_ref().map(|ca| client_config(Path::new(ca))).transpose()?;
+fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), String> {
+    let authority = match (&server.ready.ca, &plan.server.tls) {
+        (Some(own), _) => Some(Path::new(own)),
+        // A certificate of the user's own is trusted as it stands.
+        (None, TlsPlan::Files { cert, .. }) => Some(cert.as_path()),
+        (None, TlsPlan::Auto | TlsPlan::Off) => None,
+    };
+    let tls = authority.map(client_config).transpose()?;
     let admin = Admin::new(&server.ready.admin, &server.credentials, tls.clone())?;
     let broker =
         Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
@@ -167,7 +169,7 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(director: Director, stage: Stage, show: Show) -> Conductor {
+    fn new(director: Director, server: ChildServer, stage: Stage, show: Show) -> Conductor {
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
         tokio::spawn(administer(stage.admin, asked, answer));
@@ -178,8 +180,8 @@ impl Conductor {
         }
         Conductor {
             director,
-            watch: Watch::new(stage.gauges.clone(), stage.server.id()),
-            server: stage.server,
+            watch: Watch::new(stage.gauges.clone(), server.id()),
+            server,
             shards: stage.shards,
             reports: stage.reports,
             events: stage.events,

@@ -21,8 +21,8 @@ use crate::wire::{ContentRange, DownloadError, DownloadEvent, DownloadRequest, I
 use super::clock::Clock;
 use super::stream::{Dialer, Stream, Target};
 
-/// Largest read from the socket, bytes: an open download holds one.
-const READ_MAX: usize = 16 * 1024;
+/// Largest read from the socket, bytes: an open download holds one. The least that hyper allows.
+const READ_MAX: usize = 8 * 1024;
 
 type Connection = http1::Connection<TokioIo<Stream>, Empty<Bytes>>;
 type Answering = Pin<Box<dyn Future<Output = Result<Answered, DownloadError>>>>;

@@ -20,7 +20,7 @@ const SAME_SECOND_MAX: u32 = 1000;
 
 /// A file of the run directory could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
+#[error("cannot write {}: {source}; `--out DIR` chooses another folder", path.display())]
 pub struct ReportError {
     /// Which file or folder.
     pub path: PathBuf,
@@ -274,7 +274,7 @@ mod tests {
         fs::create_dir(out.path().join("latest")).unwrap();
         let error = RunDirectory::create(out.path(), "x", after_1970(0)).unwrap_err();
         assert!(
-            error.to_string().ends_with("latest: is in the way: not a symbolic link"),
+            error.to_string().contains("latest: is in the way: not a symbolic link"),
             "{error}"
         );
         let file = out.path().join("file");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use squall::device::{Backoff, DeviceOutput, InstallOutcome, Jitter};
+use squall::device::{Backoff, DeviceInput, DeviceOutput, InstallOutcome, Jitter};
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RetryReason};
-use squall::wire::{ContentRange, DownloadError, ImageHead};
+use squall::wire::{ContentRange, DownloadError, DownloadEvent, ImageHead};
 
-use super::rig::{Reply, Rig, Setup, main_only, manifest};
+use super::rig::{HOP, Reply, Rig, Setup, main_only, manifest};
 
 fn retries(rig: &Rig) -> Vec<(RetryReason, Duration)> {
     rig.seen
@@ -137,6 +137,31 @@ fn permanent_trouble_fails_the_attempt() {
         assert_eq!(rig.ends(), [(1, AttemptResult::Failed, Some(reason))], "{replies:?}");
         assert_eq!(rig.results(1), (vec![], vec![0], vec![]));
     }
+}
+
+#[test]
+fn a_download_that_fails_for_good_while_a_page_is_written_fails_once() {
+    let mut rig = Rig::online(Setup::long());
+    rig.offer(1, main_only());
+    rig.run_to(Phase::Downloading);
+    rig.run_until(Duration::from_secs(1), |rig| rig.device.flash_ops() > 1);
+    let reads = |rig: &Rig| {
+        rig.seen
+            .iter()
+            .filter(|(_, output)| matches!(output, DeviceOutput::Read { .. }))
+            .count()
+    };
+    let before = reads(&rig);
+    rig.run_until(Duration::from_secs(1), |rig| reads(rig) > before);
+    // Both halves of the page arrive, then the connection breaks in a way that is not tried again.
+    rig.run_for(HOP);
+    rig.input(DeviceInput::Download(DownloadEvent::Broken(DownloadError::Tls)));
+    rig.run_to_answer();
+    rig.run_for(Duration::from_secs(5));
+    assert_eq!(rig.ends(), [(1, AttemptResult::Failed, Some(FailureReason::Download))]);
+    rig.offer(2, main_only());
+    rig.run_to_answer();
+    assert_eq!(rig.results(2), (vec![0], vec![], vec![]));
 }
 
 #[test]

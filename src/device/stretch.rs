@@ -1,0 +1,173 @@
+//! Stretches of flash work as lists of operations, and what an operation takes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::config::Chip;
+use super::slot::Side;
+use super::swap::{Field, Swap, SwapOp, WRITE_LIMIT};
+use crate::mcuboot::SwapType;
+use crate::model::RecordKey;
+
+/// Bytes that the store writes to delete a record.
+const DELETE_BYTES: u32 = 8;
+/// Bytes of the trailer's magic; every other field takes the smallest write.
+const MAGIC_BYTES: u32 = 16;
+
+/// Work that goes on without a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stretch {
+    /// Stores a record.
+    Store {
+        /// Which.
+        key: RecordKey,
+        /// Its bytes.
+        content: Bytes,
+    },
+    /// Deletes a record.
+    Delete {
+        /// Which.
+        key: RecordKey,
+    },
+    /// Writes a page of a downloaded image to the secondary slot.
+    Page {
+        /// Where in the slot.
+        at: u32,
+        /// The bytes, at most a page.
+        bytes: Bytes,
+        /// The first page of an image: the slot's trailer is erased before it.
+        first: bool,
+    },
+    /// Asks MCUboot to test the image in the secondary slot.
+    Request,
+    /// Confirms the image in the primary slot.
+    Confirm,
+    /// Makes an image in the secondary slot that was found bad unusable.
+    Refuse {
+        /// Where in the slot it begins.
+        at: u32,
+    },
+    /// Exchanges the images.
+    Swap(Swap),
+}
+
+/// One operation: an erase, a write of at most 512 bytes, or the atomic write or deletion of a record.
+pub(super) enum Op<'a> {
+    Store(&'a RecordKey, &'a Bytes),
+    Delete(&'a RecordKey),
+    ErasePage(Side, u32),
+    EraseTrailer(Side, bool),
+    Write(u32, Bytes),
+    Field(Side, Field),
+    Copy { to: Side, at: u32, from: u32, len: u32 },
+    Status,
+}
+
+impl Stretch {
+    /// Number of operations.
+    pub(super) fn ops(&self, chip: &Chip) -> u32 {
+        let start = self.moves(chip).map_or(0, |(moves, _)| moves.end);
+        start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
+    }
+
+    /// Time from its first operation's start to its last one's end.
+    pub(super) fn duration(&self, chip: &Chip) -> Duration {
+        let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
+        let (moves, halves) = self.moves(chip).unwrap_or_default();
+        let one_half = moves.start..moves.start + (moves.end - moves.start).checked_div(halves).unwrap_or(0);
+        let moving: Duration = one_half.filter_map(lasts).sum();
+        let before: Duration = (0..moves.start).filter_map(lasts).sum();
+        let after: Duration = (moves.end..).map_while(lasts).sum();
+        before + moving * halves + after
+    }
+
+    /// The part of a swap that is long and regular.
+    fn moves(&self, chip: &Chip) -> Option<(Range<u32>, u32)> {
+        match self {
+            Stretch::Swap(swap) => Some(swap.moves(chip)),
+            Stretch::Store { .. }
+            | Stretch::Delete { .. }
+            | Stretch::Page { .. }
+            | Stretch::Request
+            | Stretch::Confirm
+            | Stretch::Refuse { .. } => None,
+        }
+    }
+
+    /// The `n`-th operation, from zero; `None` behind the last.
+    pub(super) fn op(&self, n: u32, chip: &Chip) -> Option<Op<'_>> {
+        match self {
+            Stretch::Store { key, content } => (n == 0).then_some(Op::Store(key, content)),
+            Stretch::Delete { key } => (n == 0).then_some(Op::Delete(key)),
+            Stretch::Page { at, bytes, first } => {
+                let trailer = if *first { chip.trailer_pages() } else { 0 };
+                if n < trailer {
+                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
+                }
+                match n - trailer {
+                    0 => Some(Op::ErasePage(Side::Secondary, at / chip.page_size)),
+                    write => {
+                        let start = (write - 1) * WRITE_LIMIT;
+                        let end = (start + WRITE_LIMIT).min(bytes.len() as u32);
+                        (start < end).then(|| Op::Write(at + start, bytes.slice(start as usize..end as usize)))
+                    }
+                }
+            }
+            Stretch::Request => match n {
+                0 => Some(Op::Field(Side::Secondary, Field::Magic)),
+                1 => Some(Op::Field(Side::Secondary, Field::Swap(SwapType::Test))),
+                _ => None,
+            },
+            Stretch::Confirm => (n == 0).then_some(Op::Field(Side::Primary, Field::ImageOk)),
+            Stretch::Refuse { at } => {
+                let trailer = chip.trailer_pages();
+                if n < trailer {
+                    return Some(Op::EraseTrailer(Side::Secondary, n + 1 == trailer));
+                }
+                (n == trailer).then(|| Op::ErasePage(Side::Secondary, at / chip.page_size))
+            }
+            Stretch::Swap(swap) => swap.op(n, chip).map(|op| Op::of_swap(op, chip)),
+        }
+    }
+}
+
+impl Op<'_> {
+    fn of_swap(op: SwapOp, chip: &Chip) -> Self {
+        match op {
+            SwapOp::EraseTrailer { side, fields } => Op::EraseTrailer(side, fields),
+            SwapOp::Field(side, field) => Op::Field(side, field),
+            SwapOp::ErasePage { side, page } => Op::ErasePage(side, page),
+            SwapOp::Copy {
+                to: (side, page),
+                from,
+                at,
+                len,
+            } => Op::Copy {
+                to: side,
+                at: page * chip.page_size + at,
+                from: from * chip.page_size + at,
+                len,
+            },
+            SwapOp::Status => Op::Status,
+        }
+    }
+
+    /// Time that it takes.
+    pub(super) fn duration(&self, chip: &Chip) -> Duration {
+        let write = |bytes: u32| {
+            let whole = bytes.next_multiple_of(chip.write_size.max(1));
+            chip.kib_write * whole / 1024
+        };
+        match self {
+            Op::ErasePage(..) | Op::EraseTrailer(..) => chip.page_erase,
+            Op::Store(_, content) => write(content.len() as u32),
+            Op::Delete(_) => write(DELETE_BYTES),
+            Op::Write(_, bytes) => write(bytes.len() as u32),
+            Op::Field(_, Field::Magic) => write(MAGIC_BYTES),
+            Op::Field(..) | Op::Status => write(1),
+            Op::Copy { len, .. } => write(*len),
+        }
+    }
+}
