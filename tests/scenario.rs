@@ -435,6 +435,10 @@ fn warnings_name_what_is_doubtful() {
         "{TWO_FLEETS}\ncohort.spare.members = \"500 of all\"\ncohort.none.members = \"0 of all\"\nfirmware.modem = [\"3.0.0\"]\n\
          fleet.z = {{ count = 5, runs = \"app@1.0.0\", link = \"wifi\", connack_timeout = \"100ms\", arrive = \"1/m\" }}\n"
     );
+    let text = format!(
+        "{text}fleet.y = {{ count = 5, runs = \"app@1.0.0\", link = \"nb-iot\" }}\nlink.spare.like = \"lte\"\n\
+         fault = [{{ inject = \"reset\", who = \"0 of all\", at = \"5s\" }}]\n"
+    );
     insta::assert_snapshot!("warnings", scenario(&text).warnings.join("\n"));
 }
 

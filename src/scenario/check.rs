@@ -286,17 +286,21 @@ impl Check<'_> {
         }
         for fleet in &self.file.fleets {
             let p99 = fleet.link.latency.p99() * 2;
-            if let Some(at) = fleet.connack_at.filter(|_| fleet.connack_timeout < p99) {
+            if fleet.connack_timeout < p99 {
                 let message = format!(
                     "`connack_timeout` of fleet `{}` is shorter than a slow round trip",
                     fleet.name
                 );
+                let given = match fleet.connack_at {
+                    Some(_) => String::new(),
+                    None => format!("its default is {}, and ", exact_time(fleet.connack_timeout)),
+                };
                 let hint = format!(
-                    "p99 of link `{}` is {}: many connections will time out",
+                    "{given}p99 of link `{}` is {}: many connections will time out",
                     fleet.link.name,
                     exact_time(p99)
                 );
-                warnings.add(at, message, hint);
+                warnings.add(fleet.connack_at.or(fleet.link_at).unwrap_or(fleet.at), message, hint);
             }
         }
         for step in &self.file.steps {

@@ -58,6 +58,8 @@ pub(in super::super) struct FleetFile {
     pub runs: Vec<Written<FirmwareVersion>>,
     pub arrive: Arrival,
     pub link: Arc<LinkProfile>,
+    /// Where `link` stands, if it does.
+    pub link_at: Option<Place>,
     pub reconnect: Backoff,
     pub retry: Backoff,
     pub connack_timeout: Duration,
@@ -181,6 +183,7 @@ impl FleetFile {
             },
             connack_timeout: Duration::from_millis(500),
             connack_at: None,
+            link_at: None,
             flash: FlashFile::usual(),
             max_artifacts: USUAL_ARTIFACTS,
             name,
@@ -265,6 +268,7 @@ impl FleetFile {
         });
         if let Some(link) = link {
             self.link = link.value;
+            self.link_at = Some(link.at);
         }
     }
 
