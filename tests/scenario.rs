@@ -1,5 +1,7 @@
 //! Tests of `scenario` across modules.
 
+mod playing;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -415,6 +417,8 @@ fn the_hash_is_over_what_is_played() {
         "scenario.description=text",
         "expect=[]",
         "server.listen='127.0.0.1:9'",
+        "fleet.a.flash=nrf52840",
+        "fault=[]",
     ] {
         assert_eq!(hash(same), before, "{same}");
     }
@@ -424,6 +428,40 @@ fn the_hash_is_over_what_is_played() {
         "firmware.app.\"1.1.0\".size=40 KiB",
         "server.tls=off",
         "scenario.settle=off",
+        "fault=[{ inject = 'reset', who = 'all', at = '5s' }]",
+        "link.own.like=lte",
+        "fleet.a.link=lte",
+        "fleet.a.flash=nrf5340",
+        "fleet.a.flash={ time_scale = 0.5 }",
+        "fleet.a.max_artifacts=5",
+    ] {
+        assert_ne!(hash(other), before, "{other}");
+    }
+}
+
+#[test]
+fn the_hash_knows_faults_and_not_how_their_defaults_are_written() {
+    let hash = |fault: &str| {
+        scenario(&format!(
+            "{TWO_FLEETS}fault = [{{ inject = \"power-cut\", who = \"all\"{fault} }}]\n"
+        ))
+        .hash
+    };
+    let before = hash("");
+    for same in [
+        ", at = \"start\"",
+        ", for = \"2000ms\"",
+        ", times = 1",
+        ", name = \"power-cut\"",
+    ] {
+        assert_eq!(hash(same), before, "{same}");
+    }
+    for other in [
+        ", at = \"1s\"",
+        ", for = \"3s\"",
+        ", at = \"swapping\"",
+        ", every = \"5s\"",
+        ", name = \"other\"",
     ] {
         assert_ne!(hash(other), before, "{other}");
     }
