@@ -27,5 +27,6 @@ pub mod live;
 pub mod sim;
 
 pub mod report;
+pub mod story;
 
 pub mod cli;

@@ -20,6 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["play", "device", "server", "faults", "measure", "verdict"]),
     ("host", &["server", "measure", "verdict"]),
     ("live", &["play", "device", "faults"]),
+    ("story", &["measure"]),
+    ("explore", &["sim", "story"]),
     ("report", &["play", "measure", "verdict"]),
 ];
 

@@ -133,7 +133,7 @@ fn first_difference(first: &Outcome, second: &Outcome, one: &Path, other: &Path)
     let rows = [first, second].map(|outcome| outcome.recorder.trace().map(Trace::sorted).unwrap_or_default());
     let longest = rows[0].len().max(rows[1].len());
     if let Some(at) = (0..longest).find(|at| rows[0].get(*at) != rows[1].get(*at)) {
-        let [one, other] = [0, 1].map(|side: usize| trace_line(first, rows[side].get(at)));
+        let [one, other] = [(first, 0), (second, 1)].map(|(outcome, side): (_, usize)| trace_line(outcome, rows[side].get(at)));
         return Ok(Some(format!("trace, line {}: {one} and {other}", at + 1)));
     }
     if first.recorder.fingerprint() != second.recorder.fingerprint() {
@@ -144,8 +144,8 @@ fn first_difference(first: &Outcome, second: &Outcome, one: &Path, other: &Path)
 
 fn trace_line(outcome: &Outcome, row: Option<&TraceRow>) -> String {
     let mut line = String::new();
-    match row {
-        Some(row) => row.write_line(&outcome.plan.devices[row.device.at()].id, &mut line),
+    match row.zip(outcome.recorder.trace()) {
+        Some((row, trace)) => trace.write_line(row, &outcome.plan.devices[row.device.at()].id, &mut line),
         None => line.push_str("nothing"),
     }
     line.trim_end().to_owned()

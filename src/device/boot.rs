@@ -161,6 +161,7 @@ impl Device {
         self.tear_flash(out);
         self.flash.forget_cut();
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.power = Power::Off;
         self.show_session(Session::Off, out);
@@ -170,6 +171,7 @@ impl Device {
     pub(super) fn reset(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
         self.tear_flash(out);
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.show_session(Session::Offline, out);
         self.boot(why, now, out);
@@ -199,6 +201,7 @@ impl Device {
             app.mutes_at = None;
         }
         out.push(DeviceOutput::FallSilent);
+        self.show_download_lost(out);
         self.memory = Memory::cleared();
         self.show_session(Session::Offline, out);
     }

@@ -131,6 +131,13 @@ impl Device {
         dealt.map_or_else(InstallOutcome::default, |dealt| *dealt.of(self.identity.number))
     }
 
+    /// RAM is about to be lost: tells how far the running download is.
+    pub(super) fn show_download_lost(&mut self, out: &mut Outputs) {
+        if let Some((received, total)) = self.fetch().map(|fetch| fetch.download.progress()) {
+            out.push(DeviceOutput::Observed(Observation::DownloadLost { received, total }));
+        }
+    }
+
     fn fetch(&mut self) -> Option<&mut Fetch> {
         match &mut self.memory.work.as_mut()?.step {
             Step::Fetch(fetch) => Some(fetch),
@@ -180,6 +187,7 @@ impl Device {
                     out.push(DeviceOutput::Observed(Observation::Answered {
                         status: head.status,
                         ranged,
+                        length: head.content_length,
                     }));
                     self.on_news(news, true, now, out);
                 }
@@ -221,11 +229,16 @@ impl Device {
         };
         let failures = fetch.download.fail(reason);
         let until = now + backoff.delay(failures, luck, Purpose::RetryDelay, key, ordinal);
+        let received = fetch.download.offset();
         fetch.download.wait(until);
         if fetch.is_main() {
             self.enter(Phase::Retrying, Cause::Error, Some(failure), out);
         }
-        out.push(DeviceOutput::Observed(Observation::RetryScheduled { reason, until }));
+        out.push(DeviceOutput::Observed(Observation::RetryScheduled {
+            reason,
+            until,
+            received,
+        }));
     }
 
     fn give_up(&mut self, failure: FailureReason, now: SimTime, out: &mut Outputs) {

@@ -1,5 +1,6 @@
 //! What goes wrong between a device and its server, decided at the device's edge, alike in both modes.
 
+mod flow;
 mod kind;
 mod latency;
 mod link;
@@ -7,9 +8,10 @@ mod moment;
 mod plan;
 mod profile;
 
+pub use flow::WINDOW;
 pub use kind::{FaultKind, LostRecord, Target};
 pub use latency::Latency;
-pub use link::{Link, Way};
+pub use link::{Draws, Way};
 pub use moment::Moment;
 pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
 pub use profile::{Drops, LinkProfile, Quota};

@@ -5,6 +5,8 @@
 
 mod grammar;
 mod group;
+mod happening;
+mod line;
 mod matrix;
 mod query;
 mod recorder;
@@ -17,6 +19,8 @@ mod trace;
 mod trend;
 
 pub use group::Group;
+pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
+pub use line::{LineError, TraceLine};
 pub use matrix::Matrix;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 pub use recorder::{Census, CensusDevice, Measured, Recorder, RecorderSetup};

@@ -11,13 +11,14 @@ use crate::model::{
 use crate::time::SimTime;
 
 use super::group::{Entry, Group};
+use super::happening::FaultCame;
 use super::matrix::Matrix;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
 use super::series::{Series, Value};
 use super::timeline::{Happened, Timeline, TimelineRow};
-use super::trace::{Trace, TraceRow};
+use super::trace::Trace;
 
 /// Most events that wait for the server to tell which deployment their attempt belongs to.
 const WAITING_MAX: usize = 200_000;
@@ -117,12 +118,11 @@ impl Recorder {
 
     /// Takes what was seen of a device.
     pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        if let Some(trace) = &mut self.trace {
+            trace.observe(at, device, observation);
+        }
         match observation {
-            Observation::Transition {
-                transition,
-                attempt,
-                reason,
-            } => self.on_transition(at, device, *transition, *attempt, *reason),
+            Observation::Transition { transition, attempt, .. } => self.on_transition(at, device, *transition, *attempt),
             Observation::Session(session) => self.on_session(at, device, *session),
             Observation::ConnectTried {
                 result,
@@ -152,6 +152,7 @@ impl Recorder {
             | Observation::RecordDeleted { .. }
             | Observation::UpgradeRequested
             | Observation::Answered { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -170,13 +171,24 @@ impl Recorder {
                 reason,
             } => {
                 if let Some(device) = self.device_index(device.as_str()) {
+                    self.trace_server(at, device, event);
                     self.on_state(at, device, deployment, *attempt, *to, *reason);
                 }
             }
-            ServerEvent::DeviceRegistered { .. }
-            | ServerEvent::DeviceConnected { .. }
-            | ServerEvent::DeviceDisconnected { .. }
-            | ServerEvent::ManifestSent { .. } => {}
+            ServerEvent::ManifestSent { device, .. } => {
+                if let Some(device) = self.device_index(device.as_str()) {
+                    self.trace_server(at, device, event);
+                }
+            }
+            ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
+            }
+        }
+    }
+
+    /// Takes what came of a fault, given by name and kind, at a device; for the trace alone.
+    pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
+        if let Some(trace) = &mut self.trace {
+            trace.fault(at, device, fault, came, why);
         }
     }
 
@@ -264,14 +276,13 @@ impl Recorder {
         (0..self.roster.rows.len() as u32).map(DeviceIndex)
     }
 
-    fn on_transition(
-        &mut self,
-        at: SimTime,
-        device: DeviceIndex,
-        transition: Transition,
-        attempt: Option<AttemptId>,
-        reason: Option<FailureReason>,
-    ) {
+    fn trace_server(&mut self, at: SimTime, device: DeviceIndex, event: &ServerEvent) {
+        if let Some(trace) = &mut self.trace {
+            trace.observe_server(at, device, event);
+        }
+    }
+
+    fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
         let (sequence, spent) = self.roster.change(device, |row| {
             let sequence = row.sequence;
             row.sequence += 1;
@@ -285,16 +296,6 @@ impl Recorder {
         self.fingerprint = self
             .fingerprint
             .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
-        if let Some(trace) = &mut self.trace {
-            trace.push(TraceRow {
-                at,
-                device,
-                sequence,
-                transition,
-                attempt,
-                reason,
-            });
-        }
         let facts = Facts {
             attempt,
             transition: Some(transition),

@@ -1,44 +1,98 @@
-//! The trace: one row a transition, compact in memory.
+//! The trace: one row a happening, compact in memory.
 
-use std::fmt::Write;
-
-use crate::model::{AttemptId, DeviceId, DeviceIndex, FailureReason, Transition};
+use crate::model::{DeviceId, DeviceIndex, Observation, ServerEvent, Transition};
 use crate::time::SimTime;
 
-/// One transition of one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use super::happening::{FaultCame, Happening, TraceNames};
+use super::line;
+
+/// One happening of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceRow {
     /// When.
     pub at: SimTime,
     /// Which device.
     pub device: DeviceIndex,
-    /// Number of the transition in the device's life, from zero.
+    /// Number of the row in the device's life, from zero.
     pub sequence: u32,
-    /// From, to, and why.
-    pub transition: Transition,
-    /// The attempt concerned.
-    pub attempt: Option<AttemptId>,
-    /// What went wrong, if something did.
-    pub reason: Option<FailureReason>,
+    /// What.
+    pub happening: Happening,
 }
 
-/// Transitions as they were seen, up to [`Trace::LIMIT`] of them.
+impl TraceRow {
+    /// The transition, if the row is one.
+    pub fn transition(&self) -> Option<Transition> {
+        let Happening::Transition { transition, .. } = self.happening else {
+            return None;
+        };
+        Some(transition)
+    }
+}
+
+/// Happenings as they were seen, up to [`Trace::LIMIT`] of them.
 #[derive(Debug, Default)]
 pub struct Trace {
     rows: Vec<TraceRow>,
+    names: TraceNames,
+    /// Number of the next row of each device.
+    next: Vec<u32>,
     left_out: u64,
 }
 
 impl Trace {
     /// Most rows that are kept; what comes later is only counted.
     pub const LIMIT: usize = 8_000_000;
+    /// Once it is this long, only transitions are kept.
+    const TALK_LIMIT: usize = Trace::LIMIT / 2;
 
-    pub(super) fn push(&mut self, row: TraceRow) {
-        if self.rows.len() < Self::LIMIT {
-            self.rows.push(row);
-        } else {
-            self.left_out += 1;
+    /// Takes what was seen of a device.
+    pub(super) fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        if let Some(happening) = Happening::seen(observation, &mut self.names) {
+            self.push(at, device, happening);
         }
+    }
+
+    /// Takes what the server told about a device.
+    pub(super) fn observe_server(&mut self, at: SimTime, device: DeviceIndex, event: &ServerEvent) {
+        if let Some(happening) = Happening::told(event, &mut self.names) {
+            self.push(at, device, happening);
+        }
+    }
+
+    /// Takes what came of a fault at a device.
+    pub(super) fn fault(
+        &mut self,
+        at: SimTime,
+        device: DeviceIndex,
+        (name, kind): (&str, &str),
+        came: FaultCame,
+        why: Option<&str>,
+    ) {
+        let [name, kind] = [name, kind].map(|text| self.names.intern(text));
+        let why = why.map(|text| self.names.intern(text));
+        self.push(at, device, Happening::Fault { name, kind, came, why });
+    }
+
+    fn push(&mut self, at: SimTime, device: DeviceIndex, happening: Happening) {
+        let limit = match matches!(happening, Happening::Transition { .. }) {
+            true => Self::LIMIT,
+            false => Self::TALK_LIMIT,
+        };
+        if self.rows.len() >= limit {
+            self.left_out += 1;
+            return;
+        }
+        if self.next.len() <= device.at() {
+            self.next.resize(device.at() + 1, 0);
+        }
+        let sequence = self.next[device.at()];
+        self.next[device.at()] += 1;
+        self.rows.push(TraceRow {
+            at,
+            device,
+            sequence,
+            happening,
+        });
     }
 
     /// Rows that did not fit.
@@ -57,79 +111,64 @@ impl Trace {
         rows.sort_unstable_by_key(|row| (row.at, row.device, row.sequence));
         rows
     }
-}
 
-impl TraceRow {
-    /// Appends the row as one line of NDJSON.
-    pub fn write_line(&self, device: &DeviceId, line: &mut String) {
-        let _ = write!(
-            line,
-            "{{\"t\":{},\"device\":{},\"from\":\"{}\",\"to\":\"{}\",\"cause\":\"{}\",\"attempt\":",
-            self.at,
-            serde_json::Value::from(device.as_str()),
-            self.transition.from,
-            self.transition.to,
-            self.transition.cause,
-        );
-        match self.attempt {
-            Some(attempt) => {
-                let _ = write!(line, "\"{attempt}\"");
-            }
-            None => line.push_str("null"),
-        }
-        match self.reason {
-            Some(reason) => {
-                let _ = write!(line, ",\"reason\":\"{}\"}}", reason.word());
-            }
-            None => line.push_str(",\"reason\":null}"),
-        }
-        line.push('\n');
+    /// The names in the rows.
+    pub fn names(&self) -> &TraceNames {
+        &self.names
+    }
+
+    /// Appends a row as one line of NDJSON.
+    pub fn write_line(&self, row: &TraceRow, device: &DeviceId, text: &mut String) {
+        line::write(row.at, device.as_str(), &row.happening, &self.names, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, Phase};
+    use crate::model::{Cause, Phase, Session};
 
-    fn row(at: u64, device: u32, sequence: u32) -> TraceRow {
-        TraceRow {
-            at: SimTime::from_nanos(at),
-            device: DeviceIndex(device),
-            sequence,
-            transition: Transition {
-                from: Phase::Idle,
-                to: Phase::Accepted,
-                cause: Cause::Normal,
-            },
-            attempt: AttemptId::new(7),
-            reason: None,
-        }
-    }
+    const ACCEPTED: Observation = Observation::Transition {
+        transition: Transition {
+            from: Phase::Idle,
+            to: Phase::Accepted,
+            cause: Cause::Normal,
+        },
+        attempt: None,
+        reason: None,
+    };
 
     #[test]
     fn rows_come_in_order_of_time_device_and_sequence() {
         let mut trace = Trace::default();
-        let given = [row(5, 1, 0), row(5, 0, 1), row(5, 0, 0), row(3, 9, 0)];
-        given.into_iter().for_each(|row| trace.push(row));
-        assert_eq!(trace.sorted(), [row(3, 9, 0), row(5, 0, 0), row(5, 0, 1), row(5, 1, 0)]);
+        for (at, device) in [(5, 1), (5, 0), (5, 0), (3, 9)] {
+            trace.observe(SimTime::from_nanos(at), DeviceIndex(device), &ACCEPTED);
+        }
+        let order: Vec<_> = trace
+            .sorted()
+            .iter()
+            .map(|row| (row.at.as_nanos(), row.device.0, row.sequence))
+            .collect();
+        assert_eq!(order, [(3, 9, 0), (5, 0, 0), (5, 0, 1), (5, 1, 0)]);
     }
 
     #[test]
-    fn a_line_is_json_with_ids_as_text() {
-        let mut line = String::new();
-        row(12_345_678_901, 0, 0).write_line(&DeviceId::new("demo-\"1"), &mut line);
-        assert_eq!(
-            line,
-            "{\"t\":12.345678,\"device\":\"demo-\\\"1\",\"from\":\"idle\",\"to\":\"accepted\",\"cause\":\"normal\",\
-             \"attempt\":\"7\",\"reason\":null}\n"
-        );
-        let refused = TraceRow {
-            reason: Some(FailureReason::Status(404)),
-            ..row(0, 0, 0)
+    fn a_row_is_small() {
+        assert_eq!(size_of::<TraceRow>(), 32);
+    }
+
+    #[test]
+    fn talk_does_not_crowd_transitions_out() {
+        let mut trace = Trace::default();
+        let row = TraceRow {
+            at: SimTime::ZERO,
+            device: DeviceIndex(0),
+            sequence: 0,
+            happening: Happening::PowerLost,
         };
-        line.clear();
-        refused.write_line(&DeviceId::new("d"), &mut line);
-        assert!(line.ends_with(",\"reason\":\"http-status\"}\n"));
+        trace.rows = vec![row; Trace::TALK_LIMIT];
+        trace.observe(SimTime::ZERO, DeviceIndex(0), &Observation::Session(Session::Off));
+        trace.observe(SimTime::ZERO, DeviceIndex(0), &ACCEPTED);
+        assert_eq!((trace.rows.len(), trace.left_out()), (Trace::TALK_LIMIT + 1, 1));
     }
 }

@@ -109,6 +109,8 @@ pub enum Observation {
         status: u16,
         /// Whether the request was ranged.
         ranged: bool,
+        /// Bytes that the body will have, if the answer tells.
+        length: Option<u64>,
     },
     /// A download waits before its next request.
     RetryScheduled {
@@ -116,6 +118,15 @@ pub enum Observation {
         reason: RetryReason,
         /// When the next request is due.
         until: SimTime,
+        /// Bytes of the image that have come so far, which the next request will not ask for.
+        received: u64,
+    },
+    /// RAM was lost, and with it how far a download had come.
+    DownloadLost {
+        /// Bytes of the image that had come.
+        received: u64,
+        /// Bytes of the whole image, if that was known.
+        total: Option<u64>,
     },
     /// Flash was used in a way that the chip does not allow: a defect of the device model.
     FlashMisused {
@@ -243,6 +254,33 @@ impl FailureReason {
             FailureReason::Superseded => "superseded",
             FailureReason::Rejected(error) => error.word(),
         }
+    }
+}
+
+impl FailureReason {
+    /// The reasons that have no further field.
+    const PLAIN: &'static [FailureReason] = &[
+        FailureReason::ResetBeforeConfirm,
+        FailureReason::NotSwapped,
+        FailureReason::NoBuildId,
+        FailureReason::TooBig,
+        FailureReason::SlotRefused,
+        FailureReason::Download,
+        FailureReason::Storage,
+        FailureReason::InstallFailed,
+        FailureReason::Unhandled,
+        FailureReason::AppAbort,
+        FailureReason::InstallCanceled,
+        FailureReason::ServerCancel,
+        FailureReason::Superseded,
+    ];
+
+    /// The reason that `word` names; `status` is the HTTP status, where one was written beside it.
+    pub fn from_word(word: &str, status: Option<u16>) -> Option<FailureReason> {
+        let rejected = AttemptError::ALL.iter().copied().map(FailureReason::Rejected);
+        let with_field = [FailureReason::Status(status.unwrap_or(0))].into_iter().chain(rejected);
+        let mut all = Self::PLAIN.iter().copied().chain(with_field);
+        all.find(|reason| reason.word() == word)
     }
 }
 

@@ -172,7 +172,7 @@ fn write_trace(outcome: &Outcome, trace: &Trace, file: &mut dyn Write) -> io::Re
     let mut line = String::new();
     for row in trace.sorted() {
         line.clear();
-        row.write_line(&outcome.plan.devices[row.device.at()].id, &mut line);
+        trace.write_line(&row, &outcome.plan.devices[row.device.at()].id, &mut line);
         encoder.write_all(line.as_bytes())?;
     }
     encoder.finish().map(|_| ())

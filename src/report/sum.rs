@@ -412,7 +412,7 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
         .map(crate::measure::Trace::left_out)
         .filter(|count| *count > 0)
     {
-        notes.push(note("trace", format!("full: {left_out} transitions are not in it")));
+        notes.push(note("trace", format!("full: {left_out} happenings are not in it")));
     }
     notes
 }

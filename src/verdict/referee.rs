@@ -95,6 +95,7 @@ impl Referee {
             | Observation::Requested { .. }
             | Observation::Answered { .. }
             | Observation::RetryScheduled { .. }
+            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }

@@ -12,7 +12,7 @@ fn retries(rig: &Rig) -> Vec<(RetryReason, Duration)> {
     rig.seen
         .iter()
         .filter_map(|(at, output)| match output {
-            DeviceOutput::Observed(Observation::RetryScheduled { reason, until }) => Some((*reason, until.since(*at))),
+            DeviceOutput::Observed(Observation::RetryScheduled { reason, until, .. }) => Some((*reason, until.since(*at))),
             _ => None,
         })
         .collect()
