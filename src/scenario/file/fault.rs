@@ -26,6 +26,16 @@ const FAULT: Keys = &[
 ];
 /// Kinds that strike the server alone.
 const SERVER_KINDS: &[&str] = &["crash", "outage", "disk-full"];
+/// Kinds that need an argument, with an example of each.
+const WITH_ARGUMENT: &[(&str, &str)] = &[
+    ("flash-flip", "flash-flip 3"),
+    ("lose-record", "lose-record attempt"),
+    ("link", "link nb-iot"),
+    ("delay", "delay 500ms"),
+    ("http", "http 503"),
+    ("corrupt", "corrupt 4"),
+    ("slow", "slow 64 kbit/s"),
+];
 /// Name of a fault that has none, and whose kind is not known.
 const UNKNOWN: &str = "fault";
 /// Most repetitions that can be counted on a device.
@@ -148,6 +158,12 @@ fn read_kind(fields: &Fields<'_>) -> Option<Written<FaultKind>> {
                 "it is about the server: leave the fault out",
             ));
         }
+        if let Some((_, example)) = WITH_ARGUMENT.iter().find(|(known, _)| *known == text.trim()) {
+            return Err(Complaint::new(
+                format!("`{word}` alone does not say enough in {}", fields.subject),
+                format!("write for example \"{example}\""),
+            ));
+        }
         FaultKind::parse(text).map_err(|error| {
             if FaultKind::WORDS.contains(&word) {
                 return Complaint::new(format!("wrong `inject` of {}", fields.subject), error);
@@ -231,4 +247,17 @@ fn read_only(fields: &Fields<'_>) -> Vec<Written<Narrowing>> {
         }));
     }
     only
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_kinds_are_kinds() {
+        for (word, example) in WITH_ARGUMENT {
+            assert!(FaultKind::parse(word).is_err(), "{word}");
+            assert!(example.starts_with(word) && FaultKind::parse(example).is_ok(), "{example}");
+        }
+    }
 }
