@@ -7,4 +7,5 @@ mod power;
 mod rig;
 mod rollback;
 mod session;
+mod setup;
 mod updates;

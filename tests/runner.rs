@@ -4,6 +4,7 @@ mod device;
 mod host;
 mod live;
 mod mcuboot;
+mod readme;
 mod report;
 mod scenario;
 mod server;

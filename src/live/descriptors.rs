@@ -34,7 +34,7 @@ pub fn make_room(devices: usize) -> Result<(), TooLarge> {
     if limit.current != limit.maximum {
         let hard = limit.maximum;
         limit.current = hard;
-        if setrlimit(Resource::Nofile, limit.clone()).is_err() {
+        if setrlimit(Resource::Nofile, limit).is_err() {
             limit = getrlimit(Resource::Nofile);
         }
     }

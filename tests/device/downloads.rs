@@ -6,7 +6,8 @@ use squall::device::{Backoff, DeviceInput, DeviceOutput, InstallOutcome, Jitter}
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RetryReason};
 use squall::wire::{ContentRange, DownloadError, DownloadEvent, ImageHead};
 
-use super::rig::{HOP, Reply, Rig, Setup, main_only, manifest};
+use super::rig::{HOP, Reply, Rig};
+use super::setup::{Setup, main_only, manifest};
 
 fn retries(rig: &Rig) -> Vec<(RetryReason, Duration)> {
     rig.seen

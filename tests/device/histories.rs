@@ -9,7 +9,8 @@ use squall::luck::{Luck, Purpose};
 use squall::model::{LEGAL, Manifest, Observation, Phase, Session};
 use squall::wire::DownloadError;
 
-use super::rig::{IMAGE_SIZE, Reply, Rig, Setup, id, main_only, manifest, modem_then_main, version};
+use super::rig::{Reply, Rig};
+use super::setup::{IMAGE_SIZE, Setup, id, main_only, manifest, modem_then_main, version};
 
 /// Draws of one history.
 struct Dice {

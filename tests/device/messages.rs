@@ -8,7 +8,8 @@ use squall::model::{AttemptError, AttemptResult, Cause, FailureReason, Manifest,
 use squall::wire::ota::Report;
 use squall::wire::{DownloadError, Packet, topic};
 
-use super::rig::{Reply, Rig, Setup, id, main_only, manifest, modem_then_main};
+use super::rig::{Reply, Rig};
+use super::setup::{Setup, id, main_only, manifest, modem_then_main};
 
 const SECOND: Duration = Duration::from_secs(1);
 

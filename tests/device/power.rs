@@ -7,7 +7,8 @@ use squall::device::{BootOutcome, DeviceInput, InstallOutcome};
 use squall::luck::{Luck, Purpose, device_key};
 use squall::model::{Cause, FailureReason, Manifest, Observation, Phase, RecordKey, Session};
 
-use super::rig::{Rig, Setup, id, main_only, manifest, modem_then_main, version};
+use super::rig::Rig;
+use super::setup::{Setup, id, main_only, manifest, modem_then_main, version};
 
 const SECOND: Duration = Duration::from_secs(1);
 

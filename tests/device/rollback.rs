@@ -5,7 +5,8 @@ use std::time::Duration;
 use squall::device::BootOutcome;
 use squall::model::{AttemptResult, BootReason, Cause, FailureReason, Observation, Phase, Session};
 
-use super::rig::{Rig, Setup, main_only, manifest, modem_then_main, version};
+use super::rig::Rig;
+use super::setup::{Setup, main_only, manifest, modem_then_main, version};
 
 const SECOND: Duration = Duration::from_secs(1);
 

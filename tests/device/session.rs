@@ -11,7 +11,8 @@ use squall::wire::session::{SessionMetadata, decode};
 use squall::wire::telemetry::decode_metric;
 use squall::wire::{ConnectCode, Packet, Publish, QoS, topic};
 
-use super::rig::{HOP, Rig, Setup, id, main_only, ota_publish};
+use super::rig::{HOP, Rig, ota_publish};
+use super::setup::{Setup, id, main_only};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,8 @@ use squall::device::{BootOutcome, DeviceInput, DeviceOutput, InstallOutcome, cle
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RecordKey};
 use squall::wire::Packet;
 
-use super::rig::{IMAGE_SIZE, Rig, Setup, artifact, chip, id, main_only, manifest, modem_then_main, version};
+use super::rig::Rig;
+use super::setup::{IMAGE_SIZE, Setup, artifact, chip, id, main_only, manifest, modem_then_main, version};
 
 const SUCCEEDS: InstallOutcome = InstallOutcome::SucceedAfter {
     after: Duration::from_secs(2),
@@ -391,7 +392,7 @@ fn an_image_with_a_wrong_digest_is_refused_by_the_bootloader() {
     // The slot is usable again.
     rig.cloud
         .images
-        .insert("/app-1.1.0".into(), super::rig::image("app@1.1.0", IMAGE_SIZE));
+        .insert("/app-1.1.0".into(), super::setup::image("app@1.1.0", IMAGE_SIZE));
     rig.offer(2, main_only());
     rig.run_to_answer();
     assert_eq!(rig.results(2), (vec![0], vec![], vec![]));

@@ -1,0 +1,186 @@
+//! What a rig's device is made of, and what it is asked to install.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use squall::device::{
+    Backoff, Behaviors, BootOutcome, Chip, Dealt, Device, DeviceConfig, DeviceIdentity, ImageBehavior, InstallOutcome, Jitter,
+    SwapMethod,
+};
+use squall::luck::{Luck, device_key};
+use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use squall::model::{Artifact, AttemptId, BuildId, DeviceId, Digest, FirmwareVersion, IngestKey, Manifest};
+
+use super::rig::{Cloud, Rig};
+
+/// Bytes of a main image unless a test says otherwise: three pages, the last one short.
+pub const IMAGE_SIZE: u64 = 10_000;
+
+pub fn id(number: u64) -> AttemptId {
+    AttemptId::new(number).unwrap()
+}
+
+pub fn version(text: &str) -> FirmwareVersion {
+    text.parse().unwrap()
+}
+
+/// Figures near those of an nRF52840.
+pub fn chip() -> Chip {
+    Chip {
+        name: "test".into(),
+        page_size: 4096,
+        write_size: 4,
+        page_erase: Duration::from_millis(85),
+        kib_write: Duration::from_micros(10_496),
+        slot_size: 20 * 4096,
+        kib_hash: Duration::from_micros(854),
+        verify: Duration::from_millis(20),
+        boot: Duration::from_millis(30),
+    }
+}
+
+pub fn image(firmware: &str, size: u64) -> Bytes {
+    let firmware = version(firmware);
+    let number = firmware.version.to_string();
+    let seed = number.bytes().map(u64::from).sum();
+    let spec = ImageSpec::new(
+        firmware.slug.to_string(),
+        number.parse().unwrap(),
+        size,
+        Pattern::Random { seed },
+    );
+    build_image(&spec).unwrap()
+}
+
+/// How a rig is set up; a plain one has `app@1.0.0` running and `app@1.1.0` to be had.
+pub struct Setup {
+    pub seed: u64,
+    pub chip: Chip,
+    pub sizes: (u64, u64),
+    pub boot: BootOutcome,
+    pub installs: Vec<(&'static str, InstallOutcome)>,
+    pub retry: Backoff,
+    pub keep_alive: Duration,
+    /// Versions whose images the device's fleet does not know.
+    pub unknown: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            seed: 1,
+            chip: chip(),
+            sizes: (IMAGE_SIZE, IMAGE_SIZE),
+            boot: BootOutcome::ConfirmAfter(Duration::from_secs(1)),
+            installs: Vec::new(),
+            retry: Backoff {
+                first: Duration::from_secs(5),
+                max: Duration::from_secs(300),
+                jitter: Jitter::Half,
+            },
+            keep_alive: Duration::from_secs(60),
+            unknown: false,
+        }
+    }
+}
+
+impl Setup {
+    /// An image whose download takes a while.
+    pub fn long() -> Setup {
+        Setup {
+            sizes: (IMAGE_SIZE, 60_000),
+            ..Setup::default()
+        }
+    }
+
+    pub fn boot(boot: BootOutcome) -> Setup {
+        Setup {
+            boot,
+            ..Setup::default()
+        }
+    }
+
+    pub fn config(&self) -> DeviceConfig {
+        let constant = Duration::from_millis(500);
+        DeviceConfig {
+            main: "app".parse().unwrap(),
+            ingest_key: IngestKey::new("ingest-key"),
+            chip: Arc::new(self.chip.clone()),
+            swap: SwapMethod::Offset,
+            reconnect: Backoff {
+                first: constant,
+                max: constant,
+                jitter: Jitter::Fixed,
+            },
+            retry: self.retry,
+            connack_timeout: Duration::from_millis(500),
+            keep_alive: self.keep_alive,
+            max_artifacts: 4,
+            tls: true,
+        }
+    }
+
+    pub fn build(self) -> Rig {
+        let old = image("app@1.0.0", self.sizes.0);
+        let new = image("app@1.1.0", self.sizes.1);
+        let known = [("app@1.0.0", &old, BootOutcome::default()), ("app@1.1.0", &new, self.boot)];
+        let images = known.map(|(firmware, image, boot)| {
+            let info = ImageInfo::read(slice_reader(image)).unwrap();
+            let behavior = ImageBehavior {
+                firmware: version(firmware),
+                boot: Dealt::Same(boot),
+                image: image.clone(),
+                build_id: find_build_id(&info, slice_reader(image)).map(BuildId),
+            };
+            (Digest(info.digest), behavior)
+        });
+        let installs = self
+            .installs
+            .iter()
+            .map(|&(firmware, outcome)| (version(firmware), Dealt::Same(outcome)));
+        let behaviors = Behaviors {
+            images: if self.unknown { BTreeMap::new() } else { images.into() },
+            installs: installs.collect(),
+        };
+        let identity = DeviceIdentity {
+            id: DeviceId::new("rig-00000"),
+            key: device_key("rig", 0),
+            number: 0,
+        };
+        let config = Arc::new(self.config());
+        let device = Device::new(identity, config, Arc::new(behaviors), Luck::new(self.seed), old.clone());
+        let mut cloud = Cloud::default();
+        cloud.images.insert("/app-1.0.0".into(), old);
+        cloud.images.insert("/app-1.1.0".into(), new);
+        cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        Rig::new(device, cloud)
+    }
+}
+
+pub fn artifact(firmware: &str, main: bool) -> Artifact {
+    let FirmwareVersion { slug, version } = version(firmware);
+    Artifact {
+        url: format!("https://images.test/{slug}-{version}").parse().unwrap(),
+        secret: "q7Zk2mXw9RtB4nVc8LdY1pHs".parse().unwrap(),
+        slug,
+        main,
+        version,
+    }
+}
+
+pub fn manifest(artifacts: &[(&str, bool)]) -> Manifest {
+    Manifest {
+        canceled: false,
+        artifacts: artifacts.iter().map(|&(firmware, main)| artifact(firmware, main)).collect(),
+    }
+}
+
+pub fn main_only() -> Manifest {
+    manifest(&[("app@1.1.0", true)])
+}
+
+pub fn modem_then_main() -> Manifest {
+    manifest(&[("modem@2.0.0", false), ("app@1.1.0", true)])
+}
