@@ -26,7 +26,9 @@ pub mod host;
 pub mod live;
 pub mod sim;
 
-pub mod report;
 pub mod story;
+
+pub mod explore;
+pub mod report;
 
 pub mod cli;

@@ -1,6 +1,7 @@
 //! All tests across modules, in one binary.
 
 mod device;
+mod explore;
 mod host;
 mod live;
 mod mcuboot;

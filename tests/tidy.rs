@@ -44,7 +44,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host", "live"]),
     ("std::fs", &["scenario", "host", "live", "report", "cli"]),
     ("std::net::Tcp", &["host", "live"]),
-    ("std::thread", &["host", "live", "cli"]),
+    ("std::thread", &["host", "live", "explore", "cli"]),
     ("std::env", &["live", "host", "cli"]),
     ("std::process", &["host", "live", "cli"]),
     ("Instant::now", &["host", "live"]),

@@ -2,9 +2,11 @@
 
 mod check;
 mod defect;
+mod explore;
 mod flags;
 mod interrupt;
 mod refusal;
+mod replay;
 mod results;
 mod run;
 mod schema;
@@ -37,13 +39,13 @@ Of several the first of 1, 2, 100, 130, 102, 99.
 Examples:
   squall run quickstart                      200 devices update over real sockets
   squall sim quickstart --seed 7             the same in virtual time
+  squall explore quickstart --seeds 200      two hundred seeds, and what breaks them
+  squall replay runs/latest --device demo-00042    one device's life in sentences
   squall check scenarios/*.toml              what is wrong with them, if anything is
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
 const NOT_YET: &[&str] = &[
-    "explore",
-    "replay",
     "report",
     "compare",
     "image",
@@ -71,6 +73,10 @@ enum Command {
     Run(run::RunArgs),
     /// Plays a scenario in virtual time: the same outcome each time, byte for byte
     Sim(sim::SimArgs),
+    /// Plays many seeds of a scenario in virtual time and keeps those that fail
+    Explore(explore::ExploreArgs),
+    /// Tells the life of one device of a run, or plays a simulation again and compares
+    Replay(replay::ReplayArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -90,6 +96,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(defect::guarded(|| match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Explore(args) => explore::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Schema(args) => schema::run(&args),

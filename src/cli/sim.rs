@@ -81,9 +81,9 @@ fn play_seeds(
         let seed = first.seed.wrapping_add(u64::from(repetition - 1));
         let plan = args.scenario.plan(source, Some(seed))?;
         let status = play_one(args, &plan, &directory.within(&format!("rep-{repetition:02}"))?, interrupt)?;
-        gravest = graver(gravest, status);
+        gravest = gravest.graver(status);
         if interrupt.asked() {
-            gravest = graver(gravest, Status::Interrupted);
+            gravest = gravest.graver(Status::Interrupted);
             break;
         }
     }
@@ -200,18 +200,4 @@ fn simulate(args: &SimArgs, plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome 
 
 fn unreadable(error: std::io::Error) -> Refusal {
     Refusal::internal(&format!("comparing the files of two simulations: {error}"))
-}
-
-/// Of two the one whose exit code wins (contract, section 4).
-fn graver(one: Status, other: Status) -> Status {
-    let order = [
-        Status::Error,
-        Status::Broken,
-        Status::Interrupted,
-        Status::Invalid,
-        Status::Failed,
-        Status::Passed,
-    ];
-    let found = order.into_iter().find(|status| *status == one || *status == other);
-    found.expect("the order holds every status")
 }

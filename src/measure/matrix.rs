@@ -24,6 +24,13 @@ impl Matrix {
         self.counts[cell(transition)] += 1;
     }
 
+    /// Adds the counts of another run.
+    pub fn merge(&mut self, other: &Matrix) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+    }
+
     /// How often a transition was seen.
     pub fn seen(&self, transition: Transition) -> u64 {
         self.counts[cell(transition)]

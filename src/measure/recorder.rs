@@ -87,6 +87,7 @@ pub struct Recorder {
     second: Option<SimTime>,
     trace: Option<Trace>,
     fingerprint: u64,
+    slowest: Option<(Duration, DeviceIndex)>,
     warmup: SimTime,
 }
 
@@ -257,7 +258,12 @@ impl Recorder {
         self.fingerprint
     }
 
-    /// The transitions, if they are kept.
+    /// The device whose update took longest, as `update_time` counts, and how long it took.
+    pub fn slowest(&self) -> Option<(DeviceIndex, Duration)> {
+        self.slowest.map(|(took, device)| (device, took))
+    }
+
+    /// What happened, if it is kept.
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
@@ -379,7 +385,13 @@ impl Recorder {
         // Taken away, since later reports of the same attempt are repeats.
         self.roster.change(device, |row| row.attempt_mut(attempt).received = None);
         let facts = Facts::of_attempt(attempt).ended(result);
-        self.enter(at, device, Entry::UpdateTime(at.since(received)), facts);
+        let took = at.since(received);
+        // Of several equally slow ones the first in the plan, whatever the order in which they came.
+        let slower = |(slowest, other): (Duration, DeviceIndex)| took > slowest || (took == slowest && device < other);
+        if at >= self.warmup && self.slowest.is_none_or(slower) {
+            self.slowest = Some((took, device));
+        }
+        self.enter(at, device, Entry::UpdateTime(took), facts);
     }
 
     fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {

@@ -171,6 +171,21 @@ impl Status {
         }
     }
 
+    /// Of two the one whose exit code wins (contract, section 4).
+    #[must_use]
+    pub fn graver(self, other: Status) -> Status {
+        let order = [
+            Status::Error,
+            Status::Broken,
+            Status::Interrupted,
+            Status::Invalid,
+            Status::Failed,
+            Status::Passed,
+        ];
+        let found = order.into_iter().find(|status| *status == self || *status == other);
+        found.expect("the order holds every status")
+    }
+
     /// The exit code (contract, section 4).
     pub const fn exit_code(self) -> u8 {
         match self {

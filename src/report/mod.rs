@@ -14,6 +14,7 @@ mod untrusted;
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
-    MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, StuckRow, Summary, TransitionRow, summary_schema,
+    MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
+    summary_schema,
 };
-pub use text::{Style, summary_text};
+pub use text::{Style, rerun_command, summary_text};

@@ -13,7 +13,7 @@ use crate::verdict::Judgement;
 use super::failures::{failures, short};
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FindingRow, FirstFinding, HarnessRow, Invariants, MachineRow,
-    MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, StuckRow, Summary, TransitionRow,
+    MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
 };
 use super::untrusted::clean;
 
@@ -75,6 +75,10 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
         },
         stuck_total: stuck.len() as u64,
         stuck: stuck.into_iter().take(STUCK_MAX).collect(),
+        slowest: recorder.slowest().map(|(device, took)| SlowestRow {
+            device: clean(plan.devices[device.at()].id.as_str()),
+            update_time_s: round(took.as_secs_f64()),
+        }),
         faults: Vec::new(),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),

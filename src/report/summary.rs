@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::play::Outcome;
 
@@ -55,6 +55,8 @@ pub struct Summary {
     pub stuck: Vec<StuckRow>,
     /// How many hung.
     pub stuck_total: u64,
+    /// The device whose update took longest; null where none was finished.
+    pub slowest: Option<SlowestRow>,
     /// Planned faults and what came of them.
     pub faults: Vec<FaultRow>,
     /// What one should know before believing the figures: deviations, simplifications.
@@ -68,7 +70,7 @@ pub struct Summary {
 }
 
 /// What made a summary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Product {
     /// Version of squall.
     pub version: String,
@@ -77,7 +79,7 @@ pub struct Product {
 }
 
 /// What was played.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioRow {
     /// Its name.
     pub name: String,
@@ -262,6 +264,15 @@ pub struct StuckRow {
     pub for_s: f64,
     /// Why.
     pub why: String,
+}
+
+/// The device whose update took longest.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SlowestRow {
+    /// Which device.
+    pub device: String,
+    /// How long its update took, seconds.
+    pub update_time_s: f64,
 }
 
 /// A fault of the plan.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{CohortName, UpdateState, show_count, show_duration, show_size};
 use crate::play::Outcome;
 
-use super::summary::{ExpectationRow, MetricRow, Summary};
+use super::summary::{ExpectationRow, MetricRow, ScenarioRow, Summary};
 
 /// Where values at the right end.
 const RIGHT: usize = 79;
@@ -15,6 +15,8 @@ const RIGHT: usize = 79;
 const BODY: usize = 13;
 /// Most groups of failures, errors and stuck devices that are shown.
 const GROUPS_MAX: usize = 10;
+/// A device is slow when its update took longer than this many times the median.
+const SLOW: f64 = 2.0;
 /// Phases whose visits are worth a line; the others take next to no time.
 const TIMED_PHASES: &[&str] = &[
     "waiting",
@@ -81,6 +83,7 @@ pub(super) fn text_of(summary: &Summary, style: Style) -> String {
     for note in &summary.notes {
         page.entry(&note.about, &note.text);
     }
+    page.slowest(summary);
     page.rerun(summary);
     page.text
 }
@@ -334,19 +337,34 @@ impl Page {
         self.entry("", &text);
     }
 
-    /// The command that plays the same again. It stands on one line, however long, so that it can be copied.
-    fn rerun(&mut self, summary: &Summary) {
-        let scenario = &summary.scenario;
-        let mut command = format!("squall {} {} --seed {}", summary.mode, quoted(&scenario.name), scenario.seed);
-        for (key, value) in &scenario.overrides {
-            let _ = match key.as_str() {
-                "scenario.seed" => Ok(()),
-                "devices" => write!(command, " -d {}", quoted(value)),
-                _ => write!(command, " --set {}", quoted(&format!("{key}={value}"))),
-            };
+    /// The command that tells the story of the device that took longest, if it took much longer than most.
+    fn slowest(&mut self, summary: &Summary) {
+        let usual = summary.metric("update_time", &[]).and_then(|row| row.med);
+        let slow = summary.slowest.as_ref().zip(usual);
+        let slow = slow.filter(|(slowest, usual)| slowest.update_time_s > SLOW * usual);
+        if let (Some((slowest, _)), true) = (slow, summary.files.contains_key("trace")) {
+            let command = format!("squall replay runs/latest --device {}", quoted(&slowest.device));
+            self.line(&format!("{:<BODY$}{command}", "slowest"));
         }
+    }
+
+    fn rerun(&mut self, summary: &Summary) {
+        let command = rerun_command(&summary.mode, &summary.scenario);
         self.line(&format!("{:<BODY$}{command}", "rerun"));
     }
+}
+
+/// The command that plays the same again. It stands on one line, however long, so that it can be copied.
+pub fn rerun_command(mode: &str, scenario: &ScenarioRow) -> String {
+    let mut command = format!("squall {mode} {} --seed {}", quoted(&scenario.name), scenario.seed);
+    for (key, value) in &scenario.overrides {
+        let _ = match key.as_str() {
+            "scenario.seed" => Ok(()),
+            "devices" => write!(command, " -d {}", quoted(value)),
+            _ => write!(command, " --set {}", quoted(&format!("{key}={value}"))),
+        };
+    }
+    command
 }
 
 /// A word as a shell takes it.

@@ -1,0 +1,435 @@
+//! `squall explore`, `squall replay` and the stories they tell, as a user calls them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use squall::play::Status;
+use squall::report::RunDirectory;
+use squall::scenario::{Overrides, Source, load};
+use squall::sim::{Pulse, play_watched};
+
+/// A fleet that comes by chance, and an expectation that some seeds do not fulfill.
+const LUCKY: &str = r#"
+scenario = { name = "lucky", duration = "30s" }
+firmware.app = ["1.0.0", "1.1.0"]
+fleet.demo = { count = 10, runs = "app@1.0.0", arrive = "poisson 3/s" }
+step = [{ at = "6s", deploy = "app@1.1.0", to = "all" }]
+expect = [{ that = "devices{session:online} count >= 8", at = "3s" }]
+"#;
+
+#[test]
+fn a_quickstart_devices_story_reads_like_this() {
+    let folder = simulated(&["quickstart"]);
+    let output = replay(&latest(&folder), &["--device", "demo-00042"]);
+    assert_exit(&output, 0);
+    insta::assert_snapshot!(stdout(&output));
+}
+
+#[test]
+fn a_part_of_a_story_is_cut_out_by_time() {
+    let folder = simulated(&["quickstart"]);
+    let output = replay(&latest(&folder), &["--device", "demo-00042", "--from", "4s", "--to", "5s"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    let times: Vec<f64> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+        .collect();
+    assert!(times.len() > 1 && times.iter().all(|at| (4.0..=5.0).contains(at)), "{text}");
+}
+
+#[test]
+fn a_rolled_back_device_says_so_and_the_slowest_is_pointed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = squall(&["sim", "bad-firmware"], folder.path());
+    assert_exit(&output, 0);
+    let summary = stdout(&output);
+    let line = summary
+        .lines()
+        .find(|line| line.starts_with("slowest"))
+        .unwrap_or_else(|| panic!("{summary}"));
+    let device = line.split("squall replay runs/latest --device ").nth(1).unwrap();
+    let output = replay(&latest(&folder), &["--device", device]);
+    assert_exit(&output, 0);
+    let story = stdout(&output);
+    assert!(story.contains("the watchdog resets the hanging app@1.1.0"), "{story}");
+    assert!(story.contains("the new image was reset before it was confirmed"), "{story}");
+}
+
+#[test]
+fn a_simulation_replays_to_the_same_trace_summary_and_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let changes = ["--seed", "5", "-d", "20", "--set", "fleet.cam.link=wifi"];
+    let output = squall(&[&["sim", "bad-firmware"], &changes[..]].concat(), folder.path());
+    assert_exit(&output, 99);
+    let before = files(&latest(&folder));
+    let again = replay(&latest(&folder), &[]);
+    assert_exit(&again, 99);
+    assert!(stderr(&again).contains("replayed: the same trace"), "{again:?}");
+    assert_eq!(stdout(&again), stdout(&output));
+    assert_eq!(before, files(&latest(&folder)), "a replay writes nothing");
+}
+
+#[test]
+fn a_tampered_trace_is_exit_code_1_and_its_first_differing_line_is_named() {
+    let folder = simulated(&["quickstart", "-d", "5"]);
+    let text = trace(&latest(&folder));
+    let lines: Vec<&str> = text.lines().collect();
+    let (at, line) = lines
+        .iter()
+        .enumerate()
+        .find(|(_, line)| line.contains("\"to\":\"swapping\""))
+        .unwrap();
+    let changed = line.replace("\"to\":\"swapping\"", "\"to\":\"probation\"");
+    let mut tampered = lines.clone();
+    tampered[at] = &changed;
+    write_trace(&latest(&folder), &tampered);
+    let output = replay(&latest(&folder), &[]);
+    assert_exit(&output, 1);
+    let said = stderr(&output);
+    assert!(said.contains(&format!("line {} of the trace", at + 1)), "{said}");
+    assert!(said.contains(&changed) && said.contains(line), "{said}");
+    for (kept, expected) in [
+        (&lines[..at], "the trace ends before this is played"),
+        (&[&lines[..], &lines[at..=at]].concat(), "is not played"),
+    ] {
+        write_trace(&latest(&folder), kept);
+        let output = replay(&latest(&folder), &[]);
+        assert_exit(&output, 1);
+        assert!(stderr(&output).contains(expected), "{output:?}");
+    }
+}
+
+#[test]
+fn another_fingerprint_is_exit_code_1_with_or_without_a_trace() {
+    let folder = simulated(&["quickstart", "-d", "5"]);
+    change(&latest(&folder).join("summary.json"), |text| {
+        let fingerprint = serde_json::from_str::<serde_json::Value>(text).unwrap()["fingerprint"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        text.replace(&fingerprint, "0123456789abcdef")
+    });
+    for expected in ["no line of the trace does", "without a trace"] {
+        let output = replay(&latest(&folder), &[]);
+        assert_exit(&output, 1);
+        let said = stderr(&output);
+        assert!(said.contains("not 0123456789abcdef") && said.contains(expected), "{said}");
+        let _ = std::fs::remove_file(latest(&folder).join("trace.ndjson.zst"));
+    }
+}
+
+#[test]
+fn an_interrupted_simulation_replays_as_far_as_it_went() {
+    let plan = load(Source::Example("quickstart".to_owned()), &Overrides::default()).unwrap();
+    let mut pulses = 0;
+    let outcome = play_watched(Arc::new(plan), &mut |_, _| {
+        pulses += 1;
+        if pulses == 3 { Pulse::Interrupt } else { Pulse::GoOn }
+    });
+    assert_eq!(outcome.status(), Status::Interrupted);
+    let folder = tempfile::tempdir().unwrap();
+    let directory = RunDirectory::create(folder.path(), "quickstart", SystemTime::UNIX_EPOCH).unwrap();
+    directory.write(&outcome).unwrap();
+    let output = replay(directory.path(), &[]);
+    assert_exit(&output, 130);
+    assert!(stderr(&output).contains("the same trace"), "{output:?}");
+    let text = trace(directory.path());
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() > 100);
+    lines.remove(lines.len() / 2);
+    write_trace(directory.path(), &lines);
+    assert_exit(&replay(directory.path(), &[]), 1);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_refused_with_the_way_out() {
+    let folder = simulated(&["quickstart", "-d", "5"]);
+    let run = latest(&folder);
+    let text = trace(&run);
+    let cases: [(&[&str], &str); 8] = [
+        (&["--device", "demo-0002"], "did you mean `demo-00002`?"),
+        (
+            &["--device", "a-wholly-different-thing"],
+            "there are 5 devices, from `demo-00001` to `demo-00005`",
+        ),
+        (&["--device", "demo-00002", "--from", "5"], "`--from 5`"),
+        (&["--from", "5s"], "--device"),
+        (&["--device", "demo-00002", "--json"], "not supported yet: `--json`"),
+        (&["--without", "cut"], "not supported yet: `--without`"),
+        (&["--watch", "10x"], "not supported yet: `--watch`"),
+        (&["--nonsense"], "--nonsense"),
+    ];
+    for (arguments, said) in cases {
+        refused(&run, arguments, said);
+    }
+    let half = std::fs::read(run.join("trace.ndjson.zst")).unwrap();
+    std::fs::write(run.join("trace.ndjson.zst"), &half[..half.len() / 2]).unwrap();
+    refused(&run, &["--device", "demo-00002"], "is damaged in line");
+    assert_exit(&replay(&run, &[]), 1);
+    write_trace(&run, &["{\"t\":1.0,\"device\":\"demo-00002\",\"from\":\"idle\"}"]);
+    refused(
+        &run,
+        &["--device", "demo-00002"],
+        "is damaged in line 1: `to` is missing or unknown",
+    );
+    std::fs::remove_file(run.join("trace.ndjson.zst")).unwrap();
+    refused(
+        &run,
+        &["--device", "demo-00002"],
+        "squall sim quickstart --seed 1 -d 5 --set scenario.trace=on",
+    );
+    write_trace(&run, &text.lines().collect::<Vec<_>>());
+    change(&run.join("resolved.toml"), |text| text.replace("\"20s\"", "\"21s\""));
+    refused(&run, &[], "is not what was played");
+    change(&run.join("summary.json"), |text| {
+        text.replace("\"mode\": \"sim\"", "\"mode\": \"run\"")
+    });
+    refused(&run, &[], "--device ID");
+    assert_exit(&replay(&run, &["--device", "demo-00002"]), 0);
+    change(&run.join("summary.json"), |text| {
+        text.replace("squall.summary/1", "squall.summary/9")
+    });
+    refused(&run, &["--device", "demo-00002"], "schema `squall.summary/9`");
+    std::fs::write(run.join("summary.json"), "{").unwrap();
+    refused(&run, &[], "summary.json");
+    std::fs::remove_file(run.join("summary.json")).unwrap();
+    refused(&run, &[], "there is no summary.json in it");
+    refused(&run.join("devices.csv"), &[], "is a file");
+    refused(&run.join("nowhere"), &[], "there is no run directory");
+}
+
+#[test]
+fn folders_that_hold_runs_say_which_to_name() {
+    let folder = simulated(&["quickstart", "-d", "3", "--repeat", "2"]);
+    refused(&latest(&folder), &[], "rep-01");
+    assert_exit(&replay(&latest(&folder).join("rep-02"), &[]), 0);
+}
+
+#[test]
+fn fifty_seeds_of_quickstart_are_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = squall(&["explore", "quickstart", "-d", "20", "--seeds", "50"], folder.path());
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.starts_with("PASSED  50 seeds from 1, 0 failing "), "{text}");
+    assert!(text.contains("coverage     7 of 55 legal transitions, 0 illegal"), "{text}");
+    assert!(text.contains("never seen   idle>cancelled, "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(stderr(&output).contains("a minute"), "{output:?}");
+    assert!(!latest(&folder).join("failures").exists());
+}
+
+#[test]
+fn failing_seeds_are_found_kept_and_replayed_alike_with_any_number_of_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("lucky.toml");
+    std::fs::write(&scenario, LUCKY).unwrap();
+    let explore = |jobs: &str| {
+        let arguments = [
+            "explore",
+            scenario.to_str().unwrap(),
+            "--seed",
+            "100",
+            "--seeds",
+            "40",
+            "--jobs",
+            jobs,
+        ];
+        let output = squall(&arguments, folder.path());
+        assert_exit(&output, 99);
+        (stdout(&output), kept(&latest(&folder)))
+    };
+    let (said, found) = explore("1");
+    assert_eq!((said.clone(), found.clone()), explore("4"));
+    assert!((1..40).contains(&found.len()), "{said}");
+    let seeds: Vec<u64> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("seed ")?.split(' ').next()?.parse().ok())
+        .collect();
+    assert_eq!(seeds, found.keys().copied().collect::<Vec<_>>());
+    assert!(
+        seeds.is_sorted() && seeds.iter().all(|seed| (100..140).contains(seed)),
+        "{seeds:?}"
+    );
+    let line = said.lines().next().unwrap();
+    assert!(line.contains("  failed  `devices{session:online} count >= 8`: "), "{line}");
+    assert!(
+        line.contains(&format!(
+            "squall replay {}/latest/failures/{}",
+            folder.path().display(),
+            seeds[0]
+        )),
+        "{line}"
+    );
+    for seed in &seeds {
+        let output = replay(&latest(&folder).join("failures").join(seed.to_string()), &[]);
+        assert_exit(&output, 99);
+        assert!(
+            stderr(&output).contains(&format!("fingerprint {}", found[seed])),
+            "{output:?}"
+        );
+    }
+    refused(&latest(&folder), &[], &format!("failures/{}", seeds[0]));
+}
+
+#[test]
+fn an_interrupt_keeps_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("lucky.toml");
+    std::fs::write(&scenario, LUCKY.replace(">= 8", ">= 11")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_squall"))
+        .args(["explore", scenario.to_str().unwrap(), "--for", "10m", "--jobs", "2", "--out"])
+        .arg(folder.path())
+        .env_remove("SQUALL_SEED")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(first.starts_with("seed 1  failed  "), "{first}");
+    assert!(rest.iter().any(|line| line.starts_with("INTERRUPTED  ")), "{rest:?}");
+    assert_exit(&replay(&latest(&folder).join("failures/1"), &[]), 99);
+}
+
+#[test]
+fn time_limits_an_exploration() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = squall(&["explore", "quickstart", "-d", "2", "--for", "300ms", "-v"], folder.path());
+    assert_exit(&output, 0);
+    assert!(stderr(&output).contains("seed 1  passed, fingerprint "), "{output:?}");
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let cases: [(&[&str], &str); 8] = [
+        (&["nowhere.toml"], "nowhere.toml"),
+        (&["quickstart", "--seeds", "0"], "--seeds"),
+        (&["quickstart", "--jobs", "0"], "--jobs"),
+        (&["quickstart", "--for", "soon"], "`--for soon`"),
+        (&["quickstart", "--exhaust", "flash"], "not supported yet: `--exhaust`"),
+        (&["quickstart", "--outage"], "not supported yet: `--outage`"),
+        (&["quickstart", "--json"], "not supported yet: `--json`"),
+        (&["quickstart", "--seed", "seven"], "`--seed seven`"),
+    ];
+    for (arguments, said) in cases {
+        let output = squall(&[&["explore"], arguments].concat(), &out);
+        assert_exit(&output, 2);
+        assert!(stderr(&output).contains(said), "{output:?}");
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn help_shows_examples() {
+    for command in ["explore", "replay"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_squall"))
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        assert_exit(&output, 0);
+        assert!(
+            stdout(&output).contains(&format!("Examples:\n  squall {command} ")),
+            "{output:?}"
+        );
+    }
+}
+
+/// A folder with one simulation in it.
+fn simulated(arguments: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_exit(&squall(&[&["sim"], arguments].concat(), folder.path()), 0);
+    folder
+}
+
+fn latest(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("latest")
+}
+
+fn squall(arguments: &[&str], out: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_squall"))
+        .args(arguments)
+        .arg("--out")
+        .arg(out)
+        .env_remove("SQUALL_SEED")
+        .env_remove("SQUALL_OUT")
+        .output()
+        .unwrap()
+}
+
+fn replay(run: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_squall"))
+        .arg("replay")
+        .arg(run)
+        .args(arguments)
+        .env_remove("SQUALL_SEED")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn refused(run: &Path, arguments: &[&str], said: &str) {
+    let output = replay(run, arguments);
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn trace(run: &Path) -> String {
+    let packed = std::fs::read(run.join("trace.ndjson.zst")).unwrap();
+    String::from_utf8(zstd::decode_all(&packed[..]).unwrap()).unwrap()
+}
+
+fn write_trace(run: &Path, lines: &[&str]) {
+    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(run.join("trace.ndjson.zst"), zstd::encode_all(text.as_bytes(), 3).unwrap()).unwrap();
+}
+
+fn change(path: &Path, change: impl FnOnce(&str) -> String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let changed = change(&text);
+    assert_ne!(text, changed);
+    std::fs::write(path, changed).unwrap();
+}
+
+fn files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// The seeds that an exploration kept, with their fingerprints.
+fn kept(run: &Path) -> std::collections::BTreeMap<u64, String> {
+    let entries = std::fs::read_dir(run.join("failures")).unwrap().map(Result::unwrap);
+    let of = |path: PathBuf| {
+        let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(path.join("summary.json")).unwrap()).unwrap();
+        summary["fingerprint"].as_str().unwrap().to_owned()
+    };
+    entries
+        .map(|entry| (entry.file_name().to_str().unwrap().parse().unwrap(), of(entry.path())))
+        .collect()
+}
