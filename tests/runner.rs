@@ -3,6 +3,7 @@
 mod device;
 mod explore;
 mod host;
+mod invariants;
 mod live;
 mod mcuboot;
 mod readme;
