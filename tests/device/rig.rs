@@ -157,6 +157,11 @@ impl Rig {
         findings
     }
 
+    /// How often each rule was checked so far.
+    pub fn checks(&self) -> Vec<(&'static str, u64)> {
+        self.referee.checks()
+    }
+
     fn hand_over(&mut self, input: DeviceInput) {
         match &input {
             DeviceInput::Received(packet) => self.referee.delivered(self.now, DEVICE, packet),
