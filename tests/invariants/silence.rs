@@ -143,10 +143,7 @@ fn broken(attempt: u8) -> Bytes {
 
 /// Situations that together touch every rule.
 fn situations() -> Vec<Rig> {
-    let canceled = |order: Manifest| Manifest {
-        canceled: true,
-        ..order
-    };
+    let canceled = |order: Manifest| Manifest { canceled: true, ..order };
     let deaf = || Setup {
         installs: vec![(
             "modem@2.0.0",
