@@ -61,6 +61,31 @@ fn a_rolled_back_device_says_so_and_the_slowest_is_pointed_out() {
 }
 
 #[test]
+fn a_real_run_tells_stories_too_and_is_not_played_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("real.toml");
+    let text = r#"
+        scenario = { duration = "20s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "16 KiB", boot = "confirm after 200ms" } }
+        fleet.demo = { count = 3, runs = "app@1.0.0" }
+        step = [{ name = "roll", at = "1s", deploy = "app@1.1.0", to = "all" }]"#;
+    std::fs::write(&scenario, text).unwrap();
+    assert_exit(&squall(&["run", scenario.to_str().unwrap()], folder.path()), 0);
+    let output = replay(&latest(&folder), &["--device", "demo-00002"]);
+    assert_exit(&output, 0);
+    let story = stdout(&output);
+    let told = [
+        "demo-00002 in real, run with seed 1: passed",
+        "deployment `roll` reaches it: attempt ",
+        "all 16,384 B of app@1.1.0 are there after ",
+        "the server notes attempt ",
+        "the run ends: runs app@1.1.0, online; attempt ",
+    ];
+    assert!(told.iter().all(|part| story.contains(part)), "{story}");
+    refused(&latest(&folder), &[], "was played in real time");
+}
+
+#[test]
 fn a_simulation_replays_to_the_same_trace_summary_and_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let changes = ["--seed", "5", "-d", "20", "--set", "fleet.cam.link=wifi"];

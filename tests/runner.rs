@@ -3,6 +3,7 @@
 mod device;
 mod explore;
 mod host;
+mod image;
 mod invariants;
 mod live;
 mod mcuboot;

@@ -4,6 +4,7 @@ mod check;
 mod defect;
 mod explore;
 mod flags;
+mod image;
 mod interrupt;
 mod refusal;
 mod replay;
@@ -48,7 +49,6 @@ Examples:
 const NOT_YET: &[&str] = &[
     "report",
     "compare",
-    "image",
     "qemu",
     "merge",
     "new",
@@ -81,6 +81,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Serves whatever device connects
     Serve(serve::ServeArgs),
+    /// Makes and inspects firmware images
+    Image(image::ImageArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Image(args) => image::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

@@ -37,6 +37,8 @@ pub use clean::{clean_duration, clean_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
 pub use defect::Defect;
 pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
+#[cfg(fuzzing)]
+pub use records::records_hold;
 pub use timers::Timer;
 
 use attempt::{Attempt, Pending};

@@ -337,6 +337,18 @@ impl<'b> Fields<'b> {
     }
 }
 
+/// What must hold for whatever stands in the settings store: nothing panics a reader, and a record that counts is read back as it was
+/// written.
+#[cfg(fuzzing)]
+pub fn records_hold(bytes: &[u8], max_artifacts: u8) {
+    if let Some(record) = AttemptRecord::decode(bytes, max_artifacts) {
+        assert_eq!(AttemptRecord::decode(&record.encode(), max_artifacts), Some(record));
+    }
+    if let Some(record) = ProbationRecord::decode(bytes, max_artifacts) {
+        assert_eq!(ProbationRecord::decode(&record.encode(), max_artifacts), Some(record));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

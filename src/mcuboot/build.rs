@@ -1,12 +1,16 @@
-//! Making images: a valid MCUboot image of any size, with content that tells versions apart.
+//! Making images: MCUboot images of any size, with content that tells versions apart, signed, padded, flawed as asked.
 
 use bytes::Bytes;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::build_id::{BUILD_ID_HEADER, DESCRIPTOR};
+use super::flaw::Flaw;
 use super::header::ImageHeader;
-use super::image::{PROTECTED_TLV_INFO_MAGIC, TLV_HEAD, TLV_INFO_MAGIC, TlvKind};
+use super::image::{PROTECTED_TLV_INFO_MAGIC, TLV_HEAD, TLV_INFO_MAGIC};
+use super::signature::SigningKey;
+use super::slot::Slot;
+use super::tlv::TlvKind;
 use super::version::ImageVersion;
 
 /// Where the payload begins: what Zephyr's builds take, so that a vector table behind it is aligned.
@@ -19,12 +23,18 @@ pub struct ImageSpec {
     pub slug: String,
     /// Its version, in the header and part of what the build id is derived from.
     pub version: ImageVersion,
-    /// Bytes of the whole file.
+    /// Bytes of the whole file, padding to a slot left out.
     pub size: u64,
     /// What fills the payload.
     pub pattern: Pattern,
     /// TLVs that the digest covers, in order; usually none.
     pub protected: Vec<(TlvKind, Vec<u8>)>,
+    /// The key that signs it; without one it has a digest only.
+    pub signed_by: Option<SigningKey>,
+    /// The slot that it is padded to.
+    pub slot: Option<Slot>,
+    /// What is wrong with it.
+    pub flaw: Option<Flaw>,
 }
 
 /// What fills the payload of an image.
@@ -64,10 +74,26 @@ pub enum SpecError {
         /// Bytes of the area.
         size: u64,
     },
+    /// The slot has no room for image and trailer.
+    #[error("an image of {size} bytes and its trailer do not fit a slot of {slot}, which has room for {room}")]
+    Slot {
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes of the slot.
+        slot: u32,
+        /// Bytes beside the trailer.
+        room: u32,
+    },
+    /// Only a signed image can have this flaw.
+    #[error("an image without a signature cannot have a bad one")]
+    NotSigned,
+    /// An image can be too big only for a slot.
+    #[error("an image is too big only for a slot of a given size")]
+    NoSlot,
 }
 
 impl ImageSpec {
-    /// An image without protected TLVs.
+    /// A sound image without protected TLVs and signature.
     pub fn new(slug: impl Into<String>, version: ImageVersion, size: u64, pattern: Pattern) -> Self {
         ImageSpec {
             slug: slug.into(),
@@ -75,6 +101,9 @@ impl ImageSpec {
             size,
             pattern,
             protected: Vec::new(),
+            signed_by: None,
+            slot: None,
+            flaw: None,
         }
     }
 
@@ -89,23 +118,55 @@ impl ImageSpec {
         let size = u64::from(TLV_HEAD) + entries.sum::<u64>();
         u16::try_from(size).map_err(|_| SpecError::Protected { size })
     }
+
+    /// Bytes of the unprotected area: digest, and key hash and signature if it is signed.
+    fn unprotected_size(&self) -> u16 {
+        let digest = 2 * TLV_HEAD + 32;
+        let signature = |key: &SigningKey| 2 * TLV_HEAD + 32 + key.scheme().signature_len();
+        digest + self.signed_by.as_ref().map_or(0, signature)
+    }
+
+    /// Bytes of the image as it is made.
+    fn made_size(&self) -> Result<u64, SpecError> {
+        match (self.flaw, self.slot) {
+            (Some(Flaw::TooBig), None) => Err(SpecError::NoSlot),
+            (Some(Flaw::TooBig), Some(slot)) => Ok(self.size.max(u64::from(slot.size) + 1)),
+            (Some(Flaw::BadSignature), _) if self.signed_by.is_none() => Err(SpecError::NotSigned),
+            (_, Some(slot)) if self.size > slot.room().unwrap_or(0).into() => Err(SpecError::Slot {
+                size: self.size,
+                slot: slot.size,
+                room: slot.room().unwrap_or(0),
+            }),
+            _ => Ok(self.size),
+        }
+    }
+
+    /// Bytes at the start of the payload that hold build id descriptors.
+    fn descriptors(&self) -> usize {
+        match self.flaw {
+            Some(Flaw::NoBuildId) => 0,
+            Some(Flaw::WrongBuildId) => 2 * DESCRIPTOR,
+            _ => DESCRIPTOR,
+        }
+    }
 }
 
-/// Makes the image: header, payload that begins with the build id descriptor, protected TLVs, SHA-256 TLV.
+/// Makes the image: header, payload that begins with the build id descriptor, protected TLVs, SHA-256, signature, padding.
 ///
-/// The build id is the SHA-1 of slug, version and payload (its own bytes taken as zero), so that it is an image's own.
+/// The build id is the SHA-1 of slug, version and payload (its own bytes taken as zero), so that it is an image's own. The same spec
+/// gives the same bytes. A truncated image or one that is too big is not padded.
 ///
 /// # Errors
-/// [`SpecError`] if the size does not fit the format.
+/// [`SpecError`] if the size does not fit the format or the slot, or the flaw not the image.
 pub fn build_image(spec: &ImageSpec) -> Result<Bytes, SpecError> {
+    let size = spec.made_size()?;
     let protected_tlv_size = spec.protected_size()?;
-    let digest_area = 2 * u64::from(TLV_HEAD) + 32;
-    let around = u64::from(HEADER_SIZE) + u64::from(protected_tlv_size) + digest_area;
-    let min = around + DESCRIPTOR as u64;
-    if spec.size < min {
-        return Err(SpecError::TooSmall { size: spec.size, min });
+    let around = u64::from(HEADER_SIZE) + u64::from(protected_tlv_size) + u64::from(spec.unprotected_size());
+    let min = around + spec.descriptors() as u64;
+    if size < min {
+        return Err(SpecError::TooSmall { size, min });
     }
-    let image_size = u32::try_from(spec.size - around).map_err(|_| SpecError::TooLarge { size: spec.size })?;
+    let image_size = u32::try_from(size - around).map_err(|_| SpecError::TooLarge { size })?;
     let header = ImageHeader {
         load_address: 0,
         header_size: HEADER_SIZE,
@@ -115,24 +176,77 @@ pub fn build_image(spec: &ImageSpec) -> Result<Bytes, SpecError> {
         version: spec.version,
     };
 
-    let mut image = Vec::with_capacity(spec.size as usize + 8);
+    let mut image = Vec::with_capacity(size as usize + 8);
     image.extend_from_slice(&header.to_bytes());
+    if spec.flaw == Some(Flaw::BadMagic) {
+        image[..4].fill(0);
+    }
     image.resize(usize::from(HEADER_SIZE), 0);
-    image.extend_from_slice(&BUILD_ID_HEADER);
-    image.resize(usize::from(HEADER_SIZE) + DESCRIPTOR, 0);
-    fill(&mut image, image_size as usize - DESCRIPTOR, spec.pattern);
-    let id = build_id(spec, &image[usize::from(HEADER_SIZE)..]);
-    image[usize::from(HEADER_SIZE) + BUILD_ID_HEADER.len()..][..id.len()].copy_from_slice(&id);
+    push_payload(&mut image, image_size as usize, spec);
     if protected_tlv_size > 0 {
         push_words(&mut image, PROTECTED_TLV_INFO_MAGIC, protected_tlv_size);
         spec.protected
             .iter()
             .for_each(|(kind, value)| push_tlv(&mut image, *kind, value));
     }
-    let digest = Sha256::digest(&image);
-    push_words(&mut image, TLV_INFO_MAGIC, 2 * TLV_HEAD + 32);
-    push_tlv(&mut image, TlvKind::SHA256, &digest);
+    push_unprotected(&mut image, spec);
+    match (spec.flaw, spec.slot) {
+        (Some(Flaw::Truncated), _) => image.truncate(image.len() / 2),
+        (Some(Flaw::TooBig), _) | (_, None) => {}
+        (_, Some(slot)) => slot.pad(&mut image),
+    }
     Ok(image.into())
+}
+
+fn push_payload(image: &mut Vec<u8>, size: usize, spec: &ImageSpec) {
+    let start = image.len();
+    let descriptors = spec.descriptors();
+    for _ in 0..descriptors / DESCRIPTOR {
+        image.extend_from_slice(&BUILD_ID_HEADER);
+        image.resize(image.len() + DESCRIPTOR - BUILD_ID_HEADER.len(), 0);
+    }
+    fill(image, size - descriptors, spec.pattern);
+    no_other_descriptor(&mut image[start + descriptors..]);
+    if spec.flaw == Some(Flaw::ZeroBuildId) {
+        return;
+    }
+    let id = build_id(spec, &image[start..]);
+    let places = image[start..start + descriptors].chunks_mut(DESCRIPTOR).rev();
+    for (number, place) in places.enumerate() {
+        place[BUILD_ID_HEADER.len()..].copy_from_slice(&id);
+        // The image's own id stands last; whatever stands before it must be another.
+        place[BUILD_ID_HEADER.len()] ^= number as u8;
+    }
+}
+
+/// Changes what looks like a descriptor's head by chance, so that an image holds none but those put there.
+fn no_other_descriptor(filling: &mut [u8]) {
+    let mut at = 0;
+    while let Some(found) = filling[at..]
+        .windows(BUILD_ID_HEADER.len())
+        .position(|bytes| bytes == BUILD_ID_HEADER)
+    {
+        at += found + BUILD_ID_HEADER.len();
+        filling[at - 1] = 1;
+    }
+}
+
+fn push_unprotected(image: &mut Vec<u8>, spec: &ImageSpec) {
+    let digest: [u8; 32] = Sha256::digest(&*image).into();
+    push_words(image, TLV_INFO_MAGIC, spec.unprotected_size());
+    let mut claimed = digest;
+    if spec.flaw == Some(Flaw::WrongDigest) {
+        claimed[0] ^= 1;
+    }
+    push_tlv(image, TlvKind::SHA256, &claimed);
+    if let Some(key) = &spec.signed_by {
+        let mut signature = key.sign(&digest);
+        if let (Some(Flaw::BadSignature), Some(last)) = (spec.flaw, signature.last_mut()) {
+            *last ^= 1;
+        }
+        push_tlv(image, TlvKind::KEY_HASH, &key.verifying_key().hash());
+        push_tlv(image, key.scheme().tlv(), &signature);
+    }
 }
 
 fn fill(image: &mut Vec<u8>, count: usize, pattern: Pattern) {

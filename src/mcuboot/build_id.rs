@@ -1,5 +1,7 @@
 //! The build id descriptor in an image's payload (protocol 6.1).
 
+use std::ops::ControlFlow;
+
 use super::image::ImageInfo;
 
 /// Head of the descriptor: tag 0x5f0 with type bytes, then a length of 20.
@@ -13,7 +15,33 @@ const WINDOW: usize = 1024;
 
 /// Looks for the build id in the payload of an image. The first descriptor counts; without one, with one that is all zero, and where
 /// the storage cannot be read there is no build id.
-pub fn find_build_id(image: &ImageInfo, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Option<[u8; 20]> {
+pub fn find_build_id(image: &ImageInfo, read: impl FnMut(u64, &mut [u8]) -> bool) -> Option<[u8; 20]> {
+    let mut first = None;
+    each_descriptor(image, read, |_, id| {
+        first = Some(id);
+        ControlFlow::Break(())
+    });
+    first.filter(|id| *id != [0; 20])
+}
+
+/// The build id that an image reports of itself once it runs: its last descriptor's. An image whose own descriptor is not the first
+/// in its payload reports another build id than [`find_build_id`] makes expect.
+pub fn own_build_id(image: &ImageInfo, read: impl FnMut(u64, &mut [u8]) -> bool) -> Option<[u8; 20]> {
+    let mut last = None;
+    each_descriptor(image, read, |_, id| {
+        last = Some(id);
+        ControlFlow::Continue(())
+    });
+    last.filter(|id| *id != [0; 20])
+}
+
+/// Tells position and id of every descriptor in the payload, in order and until `found` breaks. Ends early where the storage cannot
+/// be read.
+pub(super) fn each_descriptor(
+    image: &ImageInfo,
+    mut read: impl FnMut(u64, &mut [u8]) -> bool,
+    mut found: impl FnMut(u64, [u8; 20]) -> ControlFlow<()>,
+) {
     let end = image.header.payload_end();
     let mut at = u64::from(image.header.header_size);
     let mut window = [0; WINDOW];
@@ -21,16 +49,21 @@ pub fn find_build_id(image: &ImageInfo, mut read: impl FnMut(u64, &mut [u8]) -> 
         let len = (end - at).min(WINDOW as u64) as usize;
         let bytes = &mut window[..len];
         if !read(at, bytes) {
-            return None;
+            return;
         }
-        let found = bytes.windows(DESCRIPTOR).find(|window| window.starts_with(&BUILD_ID_HEADER));
-        if let Some(descriptor) = found {
-            let id: [u8; 20] = descriptor[BUILD_ID_HEADER.len()..]
-                .try_into()
-                .expect("a descriptor ends with 20 bytes");
-            return (id != [0; 20]).then_some(id);
+        let place = bytes
+            .windows(DESCRIPTOR)
+            .position(|window| window.starts_with(&BUILD_ID_HEADER));
+        let Some(place) = place else {
+            at += (len - DESCRIPTOR + 1) as u64;
+            continue;
+        };
+        let id = bytes[place + BUILD_ID_HEADER.len()..place + DESCRIPTOR]
+            .try_into()
+            .expect("a descriptor ends with 20 bytes");
+        if found(at + place as u64, id).is_break() {
+            return;
         }
-        at += (len - DESCRIPTOR + 1) as u64;
+        at += (place + DESCRIPTOR) as u64;
     }
-    None
 }

@@ -35,10 +35,7 @@ impl ImageHeader {
         bytes[10..12].copy_from_slice(&self.protected_tlv_size.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.image_size.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.flags.to_le_bytes());
-        bytes[20] = self.version.major;
-        bytes[21] = self.version.minor;
-        bytes[22..24].copy_from_slice(&self.version.revision.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.version.build.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.version.to_bytes());
         bytes
     }
 
@@ -58,12 +55,7 @@ impl ImageHeader {
             protected_tlv_size: byte2(10),
             image_size: byte4(12),
             flags: byte4(16),
-            version: ImageVersion {
-                major: bytes[20],
-                minor: bytes[21],
-                revision: byte2(22),
-                build: byte4(24),
-            },
+            version: ImageVersion::from_bytes(bytes[20..28].try_into().expect("eight of 32 bytes")),
         };
         if usize::from(header.header_size) < Self::LEN {
             return Err(ImageError::HeaderSize {

@@ -1,10 +1,11 @@
 //! Reading an image: header, TLVs, digest.
 
-use std::fmt;
-
 use sha2::{Digest as _, Sha256};
 
 use super::header::ImageHeader;
+use super::hex::Hex;
+use super::signature::{SignatureScheme, VerifyingKey};
+use super::tlv::{Tlv, TlvKind};
 
 /// Marks an area of unprotected TLVs.
 pub(super) const TLV_INFO_MAGIC: u16 = 0x6907;
@@ -27,42 +28,6 @@ pub struct ImageInfo {
     pub tlvs: Vec<Tlv>,
     /// Bytes from the header's first to the last TLV's last.
     pub len: u64,
-}
-
-/// Where a TLV stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tlv {
-    /// What it holds.
-    pub kind: TlvKind,
-    /// Covered by the digest.
-    pub protected: bool,
-    /// Position of its value in the image.
-    pub at: u64,
-    /// Bytes of its value.
-    pub len: u16,
-}
-
-/// What a TLV holds; numbers beyond the constants are possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TlvKind(pub u16);
-
-impl TlvKind {
-    /// SHA-256 of the public key that signed.
-    pub const KEY_HASH: TlvKind = TlvKind(0x01);
-    /// SHA-256 of header, payload and protected TLVs.
-    pub const SHA256: TlvKind = TlvKind(0x10);
-    /// RSA-2048 PSS signature of the digest.
-    pub const RSA2048: TlvKind = TlvKind(0x20);
-    /// ECDSA signature of the digest, DER.
-    pub const ECDSA: TlvKind = TlvKind(0x22);
-    /// Ed25519 signature of the digest.
-    pub const ED25519: TlvKind = TlvKind(0x24);
-    /// Images that this one needs.
-    pub const DEPENDENCY: TlvKind = TlvKind(0x40);
-    /// Security counter against downgrades.
-    pub const SECURITY_COUNTER: TlvKind = TlvKind(0x50);
-    /// Measured-boot record.
-    pub const BOOT_RECORD: TlvKind = TlvKind(0x60);
 }
 
 /// Why bytes are no image that may be started.
@@ -123,11 +88,48 @@ pub enum ImageError {
     },
 }
 
-struct Hex<'a>(&'a [u8]);
+/// Why an image does not bear a key's signature.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// No signature of a scheme in use.
+    #[error("the image is not signed")]
+    Unsigned,
+    /// Only signatures of other schemes.
+    #[error("the image is signed by {scheme}, the key is for another scheme")]
+    OtherScheme {
+        /// Of the last signature.
+        scheme: SignatureScheme,
+    },
+    /// A signature without word of whose it is.
+    #[error("no key hash stands before the signature")]
+    NoKeyHash,
+    /// The signature is said to be another key's.
+    #[error("the image is signed by key {}", Hex(named))]
+    OtherKey {
+        /// Hash of that key.
+        named: Vec<u8>,
+    },
+    /// The image names the key, but the signature is none of the content by it.
+    #[error("the signature does not fit content and key")]
+    Wrong,
+    /// The storage could not be read.
+    #[error("cannot read the signature at {at}")]
+    Unreadable {
+        /// Position of the TLV's value.
+        at: u64,
+    },
+}
 
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+impl SignatureError {
+    /// How near the image comes to bearing the signature.
+    fn nearness(&self) -> u8 {
+        match self {
+            SignatureError::Unreadable { .. } | SignatureError::Unsigned => 0,
+            SignatureError::OtherScheme { .. } => 1,
+            SignatureError::NoKeyHash => 2,
+            SignatureError::OtherKey { .. } => 3,
+            SignatureError::Wrong => 4,
+        }
     }
 }
 
@@ -185,7 +187,23 @@ impl ImageInfo {
     ///
     /// # Errors
     /// [`ImageError::WrongDigest`], or [`ImageError::Unreadable`].
-    pub fn verify(&self, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Result<(), ImageError> {
+    pub fn verify(&self, read: impl FnMut(u64, &mut [u8]) -> bool) -> Result<(), ImageError> {
+        let found = self.content_digest(read)?;
+        if found == self.digest {
+            Ok(())
+        } else {
+            Err(ImageError::WrongDigest {
+                claimed: self.digest,
+                found,
+            })
+        }
+    }
+
+    /// Computes the SHA-256 of header, payload and protected TLVs.
+    ///
+    /// # Errors
+    /// [`ImageError::Unreadable`].
+    pub fn content_digest(&self, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Result<[u8; 32], ImageError> {
         let mut hash = Sha256::new();
         let mut chunk = [0; CHUNK];
         let mut at = 0;
@@ -198,15 +216,42 @@ impl ImageInfo {
             hash.update(piece);
             at += len;
         }
-        let found: [u8; 32] = hash.finalize().into();
-        if found == self.digest {
-            Ok(())
-        } else {
-            Err(ImageError::WrongDigest {
-                claimed: self.digest,
-                found,
-            })
+        Ok(hash.finalize().into())
+    }
+
+    /// Checks that a signature of this content digest by this key is there, as a bootloader that holds the key does: each signature
+    /// counts for the key whose hash stands before it.
+    ///
+    /// # Errors
+    /// [`SignatureError`] says how near the image comes.
+    pub fn verify_signature(
+        &self,
+        key: &VerifyingKey,
+        digest: &[u8; 32],
+        mut read: impl FnMut(u64, &mut [u8]) -> bool,
+    ) -> Result<(), SignatureError> {
+        let own = key.hash();
+        let mut named = None;
+        let mut nearest = SignatureError::Unsigned;
+        for tlv in self.tlvs.iter().filter(|tlv| !tlv.protected) {
+            if tlv.kind == TlvKind::KEY_HASH {
+                named = Some(value(&mut read, tlv)?);
+            }
+            let Some(scheme) = SignatureScheme::of_tlv(tlv.kind) else {
+                continue;
+            };
+            let short = match &named {
+                _ if scheme != key.scheme() => SignatureError::OtherScheme { scheme },
+                None => SignatureError::NoKeyHash,
+                Some(hash) if hash[..] != own => SignatureError::OtherKey { named: hash.clone() },
+                Some(_) if key.verifies(digest, &value(&mut read, tlv)?) => return Ok(()),
+                Some(_) => SignatureError::Wrong,
+            };
+            if short.nearness() > nearest.nearness() {
+                nearest = short;
+            }
         }
+        Err(nearest)
     }
 
     /// The first TLV of a kind.
@@ -249,6 +294,12 @@ fn read_area(
         tlvs.push(tlv);
     }
     Ok(Some(size))
+}
+
+fn value(read: &mut impl FnMut(u64, &mut [u8]) -> bool, tlv: &Tlv) -> Result<Vec<u8>, SignatureError> {
+    let mut bytes = vec![0; usize::from(tlv.len)];
+    let whole = read(tlv.at, &mut bytes);
+    whole.then_some(bytes).ok_or(SignatureError::Unreadable { at: tlv.at })
 }
 
 fn two_words([a, b, c, d]: [u8; 4]) -> (u16, u16) {

@@ -3,9 +3,14 @@
 //! From the slot's end downwards: magic, image_ok, copy_done, swap_info, swap_size, each in a cell of its own so that one can be
 //! written without touching the other; below them the status of a swap under way.
 
-/// Last 16 bytes of a slot whose trailer holds.
+/// Last 16 bytes of a slot whose trailer holds, where flash is written in units of at most eight bytes.
 pub const MAGIC: [u8; 16] = [
     0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80,
+];
+
+/// What follows the unit, two bytes little endian, in the magic where flash is written in larger units.
+const WIDE_MAGIC: [u8; 14] = [
+    0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a,
 ];
 
 /// Value of image_ok and copy_done once set; an erased byte means unset, and so does any other.
@@ -17,6 +22,8 @@ const MAX_SECTORS: u32 = 128;
 const STATES: u32 = 3;
 /// Least distance of the fields.
 const MIN_CELL: u32 = 8;
+/// Largest unit of writing that MCUboot knows.
+const MAX_ALIGN: u32 = 32;
 
 /// What a swap is for; with the image's number it makes the byte at swap_info.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +69,35 @@ impl TrailerLayout {
         let fields = u64::from(layout.magic_cell()) + 4 * u64::from(layout.cell());
         let len = fields + u64::from(MAX_SECTORS * STATES) * u64::from(align);
         (len <= u64::from(slot_size)).then_some(layout)
+    }
+
+    /// The layout that a slot's last 16 bytes tell of; `None` if they are no magic. The magic does not tell units of up to eight
+    /// bytes apart, so the start of such a layout is that for the unit given.
+    pub(super) fn told_by(last: &[u8; 16], slot_size: u32, align: u32) -> Option<Self> {
+        let narrow = || Self::new(slot_size, align.min(MIN_CELL));
+        if *last == MAGIC {
+            return narrow();
+        }
+        let told = u32::from(u16::from_le_bytes([last[0], last[1]]));
+        let known = told > MIN_CELL && told <= MAX_ALIGN && told.is_power_of_two();
+        let wide = || Self::new(slot_size, told);
+        (known && last[2..] == WIDE_MAGIC).then(wide).flatten()
+    }
+
+    /// The 16 bytes at [`Self::magic`] of a trailer that holds.
+    pub fn magic_bytes(self) -> [u8; 16] {
+        if self.align <= MIN_CELL {
+            return MAGIC;
+        }
+        let mut magic = [0; 16];
+        magic[..2].copy_from_slice(&(self.align as u16).to_le_bytes());
+        magic[2..].copy_from_slice(&WIDE_MAGIC);
+        magic
+    }
+
+    /// Bytes of the slot.
+    pub fn slot_size(self) -> u32 {
+        self.slot_size
     }
 
     /// Position of the 16-byte magic.

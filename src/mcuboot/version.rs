@@ -16,6 +16,26 @@ pub struct ImageVersion {
     pub build: u32,
 }
 
+impl ImageVersion {
+    /// The version as it stands in headers and dependencies, little endian.
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        let mut bytes = [self.major, self.minor, 0, 0, 0, 0, 0, 0];
+        bytes[2..4].copy_from_slice(&self.revision.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.build.to_le_bytes());
+        bytes
+    }
+
+    /// Reads such bytes; every eight are a version.
+    pub(super) fn from_bytes([major, minor, r0, r1, b0, b1, b2, b3]: [u8; 8]) -> Self {
+        ImageVersion {
+            major,
+            minor,
+            revision: u16::from_le_bytes([r0, r1]),
+            build: u32::from_le_bytes([b0, b1, b2, b3]),
+        }
+    }
+}
+
 /// A text is no image version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no image version: MAJOR.MINOR.REVISION up to 255.255.65535, optionally with +BUILD")]

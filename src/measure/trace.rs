@@ -153,6 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_of_a_fault_has_a_line() {
+        let mut trace = Trace::default();
+        let why = Some("the download was over");
+        trace.fault(
+            SimTime::from_secs(3),
+            DeviceIndex(0),
+            ("cut", "power-cut"),
+            FaultCame::Missed,
+            why,
+        );
+        let mut line = String::new();
+        trace.write_line(&trace.sorted()[0], &DeviceId::new("d"), &mut line);
+        assert_eq!(
+            line,
+            "{\"t\":3.000000,\"device\":\"d\",\"what\":\"fault\",\"fault\":\"cut\",\"kind\":\"power-cut\",\"came\":\"missed\",\
+             \"how\":\"the download was over\"}\n"
+        );
+    }
+
+    #[test]
     fn a_row_is_small() {
         assert_eq!(size_of::<TraceRow>(), 32);
     }

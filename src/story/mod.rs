@@ -4,6 +4,7 @@
 //! at what follows (a crash is known by the boot after it); happenings that say nothing new are left out. Whoever shows a story
 //! adds the device's name and decides where it goes.
 
+mod download;
 mod ending;
 mod teller;
 mod words;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::measure::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 use crate::model::{
-    AttemptId, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, Phase, RetryReason, StateReason, Transition,
-    UpdateState, show_duration,
+    AttemptId, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, Phase, StateReason, Transition, UpdateState,
+    show_duration,
 };
 use crate::time::SimTime;
 
-use super::words::{breaking, bytes, clean, connecting, failing, position, state};
+use super::download::Download;
+use super::words::{bytes, clean, connecting, failing, state};
 use super::{Moment, Sentence};
 
 /// What happens this shortly after the beginning of a sentence may join it.
@@ -22,7 +23,7 @@ const WIDEST: usize = 96;
 pub(super) struct Teller<'a> {
     rest: &'a [Moment],
     names: &'a TraceNames,
-    now: SimTime,
+    pub(super) now: SimTime,
     sentences: Vec<Sentence>,
     pub(super) power: Power,
     pub(super) link: Link,
@@ -33,9 +34,9 @@ pub(super) struct Teller<'a> {
     pub(super) attempt: Option<Attempt>,
     /// What the server holds attempts for.
     pub(super) held: BTreeMap<AttemptId, UpdateState>,
-    download: Option<Download>,
+    pub(super) download: Option<Download>,
     /// How far a download was when RAM was lost a moment ago.
-    lost: Option<(u32, Option<u32>)>,
+    pub(super) lost: Option<(u32, Option<u32>)>,
     /// A swap or its undoing began then; power cuts do not end it.
     swap_since: SimTime,
     /// The reset before the boot to come was told.
@@ -91,17 +92,6 @@ pub(super) struct Attempt {
     recorded: bool,
     reported: bool,
     pub(super) end: Option<(AttemptResult, Option<FailureReason>)>,
-}
-
-/// A running download.
-struct Download {
-    image: NameId,
-    began_at: SimTime,
-    requests: u32,
-    offset: u32,
-    total: Option<u32>,
-    /// Of the last answer that was no success.
-    status: Option<u16>,
 }
 
 impl<'a> Teller<'a> {
@@ -295,16 +285,6 @@ impl<'a> Teller<'a> {
         self.ram_is_gone();
     }
 
-    /// Where a download stood whose bytes are lost.
-    fn lost_bytes(&mut self) -> String {
-        let image = self.download.as_ref().map(|download| self.name(download.image));
-        match (self.lost.take(), image) {
-            (Some((received, total)), Some(image)) => format!(" at {} of {image}", position(received, total)),
-            (Some((received, total)), None) => format!(" at {} of a download", position(received, total)),
-            (None, _) => String::new(),
-        }
-    }
-
     fn ram_is_gone(&mut self) {
         self.offline();
         self.download = None;
@@ -411,23 +391,6 @@ impl<'a> Teller<'a> {
         self.phase_since = self.now;
     }
 
-    fn on_staged(&mut self) {
-        let Some(download) = self.download.take() else {
-            return self.say("the new image is there");
-        };
-        let image = self.name(download.image);
-        let took = show_duration(self.now.since(download.began_at));
-        let what = match download.total {
-            Some(total) => format!("all {} of {image} are there", bytes(total)),
-            None => format!("{image} is there"),
-        };
-        let requests = match download.requests {
-            0 | 1 => String::new(),
-            more => format!(" and {more} requests"),
-        };
-        self.say(format!("{what} after {took}{requests}"));
-    }
-
     fn on_swap(&mut self, from: Phase, to: Phase, cause: Cause) {
         if self.power == Power::On && cause == Cause::Power && !self.reset_told {
             self.tell_reset(self.reset_to_come().unwrap_or(Reset::Unknown));
@@ -441,72 +404,6 @@ impl<'a> Teller<'a> {
         } else {
             self.say("the bootloader begins to swap the images");
         }
-    }
-
-    fn on_handler(&mut self, image: NameId) {
-        self.download = Some(Download {
-            image,
-            began_at: self.now,
-            requests: 0,
-            offset: 0,
-            total: None,
-            status: None,
-        });
-        let what = if self.phase == Phase::Installing {
-            "install"
-        } else {
-            "download"
-        };
-        self.say(format!("begins to {what} {}", self.name(image)));
-    }
-
-    fn on_request(&mut self, offset: u32) {
-        let Some(download) = &mut self.download else {
-            return;
-        };
-        download.requests += 1;
-        download.offset = offset;
-        match (offset, download.requests) {
-            (0, 1) => {}
-            (0, _) => self.say("asks again from the beginning"),
-            (offset, _) => self.say(format!("asks for the rest from {}", position(offset, None))),
-        }
-    }
-
-    fn on_answer(&mut self, status: u16, length: Option<u32>) {
-        let Some(download) = &mut self.download else {
-            return;
-        };
-        if (200..300).contains(&status) {
-            download.status = None;
-            download.total = length.map(|length| download.offset.saturating_add(length)).or(download.total);
-        } else {
-            download.status = Some(status);
-        }
-        // A wait tells of what is worth another try.
-        if (300..500).contains(&status) {
-            self.say(format!("the image server answers {status}"));
-        }
-    }
-
-    fn on_retry(&mut self, reason: RetryReason, until: SimTime, received: u32) {
-        let image = self
-            .download
-            .as_ref()
-            .map_or("an image".to_owned(), |download| self.name(download.image));
-        let status = self.download.as_mut().and_then(|download| download.status.take());
-        let what = match (reason, status) {
-            (RetryReason::Status, Some(status)) => format!("the image server answers {status}"),
-            (_, _) if received == 0 => format!("cannot begin the download of {image} ({})", breaking(reason)),
-            (_, _) => format!(
-                "download of {image} broke at {} ({})",
-                position(received, None),
-                breaking(reason)
-            ),
-        };
-        let there = if received == 0 { "" } else { " from there" };
-        let wait = show_duration(until.since(self.now));
-        self.say(format!("{what}; asks again in {wait}{there}"));
     }
 
     fn on_stored(&mut self, record: StoredRecord, length: u16) {
@@ -600,7 +497,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Adds a sentence, or joins it to the one before if both happen together.
-    fn say(&mut self, text: impl AsRef<str>) {
+    pub(super) fn say(&mut self, text: impl AsRef<str>) {
         let text = text.as_ref();
         let joins = self.sentences.last_mut().filter(|last| {
             let width = last.text.chars().count() + 2 + text.chars().count();

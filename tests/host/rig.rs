@@ -174,13 +174,7 @@ pub fn address(url: &str) -> SocketAddr {
 /// An image of firmware `app`.
 pub fn image(version: &str, size: u64) -> Vec<u8> {
     let version: ImageVersion = version.parse().expect("a version");
-    let spec = ImageSpec {
-        slug: "app".to_owned(),
-        version,
-        size,
-        pattern: Pattern::Random { seed: 1 },
-        protected: Vec::new(),
-    };
+    let spec = ImageSpec::new("app", version, size, Pattern::Random { seed: 1 });
     build_image(&spec).expect("the size holds an image").to_vec()
 }
 

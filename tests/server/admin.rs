@@ -168,13 +168,7 @@ fn making_a_version_again_with_the_same_image_changes_nothing() {
 
 #[test]
 fn an_image_is_stored_once_and_its_build_id_read() {
-    let spec = ImageSpec {
-        slug: "app".into(),
-        version: "1.3.0".parse().unwrap(),
-        size: 16 * 1024,
-        pattern: Pattern::Zeros,
-        protected: Vec::new(),
-    };
+    let spec = ImageSpec::new("app", "1.3.0".parse().unwrap(), 16 * 1024, Pattern::Zeros);
     let made = build_image(&spec).unwrap();
     let mut rig = Rig::stocked();
     let stored = |rig: &Rig| {

@@ -14,10 +14,10 @@ use recorded::Recorded;
 
 const EXAMPLES: &str = "\
 Examples:
-  squall replay runs/latest --device demo-00042            its life, of a run or a simulation
+  squall replay runs/latest --device demo-00042     its life, of a run or a simulation
   squall replay runs/latest --device demo-00042 --from 10s --to 1m
-  squall replay runs/latest                                 a simulation again: the same trace, or exit code 1
-  squall replay runs/latest/failures/17                     a seed that `explore` found";
+  squall replay runs/latest                         a simulation again: exit code 1 if it differs
+  squall replay runs/latest/failures/17             a seed that `explore` found";
 
 /// Arguments of `squall replay`.
 #[derive(Args, Clone, Debug)]
