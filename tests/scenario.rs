@@ -34,7 +34,10 @@ fn the_quickstart_means_what_it_says() {
     let [fleet] = plan.fleets.as_slice() else {
         panic!("one fleet")
     };
-    assert_eq!((fleet.name.as_str(), fleet.count, fleet.link.name), ("demo", 200, "wifi"));
+    assert_eq!(
+        (fleet.name.as_str(), fleet.count, fleet.link.name.as_str()),
+        ("demo", 200, "wifi")
+    );
     assert_eq!(fleet.image, plan.versions[0].image);
     assert_eq!(
         (fleet.config.reconnect.first, fleet.config.reconnect.jitter),

@@ -152,6 +152,15 @@ impl Records {
         }
     }
 
+    /// True if there is a value, valid or not.
+    pub(super) fn holds(&self, key: &RecordKey) -> bool {
+        match key {
+            RecordKey::Attempt => self.attempt.is_some(),
+            RecordKey::Probation => self.probation.is_some(),
+            RecordKey::Version(slug) => self.versions.iter().any(|(stored, _)| stored == slug),
+        }
+    }
+
     /// Removes a value.
     pub(super) fn delete(&mut self, key: &RecordKey) {
         match key {

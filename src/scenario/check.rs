@@ -278,8 +278,8 @@ impl Check<'_> {
             warnings.add(cohort.at, format!("cohort `{}` is never used", cohort.name), hint);
         }
         for fleet in &self.file.fleets {
-            let p99 = chips::round_trip_p99(fleet.link.name);
-            if let (Some(at), Some(p99)) = (fleet.connack_at, p99.filter(|p99| fleet.connack_timeout < *p99)) {
+            let p99 = fleet.link.latency.p99() * 2;
+            if let Some(at) = fleet.connack_at.filter(|_| fleet.connack_timeout < p99) {
                 let message = format!(
                     "`connack_timeout` of fleet `{}` is shorter than a slow round trip",
                     fleet.name

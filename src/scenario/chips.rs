@@ -1,4 +1,4 @@
-//! Profiles of chips and links, embedded in the binary; each figure stands there with its source.
+//! The named chips, embedded in the binary; each figure stands there with its source.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -15,14 +15,20 @@ pub(super) const DEFAULT: &str = "nrf52840";
 /// A figure with its source.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Figure {
+pub(super) struct Figure {
     value: String,
     #[serde(rename = "source")]
     _source: String,
 }
 
 impl Figure {
-    fn time(&self) -> Duration {
+    /// The figure with its unit.
+    pub(super) fn text(&self) -> &str {
+        &self.value
+    }
+
+    /// The figure as a time.
+    pub(super) fn time(&self) -> Duration {
         parse_duration(&self.value).expect("profiles hold times with units")
     }
 
@@ -43,13 +49,6 @@ struct ChipProfile {
     kib_hash: Figure,
     verify: Figure,
     boot: Figure,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkFigures {
-    rtt_median: Figure,
-    rtt_p99: Figure,
 }
 
 static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
@@ -74,16 +73,6 @@ static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Median and 99th percentile of a link's round trip.
-static LINKS: LazyLock<BTreeMap<String, (Duration, Duration)>> = LazyLock::new(|| {
-    let profiles: BTreeMap<String, LinkFigures> =
-        toml::from_str(include_str!("../../profiles/links.toml")).expect("the embedded profiles are valid");
-    profiles
-        .into_iter()
-        .map(|(name, link)| (name, (link.rtt_median.time(), link.rtt_p99.time())))
-        .collect()
-});
-
 /// The chips there are.
 pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
     CHIPS.keys().map(String::as_str)
@@ -100,15 +89,9 @@ pub(super) fn largest_image(chip: &Chip) -> u64 {
     u64::from(chip.slot_size.saturating_sub(2 * chip.page_size))
 }
 
-/// 99th percentile of the round trip of a link.
-pub(super) fn round_trip_p99(link: &str) -> Option<Duration> {
-    LINKS.get(link).map(|(_, p99)| *p99)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::LinkProfile;
 
     #[test]
     fn an_nrf52840_takes_the_times_of_the_contract() {
@@ -119,13 +102,5 @@ mod tests {
         assert!((3.9..4.2).contains(&(download * 2).as_secs_f64()));
         let boot = chip.boot + chip.kib_hash * 256 + chip.verify;
         assert!((0.40..0.50).contains(&boot.as_secs_f64()), "256 KiB boot in {boot:?}");
-    }
-
-    #[test]
-    fn every_link_has_figures_and_delays_by_half_its_median() {
-        for profile in LinkProfile::all() {
-            assert_eq!(profile.one_way, LINKS[profile.name].0 / 2, "{}", profile.name);
-        }
-        assert_eq!(LINKS.len(), LinkProfile::all().len());
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod fields;
 mod file;
 mod images;
+mod links;
 mod names;
 mod outcome;
 mod overlay;
@@ -127,6 +128,8 @@ fn make(
         devices,
         cohorts,
         steps: resolver.steps(),
+        faults: Vec::new(),
+        links: BTreeMap::new(),
         expectations: resolver.expectations(),
     })
 }

@@ -111,7 +111,7 @@ impl Resolver<'_> {
         let image = images.iter().find(|image| image.firmware == *main);
         PlannedFleet {
             name: fleet.name.clone(),
-            link: fleet.link,
+            link: Arc::clone(&fleet.link),
             config: Arc::new(config),
             behaviors: Arc::new(self.behaviors(keys, images)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),

@@ -167,7 +167,7 @@ impl Writer {
         }
         self.list("runs", fleet.runs.iter().map(|version| version.value.to_string()));
         self.text("arrive", &fleet.arrive.to_string());
-        self.text("link", fleet.link.name);
+        self.text("link", &fleet.link.name);
         self.text("reconnect", &backoff(fleet.reconnect));
         self.text("retry", &backoff(fleet.retry));
         self.text("connack_timeout", &exact_time(fleet.connack_timeout));

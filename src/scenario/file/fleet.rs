@@ -1,6 +1,7 @@
 //! `[fleet.NAME]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Backoff, Jitter};
@@ -13,6 +14,7 @@ use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Later, Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
+use super::super::links;
 use super::shares::Shares;
 use super::{check_noun, nouns};
 
@@ -34,8 +36,6 @@ const FLEET: Keys = &[
     ("cheats", Later(None)),
     ("engine", Later(Some("simulated"))),
 ];
-/// Links of the contract that are not shaped yet.
-const LATER_LINKS: &[&str] = &["lte", "lte-m", "nb-iot", "satellite", "rural"];
 /// Chips of the contract that are not modelled yet.
 const LATER_CHIPS: &[&str] = &["nrf51822", "nrf5340", "nrf9160"];
 
@@ -56,7 +56,7 @@ pub(in super::super) struct FleetFile {
     /// The first is main.
     pub runs: Vec<Written<FirmwareVersion>>,
     pub arrive: Arrival,
-    pub link: LinkProfile,
+    pub link: Arc<LinkProfile>,
     pub reconnect: Backoff,
     pub retry: Backoff,
     pub connack_timeout: Duration,
@@ -169,7 +169,7 @@ impl FleetFile {
             tags_known: true,
             runs: Vec::new(),
             arrive: Arrival::AT_ONCE,
-            link: LinkProfile::named("lan").expect("the default link is a profile"),
+            link: links::link(links::DEFAULT).expect("the default link is a profile"),
             reconnect: constant(Duration::from_millis(500)),
             retry: Backoff {
                 first: Duration::from_secs(5),
@@ -246,17 +246,13 @@ impl FleetFile {
     }
 
     fn read_link(&mut self, fields: &Fields<'_>) {
-        let names = LinkProfile::all().iter().map(|profile| profile.name);
-        let link = fields.parsed("link", "\"wifi\"", |name| match LinkProfile::named(name) {
-            Some(link) => Ok(link),
-            None if LATER_LINKS.contains(&name) => Err(Complaint::new(
-                format!("not supported yet: link `{name}`"),
-                format!("links are {}", names.clone().collect::<Vec<_>>().join(", ")),
-            )),
-            None => Err(Complaint::new(
-                format!("unknown link `{}` in {}", cut(name), fields.subject),
-                suggest(name, names.clone(), "links"),
-            )),
+        let link = fields.parsed("link", "\"wifi\"", |name| {
+            links::link(name).ok_or_else(|| {
+                Complaint::new(
+                    format!("unknown link `{}` in {}", cut(name), fields.subject),
+                    suggest(name, links::names(), "links"),
+                )
+            })
         });
         if let Some(link) = link {
             self.link = link.value;
