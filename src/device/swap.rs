@@ -91,7 +91,7 @@ impl Chip {
     }
 
     /// Bytes of the largest image: the new one stands one page higher, and both leave the trailer alone.
-    pub(super) fn image_limit(&self) -> u32 {
+    pub(crate) fn image_limit(&self) -> u32 {
         self.slot_size.saturating_sub((self.trailer_pages() + 1) * self.page_size)
     }
 

@@ -41,6 +41,7 @@ impl Figure {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChipProfile {
+    flash_size: Figure,
     page_size: Figure,
     write_size: Figure,
     page_erase: Figure,
@@ -51,7 +52,7 @@ struct ChipProfile {
     boot: Figure,
 }
 
-static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
+static CHIPS: LazyLock<BTreeMap<String, (Arc<Chip>, u32)>> = LazyLock::new(|| {
     let profiles: BTreeMap<String, ChipProfile> =
         toml::from_str(include_str!("../../profiles/chips.toml")).expect("the embedded profiles are valid");
     profiles
@@ -68,7 +69,7 @@ static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
                 verify: profile.verify.time(),
                 boot: profile.boot.time(),
             };
-            (name, Arc::new(chip))
+            (name, (Arc::new(chip), profile.flash_size.bytes()))
         })
         .collect()
 });
@@ -80,13 +81,17 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// The chip called `name`.
 pub(super) fn chip(name: &str) -> Option<Arc<Chip>> {
-    CHIPS.get(name).cloned()
+    CHIPS.get(name).map(|(chip, _)| Arc::clone(chip))
 }
 
-/// The largest image that a chip can take by swap-offset: the new image stands one page higher in its slot, and the trailer takes
-/// the last page.
+/// Bytes of the whole flash of the chip called `name`.
+pub(super) fn flash_size(name: &str) -> Option<u32> {
+    CHIPS.get(name).map(|(_, size)| *size)
+}
+
+/// The largest image that a chip can take by swap-offset.
 pub(super) fn largest_image(chip: &Chip) -> u64 {
-    u64::from(chip.slot_size.saturating_sub(2 * chip.page_size))
+    u64::from(chip.image_limit())
 }
 
 #[cfg(test)]
@@ -102,5 +107,20 @@ mod tests {
         assert!((3.9..4.2).contains(&(download * 2).as_secs_f64()));
         let boot = chip.boot + chip.kib_hash * 256 + chip.verify;
         assert!((0.40..0.50).contains(&boot.as_secs_f64()), "256 KiB boot in {boot:?}");
+    }
+
+    #[test]
+    fn every_chip_has_room_for_two_slots_and_the_times_of_its_family() {
+        let all: Vec<_> = names().collect();
+        assert_eq!(all, ["nrf51822", "nrf52840", "nrf5340", "nrf9160"]);
+        for name in all {
+            let chip = chip(name).unwrap();
+            assert!(2 * chip.slot_size < flash_size(name).unwrap(), "{name}");
+            assert!(chip.slot_size.is_multiple_of(chip.page_size) && chip.page_size.is_multiple_of(chip.write_size));
+            assert!(largest_image(&chip) > u64::from(chip.slot_size) * 9 / 10, "{name}");
+        }
+        let page = chip("nrf5340").unwrap();
+        let flash = (page.page_erase + page.kib_write * 4) * 64 * 2;
+        assert!((16.0..17.5).contains(&flash.as_secs_f64()), "256 KiB by offset: {flash:?}");
     }
 }

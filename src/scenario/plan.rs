@@ -193,6 +193,8 @@ pub struct PlannedCohort {
     pub name: CohortName,
     /// By hand or by tags.
     pub rule: CohortRule,
+    /// Whom it is made of, as it is written.
+    pub who: Selector,
     /// Members by hand at the start.
     pub members: Vec<DeviceIndex>,
 }

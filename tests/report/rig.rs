@@ -73,6 +73,7 @@ pub fn plan() -> Plan {
     };
     let cohort = |name: &str, members: std::ops::Range<u32>| PlannedCohort {
         name: name.into(),
+        who: squall::model::Selector::all(),
         rule: CohortRule::ByHand,
         members: members.map(DeviceIndex).collect(),
     };
