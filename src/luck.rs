@@ -41,6 +41,20 @@ pub enum Purpose {
     FaultMoment = 14,
     /// How an operation under way is torn by a power cut.
     TornOperation = 15,
+    /// Latency of the n-th message on a link.
+    LinkLatency = 16,
+    /// Whether a packet of the n-th message on a link is lost.
+    LinkLoss = 17,
+    /// When in its n-th period a link drops, and for how long.
+    LinkDrop = 18,
+    /// Time from the n-th start of an application until its network is there.
+    LinkJoin = 19,
+    /// How long the n-th happening of a fault lasts.
+    FaultLasting = 20,
+    /// Whether a fault strikes the n-th message, request or operation that it could strike.
+    FaultChance = 21,
+    /// Where in a download, an image or an attempt the n-th happening of a fault strikes.
+    FaultPlace = 22,
 }
 
 /// The source of every random choice of a run.

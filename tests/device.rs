@@ -1,11 +1,12 @@
 //! Tests of `device` across modules: one device, driven by hand against a small server of the test's own.
 
 mod downloads;
+mod faults;
 mod histories;
 mod messages;
 mod power;
-mod rig;
+pub(crate) mod rig;
 mod rollback;
 mod session;
-mod setup;
+pub(crate) mod setup;
 mod updates;

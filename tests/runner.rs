@@ -4,6 +4,7 @@ mod device;
 mod explore;
 mod host;
 mod image;
+mod invariants;
 mod live;
 mod mcuboot;
 mod readme;

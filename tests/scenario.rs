@@ -1,5 +1,7 @@
 //! Tests of `scenario` across modules.
 
+mod playing;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +10,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use squall::device::{BootOutcome, Jitter};
+use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault};
 use squall::model::{CohortRule, Tags};
-use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load};
+use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load, outline};
 use squall::time::SimTime;
 
 #[test]
@@ -34,7 +37,10 @@ fn the_quickstart_means_what_it_says() {
     let [fleet] = plan.fleets.as_slice() else {
         panic!("one fleet")
     };
-    assert_eq!((fleet.name.as_str(), fleet.count, fleet.link.name), ("demo", 200, "wifi"));
+    assert_eq!(
+        (fleet.name.as_str(), fleet.count, fleet.link.name.as_str()),
+        ("demo", 200, "wifi")
+    );
     assert_eq!(fleet.image, plan.versions[0].image);
     assert_eq!(
         (fleet.config.reconnect.first, fleet.config.reconnect.jitter),
@@ -121,14 +127,71 @@ fn what_is_written_out_reads_back_as_the_same() {
     let everything = scenario(EVERYTHING);
     let again = scenario(&everything.resolved);
     assert_eq!((&again.resolved, &again.hash), (&everything.resolved, &everything.hash));
+    let played = |plan: &Plan| {
+        let steps: Vec<_> = plan.steps.iter().map(|step| (step.verb.clone(), step.when.clone())).collect();
+        let faults: Vec<_> = plan
+            .faults
+            .iter()
+            .map(|fault| PlannedFault {
+                line: 0,
+                ..fault.clone()
+            })
+            .collect();
+        let fleets = plan.fleets.iter().map(|fleet| (fleet.link.clone(), fleet.config.clone()));
+        format!("{steps:?} {faults:?} {:?} {:?}", plan.links, fleets.collect::<Vec<_>>())
+    };
+    // What is written out says how long a power cut lasts; what is planned leaves that to the kind.
+    let mut everything = everything;
+    for fault in everything.faults.iter_mut().filter(|fault| fault.lasting.is_none()) {
+        fault.lasting = fault.kind.lasts().filter(|own| !own.is_zero()).map(|own| own..=own);
+    }
+    assert_eq!(played(&again), played(&everything));
+}
+
+#[test]
+fn faults_are_planned_as_they_are_written() {
+    let plan = scenario(EVERYTHING);
+    let fault = |name: &str| plan.faults.iter().find(|fault| fault.name == name).unwrap();
+    assert_eq!(plan.faults.len(), 15);
+    let line = |wanted: &str| EVERYTHING.lines().position(|line| line == wanted).unwrap() as u32 + 1;
+    assert_eq!(fault("any").line, line("name = \"any\""));
+    assert_eq!(fault("freeze").line, line("inject = \"freeze\""));
+    let any = fault("any");
+    assert_eq!((any.times, any.planned_each()), (Some(3), Some(3)));
+    assert_eq!(any.lasting, Some(Duration::from_secs(1)..=Duration::from_secs(5)));
+    let usual = fault("power-cut");
+    assert_eq!((&usual.at, &usual.lasting, usual.times), (&Moment::Start, &None, Some(1)));
+    assert_eq!((usual.every, usual.chance.to_string()), (None, "100 %".to_owned()));
+    assert_eq!(fault("link-down").times, None);
+    assert_eq!(fault("lose").only, [Narrowing::Message(MessageType::Results)]);
+    assert_eq!(fault("http").chance.to_string(), "12 %");
+    assert_eq!(fault("slow").kind, FaultKind::Slow { rate: 65_536 });
+    assert_eq!(plan.links.keys().collect::<Vec<_>>(), ["plain"]);
+}
+
+#[test]
+fn links_and_flash_of_ones_own_change_what_they_name() {
+    let plan = scenario(EVERYTHING);
+    let fleet = |name: &str| plan.fleets.iter().find(|fleet| fleet.name == name).unwrap();
+    let farm = fleet("farm");
+    let link = &farm.link;
+    assert_eq!((link.name.as_str(), link.down, link.up), ("farm", Some(20_500), Some(8_192)));
     assert_eq!(
-        format!("{:?}", again.steps.iter().map(|s| (&s.verb, &s.when)).collect::<Vec<_>>()),
-        {
-            format!(
-                "{:?}",
-                everything.steps.iter().map(|s| (&s.verb, &s.when)).collect::<Vec<_>>()
-            )
-        }
+        (link.latency.median(), link.latency.p99()),
+        (Duration::from_millis(300), Duration::from_secs(2))
+    );
+    assert_eq!(link.drops.as_ref().unwrap().every, Duration::from_secs(180));
+    assert_eq!(
+        link.quota.map(|quota| (quota.bytes, quota.per)),
+        Some((1 << 20, Duration::from_secs(3600)))
+    );
+    let chip = &farm.config.chip;
+    assert_eq!((chip.slot_size, chip.page_size, chip.write_size), (256 << 10, 4 << 10, 8));
+    assert_eq!(chip.page_erase, Duration::from_nanos(87_500_000 / 8));
+    assert_eq!(farm.config.max_artifacts, 32);
+    assert_eq!(
+        (fleet("tiny").config.chip.page_size, fleet("gate").config.max_artifacts),
+        (1 << 10, 4)
     );
 }
 
@@ -174,10 +237,6 @@ fn check_says_ok_and_is_strict_about_warnings() {
     assert_eq!(squall(&["check", "late-joiners"]), (0, "ok\n".into(), String::new()));
     let (code, stdout, _) = squall(&["check", "bad-firmware", "quickstart.toml"]);
     assert_eq!((code, stdout.as_str()), (2, "bad-firmware: ok\n"));
-    assert_eq!(
-        squall(&["check", "--plan", "bad-firmware"]).2,
-        "error: not supported yet: `--plan`\n"
-    );
     let spare = "--set=cohort.spare={ members = \"5 of all\" }";
     let (code, stdout, stderr) = squall(&["check", "bad-firmware", spare]);
     assert_eq!((code, stdout.as_str()), (0, "ok\n"));
@@ -188,6 +247,23 @@ fn check_says_ok_and_is_strict_about_warnings() {
             .2
             .starts_with("note: bad-firmware: TLS is off")
     );
+}
+
+#[test]
+fn a_plan_is_told_in_80_columns() {
+    let (code, told, stderr) = squall(&["check", "--plan", "power-cuts", "multi-package"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    insta::assert_snapshot!("plan", told);
+    let everything = outline(&scenario(EVERYTHING));
+    insta::assert_snapshot!("plan-of-everything", everything);
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest(&told) <= 80 && widest(&everything) <= 80);
+    assert_eq!(outline(&scenario(EVERYTHING)), everything);
+    let long = format!(
+        "{TWO_FLEETS}\nfleet.{} = {{ count = 3, runs = \"app@1.0.0\" }}\n",
+        "x".repeat(32)
+    );
+    assert!(widest(&outline(&scenario(&long))) <= 80);
 }
 
 #[test]
@@ -341,6 +417,8 @@ fn the_hash_is_over_what_is_played() {
         "scenario.description=text",
         "expect=[]",
         "server.listen='127.0.0.1:9'",
+        "fleet.a.flash=nrf52840",
+        "fault=[]",
     ] {
         assert_eq!(hash(same), before, "{same}");
     }
@@ -350,6 +428,40 @@ fn the_hash_is_over_what_is_played() {
         "firmware.app.\"1.1.0\".size=40 KiB",
         "server.tls=off",
         "scenario.settle=off",
+        "fault=[{ inject = 'reset', who = 'all', at = '5s' }]",
+        "link.own.like=lte",
+        "fleet.a.link=lte",
+        "fleet.a.flash=nrf5340",
+        "fleet.a.flash={ time_scale = 0.5 }",
+        "fleet.a.max_artifacts=5",
+    ] {
+        assert_ne!(hash(other), before, "{other}");
+    }
+}
+
+#[test]
+fn the_hash_knows_faults_and_not_how_their_defaults_are_written() {
+    let hash = |fault: &str| {
+        scenario(&format!(
+            "{TWO_FLEETS}fault = [{{ inject = \"power-cut\", who = \"all\"{fault} }}]\n"
+        ))
+        .hash
+    };
+    let before = hash("");
+    for same in [
+        ", at = \"start\"",
+        ", for = \"2000ms\"",
+        ", times = 1",
+        ", name = \"power-cut\"",
+    ] {
+        assert_eq!(hash(same), before, "{same}");
+    }
+    for other in [
+        ", at = \"1s\"",
+        ", for = \"3s\"",
+        ", at = \"swapping\"",
+        ", every = \"5s\"",
+        ", name = \"other\"",
     ] {
         assert_ne!(hash(other), before, "{other}");
     }
@@ -360,6 +472,10 @@ fn warnings_name_what_is_doubtful() {
     let text = format!(
         "{TWO_FLEETS}\ncohort.spare.members = \"500 of all\"\ncohort.none.members = \"0 of all\"\nfirmware.modem = [\"3.0.0\"]\n\
          fleet.z = {{ count = 5, runs = \"app@1.0.0\", link = \"wifi\", connack_timeout = \"100ms\", arrive = \"1/m\" }}\n"
+    );
+    let text = format!(
+        "{text}fleet.y = {{ count = 5, runs = \"app@1.0.0\", link = \"nb-iot\" }}\nlink.spare.like = \"lte\"\n\
+         fault = [{{ inject = \"reset\", who = \"0 of all\", at = \"5s\" }}]\n"
     );
     insta::assert_snapshot!("warnings", scenario(&text).warnings.join("\n"));
 }
@@ -484,7 +600,7 @@ tls = "off"
 store = "memory"
 chase = "10s"
 [firmware.app]
-"1.0.0" = { size = "100 kB", pattern = "counter" }
+"1.0.0" = { size = "90 kB", pattern = "counter" }
 "1.1.0" = { size = "48 KiB", pattern = "zeros", boot = ["confirm on connect within 30s", "confirm after 1s, crash after 1m", "mute after 2s"] }
 [firmware.modem]
 "2.0.0" = {}
@@ -501,6 +617,101 @@ retry = "2s..2m fixed"
 connack_timeout = "2s"
 flash = "nrf52840"
 sdk = "newest"
+[fleet.farm]
+count = 7
+runs = "app@1.0.0"
+link = "farm"
+max_artifacts = 32
+flash = { like = "nrf5340", size = "2 MiB", slot = "256 KiB", write = "8 B", time_scale = 0.125 }
+[fleet.tiny]
+count = 3
+runs = "app@1.0.0"
+flash = "nrf51822"
+[link.farm]
+like = "nb-iot"
+latency = "300ms p99 2s"
+down = "20.5 kbit/s"
+up = "1 KiB/s"
+loss = "2.5 %"
+drops = "every 3m for 5s..60s"
+quota = "1 MiB/1h"
+join = "5s..20s"
+[link.plain]
+latency = "20ms..30ms"
+[[fault]]
+inject = "power-cut"
+who = "20 % of fleet:gate,!tag.region:north"
+[[fault]]
+name = "any"
+inject = "power-cut"
+who = "all"
+at = "flash any"
+for = "1s..5s"
+times = 3
+[[fault]]
+name = "torn"
+inject = "reset"
+who = "all"
+at = "flash erase 3..9"
+[[fault]]
+name = "back"
+inject = "power-cut"
+who = "10 of cohort:rest"
+at = "reverting 0 %..100 %"
+times = 2
+[[fault]]
+inject = "freeze"
+who = "phase:probation|downloading"
+at = "step:canary+1500ms..2s"
+for = "10s"
+every = "20s"
+times = 4
+[[fault]]
+inject = "app-abort"
+who = "device:gw.001"
+at = "downloading 12.5 %"
+[[fault]]
+inject = "flash-fail permanent"
+who = "all"
+at = "swapping"
+for = "1s"
+chance = "0.5 %"
+[[fault]]
+inject = "flash-flip 3"
+who = "all"
+at = "staged"
+[[fault]]
+inject = "lose-record probation"
+who = "all"
+at = "probation+100ms..200ms"
+times = 5
+[[fault]]
+inject = "link-down"
+who = "fleet:gate"
+at = "20s..60s"
+for = "1s..3s"
+every = "30s"
+[[fault]]
+inject = "link plain"
+who = "fleet:farm"
+[[fault]]
+inject = "lose"
+who = "10 % of all"
+chance = "50 %"
+only = "results"
+[[fault]]
+inject = "delay 1500us"
+who = "all"
+only = ["manifest", "app@1.1.0"]
+[[fault]]
+inject = "slow 8 KiB/s"
+who = "all"
+only = "app@1.1.0"
+[[fault]]
+inject = "http 503"
+who = "state:failed"
+at = "1m"
+chance = "12 %"
 [cohort]
 canary = { members = "20 % of fleet:gate" }
 rest = { members = "all,!cohort:canary" }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use squall::scenario::{Overrides, Plan, Source, load};
 
 /// The plan of a scenario written here.
-fn plan_of(text: &str) -> Plan {
+pub(crate) fn plan_of(text: &str) -> Plan {
     load(Source::Stdin(text.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// The plan of a built-in example, with this seed.
-fn example(name: &str, seed: u64) -> Arc<Plan> {
+pub(crate) fn example(name: &str, seed: u64) -> Arc<Plan> {
     let overrides = Overrides {
         seed: Some(seed),
         ..Overrides::default()

@@ -1,7 +1,7 @@
 //! Tests of `wire` across modules.
 
-mod cbor;
+pub(crate) mod cbor;
 mod overhead;
-mod properties;
+pub(crate) mod properties;
 mod schema;
 mod vectors;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::scenario::{Overrides, Plan, Source, TlsPlan, load};
+use crate::scenario::{Overrides, Plan, Source, TlsPlan, load, outline};
 
 use super::flags::ChangeFlags;
 use super::refusal::Refusal;
@@ -23,7 +23,7 @@ pub struct CheckArgs {
     /// Takes warnings for errors
     #[arg(long)]
     strict: bool,
-    /// Shows who does what when
+    /// Shows who does what when, and how much of each fault is to be expected
     #[arg(long)]
     plan: bool,
     #[command(flatten)]
@@ -32,24 +32,21 @@ pub struct CheckArgs {
 
 /// Carries the command out; gives the exit code.
 pub fn run(args: &CheckArgs) -> u8 {
-    if args.plan {
-        return Refusal::bad_input(&"not supported yet: `--plan`").tell();
-    }
     let overrides = match args.changes.overrides(None) {
         Ok(overrides) => overrides,
         Err(refusal) => return refusal.tell(),
     };
     let several = args.scenarios.len() > 1;
     let judged = args.scenarios.iter().map(|scenario| {
-        let good = check(scenario, &overrides, args.strict);
-        if good {
-            put(&if several {
-                format!("{scenario}: ok\n")
-            } else {
-                "ok\n".to_owned()
-            });
-        }
-        good
+        let Some(plan) = check(scenario, &overrides, args.strict) else {
+            return false;
+        };
+        put(&match args.plan {
+            true => outline(&plan),
+            false if several => format!("{scenario}: ok\n"),
+            false => "ok\n".to_owned(),
+        });
+        true
     });
     // Every scenario is looked at, also behind one that is wrong.
     match judged.filter(|good| !good).count() {
@@ -58,24 +55,25 @@ pub fn run(args: &CheckArgs) -> u8 {
     }
 }
 
-/// Whether a scenario can be played; says on standard error what is wrong or doubtful.
-fn check(scenario: &str, overrides: &Overrides, strict: bool) -> bool {
+/// The plan of a scenario that can be played; says on standard error what is wrong or doubtful.
+fn check(scenario: &str, overrides: &Overrides, strict: bool) -> Option<Plan> {
     let source = match Source::from_argument(scenario, || std::io::read_to_string(std::io::stdin())) {
         Ok(source) => source,
         Err(error) => {
             Refusal::bad_input(&format!("standard input: {error}")).tell();
-            return false;
+            return None;
         }
     };
     match load(source, overrides) {
         Ok(plan) => {
             plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
             note(&plan);
-            plan.warnings.is_empty() || !strict
+            let good = plan.warnings.is_empty() || !strict;
+            good.then_some(plan)
         }
         Err(errors) => {
             eprint!("{errors}");
-            false
+            None
         }
     }
 }

@@ -13,6 +13,7 @@ use super::io::{DeviceOutput, Outputs};
 use super::slot::{Found, Slot};
 use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
+use super::worker::STORAGE_RETRY_FIRST;
 use super::{Device, Memory};
 use crate::luck::Purpose;
 use crate::mcuboot::SwapType;
@@ -140,6 +141,13 @@ impl Device {
         if matches!(self.power, Power::Off) {
             self.show_session(Session::Offline, out);
             self.boot(BootReason::PowerOn, now, out);
+        }
+    }
+
+    pub(super) fn on_reset_released(&mut self, now: SimTime, out: &mut Outputs) {
+        if matches!(self.power, Power::Off) {
+            self.show_session(Session::Offline, out);
+            self.boot(BootReason::Software, now, out);
         }
     }
 
@@ -325,6 +333,9 @@ impl Device {
             confirmed,
             why,
         }));
+        for record in self.flash.lose_records() {
+            out.push(DeviceOutput::Observed(Observation::RecordLost { record }));
+        }
         let app = App::starting(why, now, run_id, build_id, outcome, confirmed);
         let silent = app.silent;
         self.power = Power::On(app);
@@ -380,6 +391,28 @@ impl Device {
             self.confirm(now);
         } else if !self.has_report_to_come() {
             self.fall_silent(out);
+        }
+    }
+
+    /// The confirmation is not in flash: it is written again soon, or an application that cannot be confirmed starts the old one.
+    fn on_confirm_failed(&mut self, permanent: bool, now: SimTime, out: &mut Outputs) {
+        if permanent {
+            self.reset(BootReason::Software, now, out);
+        } else if let Power::On(app) = &mut self.power {
+            app.confirming = false;
+            app.confirms_at = Some(now + STORAGE_RETRY_FIRST);
+        }
+    }
+
+    /// A flash operation returned an error: what was to be done is not done.
+    pub(super) fn on_flash_failed(&mut self, stretch: Stretch, permanent: bool, now: SimTime, out: &mut Outputs) {
+        out.push(DeviceOutput::Observed(Observation::FlashFailed { permanent }));
+        match (&self.power, stretch) {
+            (Power::Off, _) => {}
+            // MCUboot stops where it is, until the watchdog starts it anew.
+            (Power::Boot { .. }, _) => self.reset(BootReason::Watchdog, now, out),
+            (Power::On(_), Stretch::Confirm) => self.on_confirm_failed(permanent, now, out),
+            (Power::On(_), stretch) => self.on_store_failed(stretch, permanent, now, out),
         }
     }
 

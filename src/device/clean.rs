@@ -8,7 +8,7 @@ use super::config::{Chip, DeviceConfig};
 use super::records::VALUE_LIMIT;
 use super::slot::Slot;
 use super::stretch::Stretch;
-use super::swap::Swap;
+use super::swap::{Swap, WRITE_LIMIT};
 use crate::mcuboot::SwapType;
 use crate::model::RecordKey;
 
@@ -29,23 +29,46 @@ pub fn clean_ops(config: &DeviceConfig, image_bytes: u64) -> u64 {
     stretches(chip, image_bytes).map(|stretch| u64::from(stretch.ops(chip))).sum()
 }
 
+/// How many page erases that attempt has.
+pub fn clean_erases(config: &DeviceConfig, image_bytes: u64) -> u64 {
+    let chip = &config.chip;
+    stretches(chip, image_bytes)
+        .map(|stretch| u64::from(stretch.erases(chip)))
+        .sum()
+}
+
+/// How many flash operations a main download has until `done` of its `image_bytes` bytes are written.
+pub fn download_ops(config: &DeviceConfig, image_bytes: u64, done: u64) -> u64 {
+    let chip = &config.chip;
+    let page_size = u64::from(chip.page_size);
+    let whole = pages(chip, image_bytes).take(usize::try_from(done / page_size).unwrap_or(usize::MAX));
+    let ops: u64 = whole.map(|page| u64::from(page.ops(chip))).sum();
+    let rest = done.min(image_bytes) % page_size;
+    // The page is erased before its first byte is written.
+    ops + if rest > 0 { 1 + rest / u64::from(WRITE_LIMIT) } else { 0 }
+}
+
+fn pages(chip: &Chip, image_bytes: u64) -> impl Iterator<Item = Stretch> {
+    let page_size = chip.page_size;
+    let image_bytes = u32::try_from(image_bytes).unwrap_or(u32::MAX).min(chip.image_limit());
+    (0..image_bytes.div_ceil(page_size)).map(move |number| Stretch::Page {
+        at: (number + 1) * page_size,
+        bytes: Bytes::from(vec![0; page_size.min(image_bytes - number * page_size) as usize]),
+        first: number == 0,
+    })
+}
+
 fn stretches(chip: &Chip, image_bytes: u64) -> impl Iterator<Item = Stretch> {
     let page_size = chip.page_size;
     let image_bytes = u32::try_from(image_bytes).unwrap_or(u32::MAX).min(chip.image_limit());
-    let pages = image_bytes.div_ceil(page_size);
-    let size = pages as u16;
+    let size = image_bytes.div_ceil(page_size) as u16;
     let store = |key, len| Stretch::Store {
         key,
         content: Bytes::from(vec![0; len]),
     };
     let attempt = move || store(RecordKey::Attempt, 32);
-    let page = move |number: u32| Stretch::Page {
-        at: (number + 1) * page_size,
-        bytes: Bytes::from(vec![0; page_size.min(image_bytes - number * page_size) as usize]),
-        first: number == 0,
-    };
     let version = RecordKey::Version(crate::model::Slug::new("main").expect("four bytes are a slug"));
-    let before = std::iter::once(attempt()).chain((0..pages).map(page));
+    let before = std::iter::once(attempt()).chain(pages(chip, image_bytes.into()));
     let after = [
         store(RecordKey::Probation, VALUE_LIMIT),
         Stretch::Request,

@@ -13,7 +13,7 @@ use super::defect::Defect;
 use super::download::{Download, News};
 use super::io::{DeviceOutput, Outputs};
 use super::stretch::Stretch;
-use super::worker::Step;
+use super::worker::{Step, Stopped};
 use crate::luck::Purpose;
 use crate::model::{Artifact, ArtifactResult, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
 use crate::time::SimTime;
@@ -323,7 +323,7 @@ impl Device {
 
     /// A page is in flash.
     pub(super) fn on_page_written(&mut self, now: SimTime, out: &mut Outputs) {
-        if self.memory.work.as_ref().is_some_and(|work| work.stopping) {
+        if self.memory.work.as_ref().is_some_and(|work| work.stopping.is_some()) {
             self.stop_now(now, out);
         } else {
             self.go_on(now, out);
@@ -387,7 +387,7 @@ impl Device {
         let stops = match &work.step {
             Step::Fetch(fetch) => match fetch.sink {
                 Sink::Slot { .. } => {
-                    work.stopping = true;
+                    work.stopping = Some(Stopped::Canceled);
                     !fetch.is_writing()
                 }
                 Sink::Application(outcome) => !outcome.is_deaf(),
@@ -407,12 +407,42 @@ impl Device {
         }
     }
 
+    /// The application aborts the main download (protocol 6.5); where none runs, nothing happens.
+    pub(super) fn abort_download(&mut self, now: SimTime, out: &mut Outputs) {
+        let Some(work) = self.memory.work.as_mut().filter(|work| work.stopping.is_none()) else {
+            return;
+        };
+        let main = match &work.step {
+            Step::Fetch(fetch) => fetch.is_main().then(|| fetch.is_writing()),
+            Step::Scan { .. } => Some(false),
+            Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Probation
+            | Step::Upgrade
+            | Step::Install { .. }
+            | Step::Settle(_) => None,
+        };
+        if let Some(writing) = main {
+            work.stopping = Some(Stopped::Aborted);
+            if !writing {
+                self.stop_now(now, out);
+            }
+        }
+    }
+
     fn stop_now(&mut self, now: SimTime, out: &mut Outputs) {
         if self.fetch().is_some_and(|fetch| fetch.download.is_asking()) {
             out.push(DeviceOutput::StopDownload);
         }
+        let stopped = self.memory.work.as_ref().and_then(|work| work.stopping);
+        let (result, reason) = match stopped {
+            Some(Stopped::Aborted) => (ArtifactResult::Failed, Some(FailureReason::AppAbort)),
+            Some(Stopped::Canceled) | None => (ArtifactResult::Canceled, None),
+        };
         if let Some(index) = self.running_handler() {
-            self.on_returned(index, ArtifactResult::Canceled, None, now, out);
+            self.on_returned(index, result, reason, now, out);
         }
     }
 }

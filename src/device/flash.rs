@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use super::behavior::Behaviors;
 use super::config::Chip;
-use super::io::{DeviceOutput, Outputs};
+use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
 use super::slot::{Mark, Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
 use super::swap::{Field, Swap};
 use crate::mcuboot::SwapType;
-use crate::model::Observation;
+use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
 
 /// The flash.
@@ -31,9 +31,40 @@ pub(super) struct Flash {
     work: Option<Box<Work>>,
     /// Begins when the work under way is over: worker and application each have at most one stretch.
     queued: Option<Box<Stretch>>,
-    /// Operations until power fails.
-    cut_after: Option<u32>,
-    done: u64,
+    /// What is to go wrong; few devices have any.
+    traps: Option<Box<Traps>>,
+    done: u32,
+    erased: u32,
+}
+
+/// What is to go wrong.
+#[derive(Debug, Default)]
+struct Traps {
+    cut: Option<Countdown>,
+    /// With whether the error is one that is not retried.
+    failure: Option<(Countdown, bool)>,
+    /// Records that the next boot does not find.
+    doomed: Vec<RecordKey>,
+}
+
+/// Operations, or erases, that still complete.
+#[derive(Clone, Copy, Debug)]
+struct Countdown {
+    erases: bool,
+    left: u32,
+}
+
+impl Countdown {
+    /// True if the operation at hand is the one to be struck.
+    fn strikes(&self, erase: bool) -> bool {
+        self.left == 0 && (erase || !self.erases)
+    }
+
+    fn count(&mut self, erase: bool) {
+        if erase || !self.erases {
+            self.left = self.left.saturating_sub(1);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +105,8 @@ pub(super) enum Progress {
     Done(Stretch, SimTime),
     /// The counted operations are over: power fails.
     PowerFails(SimTime),
+    /// An operation of this returned an error at that moment; with whether it is one that is not retried.
+    Failed(Stretch, SimTime, bool),
 }
 
 impl Flash {
@@ -85,8 +118,9 @@ impl Flash {
             records: Records::default(),
             work: None,
             queued: None,
-            cut_after: None,
+            traps: None,
             done: 0,
+            erased: 0,
         }
     }
 
@@ -118,30 +152,100 @@ impl Flash {
         self.work.as_ref().map(|work| work.ends)
     }
 
-    /// When the flash next wants [`Self::advance`]: at the end of the work, or where power fails within it.
+    /// When the flash next wants [`Self::advance`]: at the end of the work, or where something goes wrong within it.
     pub(super) fn wakes(&self, chip: &Chip) -> Option<SimTime> {
         let work = self.work.as_ref()?;
-        let Some(ops) = self.cut_after else {
+        let Some(traps) = self.traps.as_ref().filter(|traps| traps.are_set()) else {
             return Some(work.ends);
         };
-        let lasts = |n| work.stretch.op(n, chip).map(|op| op.duration(chip));
-        let until: Duration = (work.next..work.next.saturating_add(ops)).map_while(lasts).sum();
-        Some(work.ends.min(work.began + until))
+        let (mut cut, mut failure) = (traps.cut, traps.failure.map(|(countdown, _)| countdown));
+        let mut at = work.began;
+        for op in (work.next..).map_while(|n| work.stretch.op(n, chip)) {
+            let erase = op.is_erase();
+            if cut.is_some_and(|cut| cut.strikes(erase)) {
+                return Some(at);
+            }
+            at += op.duration(chip);
+            if failure.is_some_and(|failure| failure.strikes(erase)) {
+                return Some(at);
+            }
+            for countdown in [&mut cut, &mut failure].into_iter().flatten() {
+                countdown.count(erase);
+            }
+        }
+        Some(work.ends)
+    }
+
+    /// Sets a trap; one of the same sort is replaced.
+    pub(super) fn set(&mut self, trap: FlashTrap) {
+        let countdown = Countdown {
+            erases: trap.erases,
+            left: trap.after,
+        };
+        let traps = self.traps.get_or_insert_default();
+        match trap.springs {
+            Springs::PowerFails => traps.cut = Some(countdown),
+            Springs::Fails { permanent } => traps.failure = Some((countdown, permanent)),
+        }
     }
 
     /// Power fails once `ops` more operations are done.
     pub(super) fn cut_after(&mut self, ops: u32) {
-        self.cut_after = Some(ops);
+        self.set(FlashTrap {
+            erases: false,
+            after: ops,
+            springs: Springs::PowerFails,
+        });
     }
 
     /// Power has failed: no cut is due any more.
     pub(super) fn forget_cut(&mut self) {
-        self.cut_after = None;
+        if let Some(traps) = &mut self.traps {
+            traps.cut = None;
+        }
+    }
+
+    /// No trap is set any more.
+    pub(super) fn forget_traps(&mut self) {
+        self.traps = None;
+    }
+
+    /// The next boot does not find this record.
+    pub(super) fn doom(&mut self, record: RecordKey) {
+        self.traps.get_or_insert_default().doomed.push(record);
+    }
+
+    /// Takes away the records that were not to be found, those that are there.
+    pub(super) fn lose_records(&mut self) -> Vec<RecordKey> {
+        let Some(traps) = &mut self.traps else {
+            return Vec::new();
+        };
+        let doomed = std::mem::take(&mut traps.doomed);
+        let lost: Vec<_> = doomed.into_iter().filter(|record| self.records.holds(record)).collect();
+        lost.iter().for_each(|record| self.records.delete(record));
+        lost
     }
 
     /// Operations done so far.
     pub(super) fn ops(&self) -> u64 {
-        self.done
+        u64::from(self.done)
+    }
+
+    /// Page erases done so far.
+    pub(super) fn erases(&self) -> u64 {
+        u64::from(self.erased)
+    }
+
+    /// Operations from here until this share of the pages of the swap under way has moved, and when that is; `None` where none is.
+    pub(super) fn swap_reaches(&self, done: Share, chip: &Chip) -> Option<(u32, SimTime)> {
+        let work = self.work.as_ref()?;
+        let Stretch::Swap(swap) = &work.stretch else {
+            return None;
+        };
+        let target = swap.op_at(done, chip).max(work.next);
+        let lasts = |n| work.stretch.op(n, chip).map(|op| op.duration(chip));
+        let until: Duration = (work.next..target).map_while(lasts).sum();
+        Some((target - work.next, work.began + until))
     }
 
     /// Does what is over by `now`.
@@ -149,7 +253,8 @@ impl Flash {
         let Some(mut work) = self.work.take() else {
             return Progress::Idle;
         };
-        if work.next == 0 && work.ends <= now && self.cut_after.is_none() && self.do_whole(&work.stretch, chip, known, out) {
+        let at_once = work.next == 0 && work.ends <= now && !self.traps.as_ref().is_some_and(|traps| traps.are_set());
+        if at_once && self.do_whole(&work.stretch, chip, known, out) {
             self.begin_queued(work.ends, chip);
             return Progress::Done(work.stretch, work.ends);
         }
@@ -158,16 +263,27 @@ impl Flash {
                 self.begin_queued(work.began, chip);
                 return Progress::Done(work.stretch, work.began);
             };
+            let erase = op.is_erase();
+            if work.began <= now && self.traps.as_ref().is_some_and(|traps| traps.cuts(erase)) {
+                let at = work.began;
+                self.work = Some(work);
+                return Progress::PowerFails(at);
+            }
             let end = work.began + op.duration(chip);
             if end > now {
                 self.work = Some(work);
                 return Progress::Busy;
             }
+            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.fails(erase)) {
+                self.begin_queued(end, chip);
+                return Progress::Failed(work.stretch, end, permanent);
+            }
             self.apply(&op, &work.stretch, chip, known, out);
-            self.done += 1;
+            self.count(erase);
             work.next += 1;
             work.began = end;
-            if self.count_down() {
+            // With the last one done there may be no operation to tear, and none to wait for.
+            if self.traps.as_ref().is_some_and(|traps| traps.cuts(false)) {
                 self.work = Some(work);
                 return Progress::PowerFails(end);
             }
@@ -189,7 +305,8 @@ impl Flash {
             Tear::Part => self.apply_part(&op, chip, known),
             Tear::All => {
                 self.apply(&op, &work.stretch, chip, known, out);
-                self.done += 1;
+                let erase = op.is_erase();
+                self.count(erase);
             }
         }
     }
@@ -201,11 +318,17 @@ impl Flash {
             .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
     }
 
-    fn count_down(&mut self) -> bool {
-        if let Some(left) = &mut self.cut_after {
-            *left = left.saturating_sub(1);
+    fn count(&mut self, erase: bool) {
+        self.done = self.done.wrapping_add(1);
+        self.erased = self.erased.wrapping_add(u32::from(erase));
+        if let Some(traps) = &mut self.traps {
+            for countdown in [traps.cut.as_mut(), traps.failure.as_mut().map(|(countdown, _)| countdown)]
+                .into_iter()
+                .flatten()
+            {
+                countdown.count(erase);
+            }
         }
-        self.cut_after == Some(0)
     }
 
     fn slot(&mut self, side: Side) -> &mut Slot {
@@ -220,6 +343,7 @@ impl Flash {
         match *op {
             Op::Store(key, content) => {
                 self.records.write(key, content);
+                self.spare(key);
                 observe(Observation::RecordWritten {
                     record: key.clone(),
                     content: content.clone(),
@@ -227,6 +351,7 @@ impl Flash {
             }
             Op::Delete(key) => {
                 self.records.delete(key);
+                self.spare(key);
                 observe(Observation::RecordDeleted { record: key.clone() });
             }
             Op::ErasePage(side, page) => self.slot(side).erase(page * chip.page_size..(page + 1) * chip.page_size),
@@ -254,6 +379,13 @@ impl Flash {
                 }
             }
             Op::Status => self.primary.trailer.status += 1,
+        }
+    }
+
+    /// A record that is rewritten, or deleted in good order, is not lost.
+    fn spare(&mut self, record: &RecordKey) {
+        if let Some(traps) = &mut self.traps {
+            traps.doomed.retain(|doomed| doomed != record);
         }
     }
 
@@ -321,7 +453,8 @@ impl Flash {
             | Stretch::Confirm
             | Stretch::Refuse { .. } => return false,
         }
-        self.done += u64::from(stretch.ops(chip));
+        self.done = self.done.wrapping_add(stretch.ops(chip));
+        self.erased = self.erased.wrapping_add(stretch.erases(chip));
         true
     }
 
@@ -359,6 +492,23 @@ impl Flash {
         if swap.kind() == SwapType::Revert {
             out.push(DeviceOutput::Observed(Observation::RolledBack));
         }
+    }
+}
+
+impl Traps {
+    fn are_set(&self) -> bool {
+        self.cut.is_some() || self.failure.is_some()
+    }
+
+    /// True if power fails at the operation at hand.
+    fn cuts(&self, erase: bool) -> bool {
+        self.cut.is_some_and(|cut| cut.strikes(erase))
+    }
+
+    /// Whether the operation at hand fails, and if so whether for good; it does so once.
+    fn fails(&mut self, erase: bool) -> Option<bool> {
+        let failure = self.failure.take_if(|(countdown, _)| countdown.strikes(erase));
+        failure.map(|(_, permanent)| permanent)
     }
 }
 

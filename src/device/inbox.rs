@@ -157,7 +157,7 @@ impl Device {
     }
 
     /// Takes a refused attempt into RAM; one of the same id is replaced, and what runs for it is asked to stop.
-    fn reject(&mut self, id: AttemptId, error: AttemptError, promoted: bool, now: SimTime, out: &mut Outputs) {
+    pub(super) fn reject(&mut self, id: AttemptId, error: AttemptError, promoted: bool, now: SimTime, out: &mut Outputs) {
         self.shown.reason = None;
         let kept = self
             .memory

@@ -1,6 +1,6 @@
 //! What goes into a device and what comes out.
 
-use crate::model::Observation;
+use crate::model::{Observation, RecordKey};
 use crate::wire::{DownloadEvent, DownloadRequest, Packet};
 
 /// What happens to a device.
@@ -13,6 +13,24 @@ pub enum DeviceInput {
         /// Operations that still complete.
         after_flash_ops: u32,
     },
+    /// A reset that was held is released: as [`DeviceInput::PowerOn`], with its own reason.
+    ResetReleased,
+    /// From those that [`super::Device::flash_ops`] and [`super::Device::flash_erases`] count on, flash operations are counted, and at
+    /// one of them something goes wrong; takes the place of an earlier trap of its sort.
+    FlashTrap(FlashTrap),
+    /// No trap is set any more, and no record is to be lost.
+    ForgetTraps,
+    /// Bits of the image in the secondary slot turn over.
+    FlipBits {
+        /// How many, each in an equal part of the image.
+        bits: u32,
+        /// Where: 64 evenly distributed bits.
+        draw: u64,
+    },
+    /// The record reads as absent at the next boot, unless it is written before.
+    LoseRecord(RecordKey),
+    /// The application aborts the main download; possible in downloading, retrying and staged (protocol 6.5).
+    AppAbort,
     /// TCP and TLS are up.
     Connected,
     /// The connection that was asked for, or that was up, is gone.
@@ -21,6 +39,29 @@ pub enum DeviceInput {
     Received(Packet),
     /// News of the running download.
     Download(DownloadEvent),
+}
+
+/// Something that goes wrong in flash, by count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlashTrap {
+    /// Counts page erases only.
+    pub erases: bool,
+    /// So many still complete; the one behind them is struck.
+    pub after: u32,
+    /// What happens to it.
+    pub springs: Springs,
+}
+
+/// What a trap does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Springs {
+    /// Power fails and tears it.
+    PowerFails,
+    /// It changes nothing and returns an error, once.
+    Fails {
+        /// An error that is not retried (protocol 6.3).
+        permanent: bool,
+    },
 }
 
 /// How a connection ended or failed to begin.

@@ -33,10 +33,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
-pub use clean::{clean_duration, clean_ops};
+pub use clean::{clean_duration, clean_erases, clean_ops, download_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
 pub use defect::Defect;
-pub use io::{DeviceInput, DeviceOutput, LinkLoss, Outputs};
+pub use io::{DeviceInput, DeviceOutput, FlashTrap, LinkLoss, Outputs, Springs};
 #[cfg(fuzzing)]
 pub use records::records_hold;
 pub use timers::Timer;
@@ -51,7 +51,7 @@ use shown::Shown;
 use worker::Work;
 
 use crate::luck::Luck;
-use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Version};
+use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
 
@@ -159,6 +159,16 @@ impl Device {
         match input {
             DeviceInput::PowerOn => self.on_power(now, out),
             DeviceInput::PowerCut { after_flash_ops } => self.on_power_cut(after_flash_ops, now, out),
+            DeviceInput::ResetReleased => self.on_reset_released(now, out),
+            DeviceInput::FlashTrap(trap) => self.flash.set(trap),
+            DeviceInput::ForgetTraps => self.flash.forget_traps(),
+            DeviceInput::FlipBits { bits, draw } => {
+                self.flash
+                    .secondary
+                    .flip(self.config.chip.page_size, bits, draw, &self.behaviors)
+            }
+            DeviceInput::LoseRecord(record) => self.flash.doom(record),
+            DeviceInput::AppAbort => self.abort_download(now, out),
             DeviceInput::Connected => self.on_connected(now, out),
             DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
             DeviceInput::Received(packet) => self.on_packet(packet, now, out),
@@ -171,6 +181,26 @@ impl Device {
         while let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
             self.on_timer(timer, due, out);
         }
+    }
+
+    /// Does what became due by `until`, when the processor was not scheduled: each once, and as of the present.
+    pub fn catch_up(&mut self, until: SimTime, now: SimTime, out: &mut Outputs) {
+        while let Some((_, timer)) = self.next_timeout().filter(|&(due, _)| due <= until) {
+            self.on_timer(timer, now, out);
+        }
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &DeviceConfig {
+        &self.config
+    }
+
+    /// Bytes of a main image that its fleet knows.
+    pub fn image_size(&self, firmware: &FirmwareVersion) -> Option<u64> {
+        let mut images = self.behaviors.images.values();
+        images
+            .find(|image| image.firmware == *firmware)
+            .map(|image| image.image.len() as u64)
     }
 
     /// Where it stands in its attempt.
@@ -198,6 +228,17 @@ impl Device {
     /// deletions.
     pub fn flash_ops(&self) -> u64 {
         self.flash.ops()
+    }
+
+    /// Page erases that have been done, all boots together.
+    pub fn flash_erases(&self) -> u64 {
+        self.flash.erases()
+    }
+
+    /// Flash operations from here until this share of the pages of the swap under way has moved, and when that is; `None` where no
+    /// swap is under way.
+    pub fn swap_reaches(&self, done: Share) -> Option<(u32, SimTime)> {
+        self.flash.swap_reaches(done, &self.config.chip)
     }
 
     fn next_generation(&mut self) -> u32 {

@@ -152,6 +152,15 @@ impl Records {
         }
     }
 
+    /// True if there is a value, valid or not.
+    pub(super) fn holds(&self, key: &RecordKey) -> bool {
+        match key {
+            RecordKey::Attempt => self.attempt.is_some(),
+            RecordKey::Probation => self.probation.is_some(),
+            RecordKey::Version(slug) => self.versions.iter().any(|(stored, _)| stored == slug),
+        }
+    }
+
     /// Removes a value.
     pub(super) fn delete(&mut self, key: &RecordKey) {
         match key {
@@ -439,14 +448,54 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn no_bytes_panic_a_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(record) = AttemptRecord::decode(&bytes, 32) {
-                prop_assert_eq!(AttemptRecord::decode(&record.encode(), 32), Some(record));
-                prop_assert!(record.encode().len() <= VALUE_LIMIT);
+    /// Any bytes, and records of which a few bytes are others or the end is missing.
+    fn stored_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let whole = prop_oneof![
+            Just("bf0001011865030304f5059f010203ffff"),
+            Just("bf00010118660203ff"),
+            Just("a500010107030204f405820100"),
+            Just("bf00010107020103646d61696e0465312e322e3305540102030405060708090a0b0c0d0e0f1011121314ff"),
+        ];
+        let bent = (
+            whole,
+            proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            any::<prop::sample::Index>(),
+        );
+        let bent = bent.prop_map(|(whole, changes, cut)| {
+            let mut bytes = hex(whole);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
             }
-            let _ = ProbationRecord::decode(&bytes, 32);
+            // Every second one is cut.
+            let cut = cut.index(2 * bytes.len());
+            bytes.truncate(cut.max(1));
+            bytes
+        });
+        prop_oneof![1 => proptest::collection::vec(any::<u8>(), 0..200), 3 => bent]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn invariant_59_any_bytes_are_a_valid_record_or_absent(bytes in stored_bytes(), limit in 1u8..=32) {
+            if let Some(record) = AttemptRecord::decode(&bytes, limit) {
+                prop_assert_eq!(AttemptRecord::decode(&record.encode(), limit), Some(record));
+                prop_assert!(record.encode().len() <= VALUE_LIMIT);
+                if let RecordBody::Results { results, .. } = record.body {
+                    prop_assert!((1..=limit).contains(&results.count()));
+                    prop_assert_eq!(results.bits.checked_shr(2 * u32::from(results.count())).unwrap_or(0), 0);
+                }
+            }
+            if let Some(record) = ProbationRecord::decode(&bytes, limit) {
+                prop_assert_eq!(ProbationRecord::decode(&record.encode(), limit), Some(record.clone()));
+                prop_assert!(record.index < limit && record.encode().len() <= VALUE_LIMIT);
+            }
+            let (slug, version) = (Slug::new("app").unwrap(), Version::new("1.2.3").unwrap());
+            let mut records = Records::default();
+            records.write(&RecordKey::Version(slug.clone()), &bytes);
+            prop_assert_eq!(records.is_installed(&slug, &version), bytes == b"1.2.3\0");
         }
     }
 

@@ -116,9 +116,11 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::device::flash::Progress;
+    use crate::device::records::{AttemptRecord, RecordBody, Results};
     use crate::device::{Backoff, Behaviors, Chip, DeviceConfig, DeviceIdentity, DeviceInput, Jitter, SwapMethod};
     use crate::luck::Luck;
     use crate::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
@@ -255,5 +257,56 @@ mod tests {
             &mut Outputs::new(),
         );
         assert_eq!(progress, Progress::Idle, "nothing is stored");
+    }
+
+    /// Any bytes, and records with a byte that is another.
+    fn damaged(whole: Bytes) -> impl Strategy<Value = Vec<u8>> {
+        let bent = (any::<prop::sample::Index>(), any::<u8>()).prop_map(move |(at, byte)| {
+            let mut bytes = whole.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes
+        });
+        prop_oneof![proptest::collection::vec(any::<u8>(), 0..64), bent]
+    }
+
+    fn attempt_record() -> Bytes {
+        let mut results = Results::pending(3);
+        results.set(0, ArtifactResult::Succeeded);
+        let body = RecordBody::Results { cancel: false, results };
+        AttemptRecord {
+            attempt: AttemptId::new(7).unwrap(),
+            body,
+        }
+        .encode()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A result is there because a valid record says so, or because the image of a valid probation runs.
+        #[test]
+        fn invariant_29_corrupt_records_never_produce_success(
+            attempt in damaged(attempt_record()),
+            trial in damaged(probation(BuildId([5; 20]))),
+        ) {
+            let (mut device, build_id) = device();
+            device.flash.records.write(&RecordKey::Attempt, &attempt);
+            device.flash.records.write(&RecordKey::Probation, &trial);
+            boot(&mut device);
+            let said = AttemptRecord::decode(&attempt, 4);
+            let tried = ProbationRecord::decode(&trial, 4).filter(|trial| trial.build_id == build_id);
+            let Some(results) = device.memory.attempt.as_ref().and_then(|attempt| attempt.results()) else {
+                return Ok(());
+            };
+            for index in (0..results.count()).filter(|&index| results.of(index) == Some(ArtifactResult::Succeeded)) {
+                let stored = matches!(
+                    &said,
+                    Some(AttemptRecord { body: RecordBody::Results { results, .. }, .. }) if results.of(index) == Some(ArtifactResult::Succeeded)
+                );
+                let ran = tried.as_ref().is_some_and(|trial| trial.index == index);
+                prop_assert!(stored || ran, "artifact {} of {:?}", index, results);
+            }
+        }
     }
 }

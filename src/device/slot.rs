@@ -156,6 +156,25 @@ impl Slot {
         true
     }
 
+    /// Turns over bits of the image at `at`: one in each of `bits` equal parts of it. Nothing where no image can be found.
+    pub(super) fn flip(&mut self, at: u32, bits: u32, draw: u64, known: &Behaviors) {
+        let Some(len) = self.image(at, known).map(|found| found.len() * 8) else {
+            return;
+        };
+        let parts = u64::from(bits).min(len);
+        for part in 0..parts {
+            let (start, end) = (len * part / parts, len * (part + 1) / parts);
+            let bit = start + draw.rotate_left(part as u32 * 7) % (end - start);
+            let place = at + (bit / 8) as u32;
+            let mut byte = [0];
+            self.read(place, &mut byte);
+            byte[0] ^= 1 << (bit % 8);
+            self.erase(place..place + 1);
+            let written = self.write(place, Bytes::copy_from_slice(&byte), known);
+            debug_assert!(written, "the byte was erased");
+        }
+    }
+
     /// What stands in a range, each piece with its distance from the start of the range.
     pub(super) fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (u32, Bytes)> + '_ {
         let start = range.start;

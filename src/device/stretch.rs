@@ -72,6 +72,15 @@ impl Stretch {
         start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
     }
 
+    /// Number of erases among them.
+    pub(super) fn erases(&self, chip: &Chip) -> u32 {
+        let (moves, halves) = self.moves(chip).unwrap_or_default();
+        let erase = |n: &u32| self.op(*n, chip).is_some_and(|op| op.is_erase());
+        let after = (moves.end..self.ops(chip)).filter(erase).count() as u32;
+        // Each half of a step erases the page that it writes.
+        (0..moves.start).filter(erase).count() as u32 + halves + after
+    }
+
     /// Time from its first operation's start to its last one's end.
     pub(super) fn duration(&self, chip: &Chip) -> Duration {
         let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
@@ -152,6 +161,11 @@ impl Op<'_> {
             },
             SwapOp::Status => Op::Status,
         }
+    }
+
+    /// True for an erase.
+    pub(super) fn is_erase(&self) -> bool {
+        matches!(self, Op::ErasePage(..) | Op::EraseTrailer(..))
     }
 
     /// Time that it takes.

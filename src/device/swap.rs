@@ -8,6 +8,7 @@
 use super::config::Chip;
 use super::slot::{Mark, Side, Slot};
 use crate::mcuboot::{SwapType, TrailerLayout};
+use crate::model::Share;
 
 /// Most bytes that one write operation takes.
 pub(super) const WRITE_LIMIT: u32 = 512;
@@ -90,7 +91,7 @@ impl Chip {
     }
 
     /// Bytes of the largest image: the new one stands one page higher, and both leave the trailer alone.
-    pub(super) fn image_limit(&self) -> u32 {
+    pub(crate) fn image_limit(&self) -> u32 {
         self.slot_size.saturating_sub((self.trailer_pages() + 1) * self.page_size)
     }
 
@@ -163,6 +164,16 @@ impl Swap {
         let start = announced + if self.fresh { trailer + 3 } else { 0 } + if self.clear { trailer } else { 0 };
         let halves = u32::from(self.halves().saturating_sub(self.first));
         (start..start + halves * (chip.writes_a_page() + 2), halves)
+    }
+
+    /// The operation at which this share of all pages has moved, those moved before an interruption included.
+    pub(super) fn op_at(&self, done: Share, chip: &Chip) -> u32 {
+        let (moves, _) = self.moves(chip);
+        let half = chip.writes_a_page() + 2;
+        let all = u64::from(u32::from(self.halves()) * half);
+        let target = u128::from(all) * u128::from(done.0.min(Share::WHOLE.0)) / u128::from(Share::WHOLE.0);
+        let before = u32::from(self.first) * half;
+        (moves.start + (target as u32).saturating_sub(before)).min(moves.end)
     }
 
     /// The `n`-th operation, from zero; `None` behind the last.

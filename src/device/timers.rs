@@ -33,6 +33,8 @@ pub enum Timer {
     Scan,
     /// An install handler returns.
     Install,
+    /// A record is stored again after an error (protocol 6.3).
+    Storage,
     /// The application confirms its image.
     Confirm,
     /// The application crashes or resets itself.
@@ -114,6 +116,9 @@ impl Device {
         let Some(work) = &self.memory.work else {
             return [None; 2];
         };
+        if let Some(due) = work.stores_again() {
+            return [Some((due, Timer::Storage)), None];
+        }
         match &work.step {
             Step::Fetch(fetch) => [
                 at(fetch.download.retries_at(), Timer::Retry),
@@ -149,6 +154,7 @@ impl Device {
             Timer::RequestBudget => self.on_budget_spent(due, out),
             Timer::Scan => self.on_scanned(due, out),
             Timer::Install => self.on_installed(due, out),
+            Timer::Storage => self.store_again(due),
             Timer::Confirm => self.confirm(due),
             Timer::Crash | Timer::Watchdog => {
                 if let Power::On(app) = &self.power
@@ -170,6 +176,7 @@ impl Device {
                 Power::Off => {}
             },
             Progress::PowerFails(_) => self.lose_power(out),
+            Progress::Failed(stretch, at, permanent) => self.on_flash_failed(stretch, permanent, at, out),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Priorities: store a rejection or a final result, complete a reconciled main result, prepare a report, process the next artifact.
 //! What takes time is a [`Step`]; it is left by the end of flash work, by a timer, or by news of a download.
 
+use std::time::Duration;
+
 use super::Device;
 use super::attempt::{Stage, report};
 use super::boot::Power;
@@ -11,7 +13,7 @@ use super::fetch::Fetch;
 use super::io::{DeviceOutput, Outputs};
 use super::records::{RecordBody, encode_version};
 use super::stretch::Stretch;
-use crate::model::{ArtifactResult, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
+use crate::model::{ArtifactResult, AttemptError, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::time::SimTime;
 use crate::wire::ota::Report;
 
@@ -20,10 +22,42 @@ use crate::wire::ota::Report;
 pub(super) struct Work {
     /// Of the attempt when the job began.
     pub(super) generation: u32,
-    /// The handler was asked to stop.
-    pub(super) stopping: bool,
+    /// The handler was asked to stop, and what it is to return.
+    pub(super) stopping: Option<Stopped>,
+    /// Its record could not be stored.
+    again: Option<Again>,
     /// The step under way.
     pub(super) step: Step,
+}
+
+/// Why a handler stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The server cancelled the attempt, or superseded it.
+    Canceled,
+    /// The application aborted it.
+    Aborted,
+}
+
+/// A record that could not be stored.
+#[derive(Debug)]
+struct Again {
+    /// How often.
+    tries: u8,
+    /// When it is tried again; `None` while it is.
+    due: Option<SimTime>,
+    stretch: Stretch,
+}
+
+/// The first wait before a record is stored again, and the longest (protocol 6.3).
+pub(super) const STORAGE_RETRY_FIRST: Duration = Duration::from_millis(20);
+const STORAGE_RETRY_MAX: Duration = Duration::from_secs(300);
+
+impl Work {
+    /// When its record is stored again.
+    pub(super) fn stores_again(&self) -> Option<SimTime> {
+        self.again.as_ref().and_then(|again| again.due)
+    }
 }
 
 /// A step that takes time.
@@ -200,11 +234,15 @@ impl Device {
     /// Begins a step of the job under way, or of a new one.
     pub(super) fn take_step(&mut self, step: Step) {
         match &mut self.memory.work {
-            Some(work) => work.step = step,
+            Some(work) => {
+                work.step = step;
+                work.again = None;
+            }
             None => {
                 self.memory.work = Some(Box::new(Work {
                     generation: self.generation(),
-                    stopping: false,
+                    stopping: None,
+                    again: None,
                     step,
                 }));
             }
@@ -316,6 +354,7 @@ impl Device {
         let Some(mut work) = self.memory.work.take_if(awaited) else {
             return;
         };
+        work.again = None;
         let stale = work.generation != self.generation();
         match work.step {
             Step::First | Step::Final | Step::Report(_) | Step::Settle(_) if stale => {}
@@ -338,6 +377,65 @@ impl Device {
                 return;
             }
             Step::Scan { .. } | Step::Install { .. } => self.memory.work = Some(work),
+        }
+        self.work_on(now, out);
+    }
+
+    /// A page, a request for the upgrade or a record could not be written.
+    pub(super) fn on_store_failed(&mut self, stretch: Stretch, permanent: bool, now: SimTime, out: &mut Outputs) {
+        let stale = self.is_stale();
+        let Some(work) = &mut self.memory.work else {
+            return;
+        };
+        let failed = Some(FailureReason::Storage);
+        match &mut work.step {
+            // A page may still be written when the download has failed for good.
+            Step::Scan { .. } | Step::Install { .. } => {}
+            Step::Fetch(fetch) => {
+                let index = fetch.index;
+                if fetch.download.is_asking() {
+                    out.push(DeviceOutput::StopDownload);
+                }
+                self.on_returned(index, ArtifactResult::Failed, failed, now, out);
+            }
+            Step::Probation | Step::Upgrade => {
+                let artifacts = self.memory.attempt.as_ref().and_then(|attempt| attempt.manifest.as_ref());
+                if let Some(index) = artifacts.and_then(|artifacts| artifacts.iter().position(|artifact| artifact.main)) {
+                    self.on_returned(index as u8, ArtifactResult::Failed, failed, now, out);
+                }
+            }
+            Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Settle(_) if stale => {
+                self.memory.work = None;
+                self.work_on(now, out);
+            }
+            Step::First | Step::Settle(_) if permanent => self.reject_for_storage(now, out),
+            Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Settle(_) => {
+                let tries = work.again.take().map_or(0, |again| again.tries);
+                let wait = STORAGE_RETRY_FIRST.saturating_mul(1 << tries.min(24)).min(STORAGE_RETRY_MAX);
+                work.again = Some(Again {
+                    tries: tries.saturating_add(1),
+                    due: Some(now + wait),
+                    stretch,
+                });
+            }
+        }
+    }
+
+    /// The wait before a record is stored again is over.
+    pub(super) fn store_again(&mut self, now: SimTime) {
+        let again = self.memory.work.as_mut().and_then(|work| work.again.as_mut());
+        if let Some(again) = again {
+            again.due = None;
+            let stretch = again.stretch.clone();
+            self.flash.begin(stretch, now, &self.config.chip);
+        }
+    }
+
+    /// A storage error that is not retried fails the attempt as a whole (protocol 6.3).
+    fn reject_for_storage(&mut self, now: SimTime, out: &mut Outputs) {
+        self.memory.work = None;
+        if let Some(id) = self.memory.attempt.as_ref().map(|attempt| attempt.id) {
+            self.reject(id, AttemptError::Unknown, false, now, out);
         }
         self.work_on(now, out);
     }

@@ -1,5 +1,20 @@
 //! What goes wrong between a device and its server, decided at the device's edge, alike in both modes.
 
+mod edge;
+mod flow;
+mod kind;
+mod latency;
 mod link;
+mod moment;
+mod path;
+mod plan;
+mod profile;
 
-pub use link::LinkProfile;
+pub use edge::{Edge, EdgeOutput, EdgeOutputs};
+pub use flow::WINDOW;
+pub use kind::{FaultKind, LostRecord, Target};
+pub use latency::Latency;
+pub use link::Way;
+pub use moment::Moment;
+pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
+pub use profile::{Drops, LinkProfile, Quota};

@@ -283,6 +283,7 @@ impl Conductor {
                 // A shard that is gone has said so.
                 drop(shard.orders.send(Order::Input(device, input)));
             }
+            Directive::Inject(..) => {}
             Directive::EndTrouble => {
                 self.awaited = Some((self.shards.len(), None));
                 for shard in &self.shards {

@@ -249,7 +249,7 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
                 luck,
                 fleet.image.clone(),
             );
-            let station = Station::new(index, device, fleet.link.one_way, plan.devices[index.at()].boot_at);
+            let station = Station::new(index, device, fleet.link.latency.median(), plan.devices[index.at()].boot_at);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }
     }
@@ -383,6 +383,7 @@ mod tests {
             Sighting::Observed(..)
             | Sighting::Sent(..)
             | Sighting::Delivered(..)
+            | Sighting::Fault { .. }
             | Sighting::Requested(..)
             | Sighting::Headed(..)
             | Sighting::Server(_)

@@ -286,6 +286,8 @@ impl Happening {
             Observation::RecordDeleted { record } => Happening::Deleted {
                 record: StoredRecord::of(record, names),
             },
+            // The fault that did it is in the trace.
+            Observation::RecordLost { .. } | Observation::FlashFailed { .. } => return None,
             Observation::UpgradeRequested => Happening::UpgradeRequested,
             Observation::Requested { offset } => Happening::Request { offset: narrow(*offset) },
             Observation::Answered { status, ranged, length } => Happening::Answer {

@@ -153,6 +153,8 @@ impl Recorder {
             | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
+            | Observation::RecordLost { .. }
+            | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::Answered { .. }
             | Observation::DownloadLost { .. }

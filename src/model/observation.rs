@@ -112,6 +112,16 @@ pub enum Observation {
         /// Which record.
         record: RecordKey,
     },
+    /// A record was lost: from here on it reads as absent. Storage damage, not the device's doing.
+    RecordLost {
+        /// Which record.
+        record: RecordKey,
+    },
+    /// A flash operation returned an error. Not the device's doing.
+    FlashFailed {
+        /// An error that is not retried.
+        permanent: bool,
+    },
     /// MCUboot was asked to test the image in the secondary slot.
     UpgradeRequested,
     /// An image request was sent.

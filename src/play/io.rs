@@ -1,6 +1,7 @@
 //! What goes into the Director and what comes out.
 
 use crate::device::DeviceInput;
+use crate::faults::{Happening, Injection};
 use crate::model::{AdminAction, DeviceIndex, Observation, ServerEvent};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
@@ -33,6 +34,15 @@ pub enum Sighting {
     Sent(DeviceIndex, Packet),
     /// A device was given this packet.
     Delivered(DeviceIndex, Packet),
+    /// Something came of a fault at a device.
+    Fault {
+        /// Which device.
+        device: DeviceIndex,
+        /// Position of the fault in the plan.
+        fault: u16,
+        /// What.
+        happening: Happening,
+    },
     /// A device handed this image request to its transport.
     Requested(DeviceIndex, DownloadRequest),
     /// A device was given this head of an image answer.
@@ -67,7 +77,9 @@ pub enum Directive {
     },
     /// Hand a device an input.
     Device(DeviceIndex, DeviceInput),
-    /// Trouble is over: answer with [`super::Director::trouble_ended`], naming the latest timer that any device has armed, keep-alive
+    /// Give a device's edge a fault.
+    Inject(DeviceIndex, Box<Injection>),
+    /// Trouble is over: every edge ends its faults; answer with [`super::Director::trouble_ended`], naming the latest timer that any device has armed, keep-alive
     /// and heartbeat left out.
     EndTrouble,
     /// The run is over.

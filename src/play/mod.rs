@@ -105,6 +105,7 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Fault { .. } => {}
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Server(event) => {

@@ -407,19 +407,6 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
         let text = "off: MQTT and HTTP unencrypted, which real devices refuse".to_owned();
         notes.push(note("tls", text));
     }
-    let mut links: Vec<_> = plan.fleets.iter().map(|fleet| fleet.link).collect();
-    links.sort_by_key(|link| link.name);
-    links.dedup_by_key(|link| link.name);
-    let links: Vec<_> = links
-        .iter()
-        .map(|link| format!("{} {} ms", link.name, link.one_way.as_micros() as f64 / 1e3))
-        .collect();
-    if !links.is_empty() {
-        notes.push(note(
-            "link",
-            format!("a fixed one-way delay, no loss, no limit of rate: {}", links.join(", ")),
-        ));
-    }
     if !plan.warmup.is_zero() {
         notes.push(note("warmup", format!("times leave the first {} out", short(plan.warmup))));
     }

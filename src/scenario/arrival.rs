@@ -28,13 +28,6 @@ pub(super) enum Pattern {
     Over(Duration),
     /// Gaps drawn from the exponential distribution.
     Poisson(EventRate),
-    /// By the time of day.
-    Diurnal {
-        /// From the first to the last.
-        over: Duration,
-        /// The time of day at which most come.
-        peak: Duration,
-    },
 }
 
 impl Arrival {
@@ -67,10 +60,14 @@ impl Arrival {
                 Pattern::Over(parse_duration(time).map_err(|error| fields.not_a_quantity("arrive", TIME, error))?)
             }
             Some(("poisson", per)) => Pattern::Poisson(rate(per)?),
-            Some(("diurnal", rest)) => diurnal(rest, fields)?,
+            Some(("diurnal", _)) => {
+                let hint = "arrivals are `at once`, a rate such as `200/s`, `over 30s`, `poisson 20/s`, each `… from T`";
+                return Err(Complaint::new("not supported yet: arrival `diurnal`", hint));
+            }
             _ if body.starts_with(|c: char| c.is_ascii_digit()) => Pattern::Rate(rate(body)?),
             _ => {
-                let hint = "write `at once`, a rate such as `200/s`, `over 30s`, `poisson 20/s` or `diurnal over 24h peak 18h`, each with `from T` if it begins later";
+                let hint =
+                    "write `at once`, a rate such as `200/s`, `over 30s` or `poisson 20/s`, each with `from T` if it begins later";
                 return Err(Complaint::new(
                     format!("unknown arrival `{body}` of {}", fields.subject),
                     hint,
@@ -82,16 +79,11 @@ impl Arrival {
 
     /// When each device of a fleet is first powered on, by its number.
     pub fn moments(self, luck: Luck, fleet: &str, count: u32) -> Vec<SimTime> {
-        if let Pattern::Diurnal { over, peak } = self.pattern {
-            return super::diurnal::moments(over, peak, count)
-                .map(|after| SimTime::from(self.from) + after)
-                .collect();
-        }
         let mut log_gaps = 0u128;
         (0..count)
             .map(|number| {
                 let after = match self.pattern {
-                    Pattern::AtOnce | Pattern::Diurnal { .. } => Duration::ZERO,
+                    Pattern::AtOnce => Duration::ZERO,
                     Pattern::Rate(rate) => rate.due(u64::from(number)).unwrap_or_default(),
                     Pattern::Over(time) => {
                         let nanos = time.as_nanos() * u128::from(number) / u128::from(count);
@@ -116,33 +108,12 @@ impl std::fmt::Display for Arrival {
             Pattern::Rate(rate) => f.write_str(&exact_rate(rate))?,
             Pattern::Over(time) => write!(f, "over {}", exact_time(time))?,
             Pattern::Poisson(rate) => write!(f, "poisson {}", exact_rate(rate))?,
-            Pattern::Diurnal { over, peak } => write!(f, "diurnal over {} peak {}", exact_time(over), exact_time(peak))?,
         }
         match self.from {
             Duration::ZERO => Ok(()),
             from => write!(f, " from {}", exact_time(from)),
         }
     }
-}
-
-/// Reads what stands behind `diurnal`: `over T peak T`.
-fn diurnal(text: &str, fields: &Fields<'_>) -> Result<Pattern, Complaint> {
-    let times = text.strip_prefix("over ").and_then(|rest| rest.split_once(" peak "));
-    let Some((over, peak)) = times else {
-        return Err(Complaint::new(
-            format!("`arrive` of {} needs a time and a peak", fields.subject),
-            "write for example \"diurnal over 24h peak 18h\"",
-        ));
-    };
-    let time = |text: &str| parse_duration(text).map_err(|error| fields.not_a_quantity("arrive", TIME, error));
-    let (over, peak) = (time(over)?, time(peak)?);
-    if peak >= Duration::from_secs(86_400) {
-        return Err(Complaint::new(
-            format!("the peak in `arrive` of {} is no time of day", fields.subject),
-            "write a time below 24h, counted from midnight, when the arrival begins",
-        ));
-    }
-    Ok(Pattern::Diurnal { over, peak })
 }
 
 /// So many mean gaps (with 32 fractional bits) of a rate, in nanoseconds.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::faults::FaultKind;
 use crate::measure::LabelKey;
 use crate::model::{FirmwareVersion, Key, Slug, Test, show_count};
 
 use super::chips;
 use super::error::Problems;
+use super::fault;
 use super::fields::{Written, cut, suggest};
 use super::file::{
     Asked, ExpectFile, FleetFile, ImageFile, JudgedFile, MOST_DEVICES, MainFile, Moment, RuleFile, ScenarioFile, StepFile,
@@ -15,8 +17,7 @@ use super::file::{
 use super::names::{Asking, Names};
 use super::text::exact_time;
 
-/// Most packages that the newest device takes (protocol 3.1), and most that the protocol knows.
-const USUAL_PACKAGES: usize = 4;
+/// Most packages that the protocol knows (protocol 3.1).
 const MOST_PACKAGES: usize = 32;
 
 /// Checks the whole file; what may be meant goes to `warnings`.
@@ -32,6 +33,7 @@ pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problem
     check.total();
     file.steps.iter().for_each(|step| check.step(step));
     check.step_cycles();
+    file.faults.iter().for_each(|row| fault::check(row, file, &names, problems));
     file.expects
         .iter()
         .enumerate()
@@ -86,9 +88,9 @@ impl Check<'_> {
         for runs in &fleet.runs {
             self.version(runs, &subject);
         }
-        let Some(chip) = chips::chip(fleet.chip) else { return };
+        let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
-        let largest = chips::largest_image(&chip);
+        let largest = chips::largest_image(chip);
         for version in self
             .file
             .versions
@@ -277,28 +279,44 @@ impl Check<'_> {
             let hint = "no step, expectation or other cohort names it";
             warnings.add(cohort.at, format!("cohort `{}` is never used", cohort.name), hint);
         }
+        let used = self.used_links();
+        for link in self.file.links.iter().filter(|link| !used.contains(link.name.as_str())) {
+            let hint = "no fleet and no fault names it";
+            warnings.add(link.at, format!("link `{}` is never used", link.name), hint);
+        }
         for fleet in &self.file.fleets {
-            let p99 = chips::round_trip_p99(fleet.link.name);
-            if let (Some(at), Some(p99)) = (fleet.connack_at, p99.filter(|p99| fleet.connack_timeout < *p99)) {
+            let p99 = fleet.link.latency.p99() * 2;
+            if fleet.connack_timeout < p99 {
                 let message = format!(
                     "`connack_timeout` of fleet `{}` is shorter than a slow round trip",
                     fleet.name
                 );
+                let given = match fleet.connack_at {
+                    Some(_) => String::new(),
+                    None => format!("its default is {}, and ", exact_time(fleet.connack_timeout)),
+                };
                 let hint = format!(
-                    "p99 of link `{}` is {}: many connections will time out",
+                    "{given}p99 of link `{}` is {}: many connections will time out",
                     fleet.link.name,
                     exact_time(p99)
                 );
-                warnings.add(at, message, hint);
+                warnings.add(fleet.connack_at.or(fleet.link_at).unwrap_or(fleet.at), message, hint);
             }
         }
         for step in &self.file.steps {
-            if let Some(VerbFile::Deploy { packages, .. }) = &step.verb
-                && packages.len() > USUAL_PACKAGES
-            {
+            let Some(VerbFile::Deploy { packages, cohort, .. }) = &step.verb else {
+                continue;
+            };
+            let reached = self.names.reached(&cohort.value);
+            let least = reached.iter().min_by_key(|fleet| fleet.max_artifacts);
+            if let Some(fleet) = least.filter(|fleet| packages.len() > usize::from(fleet.max_artifacts)) {
+                let most = fleet.max_artifacts;
                 let message = format!("{} deploys {} packages", step.subject, packages.len());
-                let hint = format!("devices take {USUAL_PACKAGES}, and reject the rest");
-                warnings.add(packages[USUAL_PACKAGES].at, message, hint);
+                let hint = format!(
+                    "devices of fleet `{}` take {most}, and reject more: see `max_artifacts`",
+                    fleet.name
+                );
+                warnings.add(packages[usize::from(most)].at, message, hint);
             }
         }
     }
@@ -317,6 +335,18 @@ impl Check<'_> {
         });
         let run = self.file.fleets.iter().map(|fleet| &fleet.runs);
         deployed.chain(run).flatten().map(|version| &version.value).collect()
+    }
+
+    fn used_links(&self) -> BTreeSet<&str> {
+        let fleets = self.file.fleets.iter().map(|fleet| fleet.link.name.as_str());
+        let kinds = self.file.faults.iter().filter_map(|fault| fault.kind.as_ref());
+        let faults = kinds.filter_map(|kind| {
+            let FaultKind::Link { profile } = &kind.value else {
+                return None;
+            };
+            Some(profile.as_str())
+        });
+        fleets.chain(faults).collect()
     }
 
     fn used_cohorts(&self) -> BTreeSet<&str> {
@@ -340,6 +370,13 @@ impl Check<'_> {
                 Some(VerbFile::Cancel(_)) | None => {}
             }
         }
+        used.extend(
+            self.file
+                .faults
+                .iter()
+                .filter_map(|fault| fault.who.as_ref())
+                .flat_map(cohorts_in),
+        );
         used.extend(
             self.file
                 .expects

@@ -1,4 +1,4 @@
-//! Profiles of chips and links, embedded in the binary; each figure stands there with its source.
+//! The named chips, embedded in the binary; each figure stands there with its source.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -15,14 +15,20 @@ pub(super) const DEFAULT: &str = "nrf52840";
 /// A figure with its source.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Figure {
+pub(super) struct Figure {
     value: String,
     #[serde(rename = "source")]
     _source: String,
 }
 
 impl Figure {
-    fn time(&self) -> Duration {
+    /// The figure with its unit.
+    pub(super) fn text(&self) -> &str {
+        &self.value
+    }
+
+    /// The figure as a time.
+    pub(super) fn time(&self) -> Duration {
         parse_duration(&self.value).expect("profiles hold times with units")
     }
 
@@ -35,6 +41,7 @@ impl Figure {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChipProfile {
+    flash_size: Figure,
     page_size: Figure,
     write_size: Figure,
     page_erase: Figure,
@@ -45,14 +52,7 @@ struct ChipProfile {
     boot: Figure,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkFigures {
-    rtt_median: Figure,
-    rtt_p99: Figure,
-}
-
-static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
+static CHIPS: LazyLock<BTreeMap<String, (Arc<Chip>, u32)>> = LazyLock::new(|| {
     let profiles: BTreeMap<String, ChipProfile> =
         toml::from_str(include_str!("../../profiles/chips.toml")).expect("the embedded profiles are valid");
     profiles
@@ -69,18 +69,8 @@ static CHIPS: LazyLock<BTreeMap<String, Arc<Chip>>> = LazyLock::new(|| {
                 verify: profile.verify.time(),
                 boot: profile.boot.time(),
             };
-            (name, Arc::new(chip))
+            (name, (Arc::new(chip), profile.flash_size.bytes()))
         })
-        .collect()
-});
-
-/// Median and 99th percentile of a link's round trip.
-static LINKS: LazyLock<BTreeMap<String, (Duration, Duration)>> = LazyLock::new(|| {
-    let profiles: BTreeMap<String, LinkFigures> =
-        toml::from_str(include_str!("../../profiles/links.toml")).expect("the embedded profiles are valid");
-    profiles
-        .into_iter()
-        .map(|(name, link)| (name, (link.rtt_median.time(), link.rtt_p99.time())))
         .collect()
 });
 
@@ -91,24 +81,22 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// The chip called `name`.
 pub(super) fn chip(name: &str) -> Option<Arc<Chip>> {
-    CHIPS.get(name).cloned()
+    CHIPS.get(name).map(|(chip, _)| Arc::clone(chip))
 }
 
-/// The largest image that a chip can take by swap-offset: the new image stands one page higher in its slot, and the trailer takes
-/// the last page.
+/// Bytes of the whole flash of the chip called `name`.
+pub(super) fn flash_size(name: &str) -> Option<u32> {
+    CHIPS.get(name).map(|(_, size)| *size)
+}
+
+/// The largest image that a chip can take by swap-offset.
 pub(super) fn largest_image(chip: &Chip) -> u64 {
-    u64::from(chip.slot_size.saturating_sub(2 * chip.page_size))
-}
-
-/// 99th percentile of the round trip of a link.
-pub(super) fn round_trip_p99(link: &str) -> Option<Duration> {
-    LINKS.get(link).map(|(_, p99)| *p99)
+    u64::from(chip.image_limit())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::LinkProfile;
 
     #[test]
     fn an_nrf52840_takes_the_times_of_the_contract() {
@@ -122,10 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn every_link_has_figures_and_delays_by_half_its_median() {
-        for profile in LinkProfile::all() {
-            assert_eq!(profile.one_way, LINKS[profile.name].0 / 2, "{}", profile.name);
+    fn every_chip_has_room_for_two_slots_and_the_times_of_its_family() {
+        let all: Vec<_> = names().collect();
+        assert_eq!(all, ["nrf51822", "nrf52840", "nrf5340", "nrf9160"]);
+        for name in all {
+            let chip = chip(name).unwrap();
+            assert!(2 * chip.slot_size < flash_size(name).unwrap(), "{name}");
+            assert!(chip.slot_size.is_multiple_of(chip.page_size) && chip.page_size.is_multiple_of(chip.write_size));
+            assert!(largest_image(&chip) > u64::from(chip.slot_size) * 9 / 10, "{name}");
         }
-        assert_eq!(LINKS.len(), LinkProfile::all().len());
+        let page = chip("nrf5340").unwrap();
+        let flash = (page.page_erase + page.kib_write * 4) * 64 * 2;
+        assert!((16.0..17.5).contains(&flash.as_secs_f64()), "256 KiB by offset: {flash:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::model::{GrammarError, QuantityError, closest, parse_duration, parse_size, show_count};
+use crate::model::{GrammarError, QuantityError, Share, closest, parse_duration, parse_share, parse_size, show_count};
 
 use super::document::{Entry, Node, Place, Table, Value, Words};
 use super::error::{Problem, Problems};
@@ -241,6 +241,19 @@ impl<'a> Fields<'a> {
         self.quantity(key, SIZE, parse_size)
     }
 
+    /// A share under `key` that is `good`; `range` says which are.
+    pub fn share(&self, key: &str, good: impl FnOnce(Share) -> bool, range: &str) -> Option<Written<Share>> {
+        let words = self.with_unit(key, SHARE)?;
+        self.read(words, |text| match parse_share(text) {
+            Ok(share) if good(share) => Ok(share),
+            Ok(share) => Err(Complaint::new(
+                format!("`{key}` of {} is out of range", self.subject),
+                format!("found {share}: write {range}"),
+            )),
+            Err(error) => Err(self.not_a_quantity(key, SHARE, error)),
+        })
+    }
+
     fn quantity<T>(&self, key: &str, units: Units, parse: impl FnOnce(&str) -> Result<T, QuantityError>) -> Option<Written<T>> {
         let words = self.with_unit(key, units)?;
         self.read(words, |text| {
@@ -311,6 +324,18 @@ pub(super) const TIME: Units = Units {
 const SIZE: Units = Units {
     article: "a size",
     example: |number| format!("\"{number} KiB\""),
+};
+const SHARE: Units = Units {
+    article: "a share",
+    example: |number| format!("\"{number} %\""),
+};
+pub(super) const RATE: Units = Units {
+    article: "a rate",
+    example: |number| format!("\"{number} kbit/s\""),
+};
+pub(super) const LATENCY: Units = Units {
+    article: "a latency",
+    example: |number| format!("\"{number}ms\", or \"{number}ms p99 2s\" for a long tail"),
 };
 pub(super) const BACKOFF: Units = Units {
     article: "a back-off",
@@ -404,6 +429,8 @@ fn example_of(key: &str) -> &'static str {
         "count" => "write for example count = 200",
         "runs" => "write for example runs = \"app@1.0.0\"",
         "that" => "write for example that = \"devices{state:succeeded} share == 100 %\"",
+        "inject" => "write for example inject = \"power-cut\"",
+        "who" => "write for example who = \"20 of all\"",
         _ => "it has no default",
     }
 }

@@ -116,11 +116,11 @@ fn from_file(version: &VersionFile, words: &Words, file: &ScenarioFile, folder: 
         .iter()
         .filter(|fleet| super::check::runs_as_main(fleet, &version.firmware.slug))
     {
-        let largest = chips::chip(fleet.chip).map_or(u64::MAX, |chip| chips::largest_image(&chip));
+        let largest = chips::largest_image(&fleet.flash.chip);
         if image.bytes.len() as u64 > largest {
             let message = format!(
                 "the image of `{}` does not fit the slot of an {}",
-                version.firmware, fleet.chip
+                version.firmware, fleet.flash.chip.name
             );
             let hint = format!(
                 "it has {} B, fleet `{}` takes at most {} B",

@@ -9,19 +9,22 @@ mod arrival;
 mod check;
 mod chips;
 mod deal;
-mod diurnal;
 mod document;
 mod error;
+mod fault;
 mod fields;
 mod file;
 mod images;
+mod links;
 mod names;
 mod outcome;
+mod outline;
 mod overlay;
 mod plan;
 mod resolve;
 mod source;
 mod spans;
+mod start;
 mod text;
 mod written;
 
@@ -35,8 +38,10 @@ use error::Problems;
 use file::ScenarioFile;
 use names::Names;
 use resolve::Resolver;
+use start::AtStart;
 
 pub use error::{ScenarioError, ScenarioErrors};
+pub use outline::outline;
 pub use plan::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
@@ -102,6 +107,11 @@ fn make(
     }
     let (fleets, devices) = resolver.fleets(&images);
     let cohorts = resolver.cohorts(&fleets, &devices);
+    let faults = resolver.faults(AtStart {
+        fleets: &fleets,
+        devices: &devices,
+        cohorts: &cohorts,
+    });
     Some(Plan {
         seed: file.general.seed,
         hash: written::hash(file, &images),
@@ -128,6 +138,8 @@ fn make(
         devices,
         cohorts,
         steps: resolver.steps(),
+        faults,
+        links: fault::links_named(file),
         expectations: resolver.expectations(),
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::LinkProfile;
+use crate::faults::{LinkProfile, PlannedFault};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
@@ -56,6 +56,10 @@ pub struct Plan {
     pub cohorts: Vec<PlannedCohort>,
     /// Steps in order of the file.
     pub steps: Vec<PlannedStep>,
+    /// Faults of devices, links and downloads, in order of the file.
+    pub faults: Vec<PlannedFault>,
+    /// Every profile that a fault of the kind `link` names.
+    pub links: BTreeMap<String, Arc<LinkProfile>>,
     /// Expectations in order of the file.
     pub expectations: Vec<Expectation>,
 }
@@ -150,7 +154,7 @@ pub struct PlannedFleet {
     /// Its name.
     pub name: String,
     /// Its path to the server.
-    pub link: LinkProfile,
+    pub link: Arc<LinkProfile>,
     /// Settings of its devices.
     pub config: Arc<DeviceConfig>,
     /// What versions do on its devices.
@@ -189,6 +193,8 @@ pub struct PlannedCohort {
     pub name: CohortName,
     /// By hand or by tags.
     pub rule: CohortRule,
+    /// Whom it is made of, as it is written.
+    pub who: Selector,
     /// Members by hand at the start.
     pub members: Vec<DeviceIndex>,
 }

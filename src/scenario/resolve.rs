@@ -6,30 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Behaviors, DeviceConfig, ImageBehavior, SwapMethod};
+use crate::faults::PlannedFault;
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
 use crate::time::SimTime;
 use crate::verdict::{Expectation, JudgedAt};
 
 use super::check::cohorts_in;
-use super::chips;
 use super::deal::{deal, positions, taken};
 use super::document::{Place, Texts};
 use super::error::Problems;
+use super::fault;
 use super::file::{
-    CohortFile, ExpectFile, FleetFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, StepFile, TlsFile, Trace, VerbFile,
-    WhoFile,
+    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, StepFile, TlsFile, Trace,
+    VerbFile, WhoFile,
 };
 use super::images::Image;
 use super::names::Names;
 use super::plan::{PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
+use super::start::AtStart;
 
 /// Devices up to which `trace = "auto"` writes traces.
 const TRACED_DEVICES: usize = 10_000;
 /// MQTT keep-alive of the devices (protocol 2.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Most artifacts of a manifest that the newest device takes (protocol 3.1).
-const MAX_ARTIFACTS: u8 = 4;
 
 /// Makes the parts of a plan.
 pub(super) struct Resolver<'f> {
@@ -95,23 +95,22 @@ impl Resolver<'_> {
 
     fn fleet(&self, fleet: &FleetFile, first: DeviceIndex, keys: &[u64], images: &[Image]) -> PlannedFleet {
         let main = &fleet.runs[0].value;
-        let chip = chips::chip(fleet.chip).expect("reading checked the chip's name");
         let config = DeviceConfig {
             main: main.slug.clone(),
             ingest_key: self.ingest_key(),
-            chip,
+            chip: Arc::clone(&fleet.flash.chip),
             swap: SwapMethod::Offset,
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
             keep_alive: KEEP_ALIVE,
-            max_artifacts: MAX_ARTIFACTS,
+            max_artifacts: fleet.max_artifacts,
             tls: !matches!(self.file.server.tls, TlsFile::Off),
         };
         let image = images.iter().find(|image| image.firmware == *main);
         PlannedFleet {
             name: fleet.name.clone(),
-            link: fleet.link,
+            link: Arc::clone(&fleet.link),
             config: Arc::new(config),
             behaviors: Arc::new(self.behaviors(keys, images)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
@@ -229,13 +228,15 @@ impl Resolver<'_> {
                     .map(|(index, _)| DeviceIndex(index as u32))
                     .collect()
             };
-            let (rule, members) = match &cohort.rule {
-                Some(RuleFile::Where(who)) => (CohortRule::Where(who.selector.clone()), Vec::new()),
-                Some(RuleFile::Members(_)) | None => (CohortRule::ByHand, chosen()),
+            let (rule, who, members) = match &cohort.rule {
+                Some(RuleFile::Where(who)) => (CohortRule::Where(who.selector.clone()), who.selector.clone(), Vec::new()),
+                Some(RuleFile::Members(who)) => (CohortRule::ByHand, who.selector.clone(), chosen()),
+                None => (CohortRule::ByHand, Selector::default(), chosen()),
             };
             PlannedCohort {
                 name: CohortName::new(cohort.name.as_str()),
                 rule,
+                who,
                 members,
             }
         };
@@ -272,12 +273,12 @@ impl Resolver<'_> {
         if !by_hand {
             return matches;
         }
-        self.check_members(cohort, who, found);
+        self.check_found(&format!("`members` of cohort `{}`", cohort.name), who, found);
         self.pick(&who.selector, matches, found, devices)
     }
 
-    fn check_members(&self, cohort: &CohortFile, who: &WhoFile, found: u64) {
-        let subject = format!("`members` of cohort `{}`", cohort.name);
+    /// What there is to say where a selection finds `found` devices.
+    fn check_found(&self, subject: &str, who: &WhoFile, found: u64) {
         let wanted = who.selector.pick;
         if found == 0 {
             self.problems.add(
@@ -398,6 +399,18 @@ impl Resolver<'_> {
                     .then(|| slug.clone())
             }
         }
+    }
+
+    /// Faults in order of the file.
+    pub fn faults(&self, start: AtStart<'_>) -> Vec<PlannedFault> {
+        let plan = |row: &FaultFile| {
+            if let Some(who) = row.who.as_ref().filter(|who| !who.selector.keys().any(Key::changes)) {
+                let found = start.matching(&who.selector);
+                self.check_found(&format!("`who` of {}", row.subject), who, found);
+            }
+            fault::planned(row, self.line(row.at))
+        };
+        self.file.faults.iter().filter_map(plan).collect()
     }
 
     /// Expectations in order of the file.

@@ -54,6 +54,9 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("quickstart", include_str!("../../scenarios/quickstart.toml")),
     ("late-joiners", include_str!("../../scenarios/late-joiners.toml")),
     ("bad-firmware", include_str!("../../scenarios/bad-firmware.toml")),
+    ("power-cuts", include_str!("../../scenarios/power-cuts.toml")),
+    ("multi-package", include_str!("../../scenarios/multi-package.toml")),
+    ("rural", include_str!("../../scenarios/rural.toml")),
 ];
 
 /// The text of the built-in example called `name`.

@@ -1,6 +1,7 @@
 //! Values as scenarios write them, exactly: what `resolved.toml` is made of and the hash is taken over.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::device::{Backoff, Jitter};
@@ -32,6 +33,23 @@ pub(super) fn exact_size(bytes: u64) -> String {
     match UNITS.iter().find(|(factor, _)| bytes > 0 && bytes.is_multiple_of(*factor)) {
         Some((factor, unit)) => format!("{} {unit}", bytes / factor),
         None => format!("{bytes} B"),
+    }
+}
+
+/// A time, or a range of times.
+pub(super) fn exact_times(times: &RangeInclusive<Duration>) -> String {
+    match times.start() == times.end() {
+        true => exact_time(*times.start()),
+        false => format!("{}..{}", exact_time(*times.start()), exact_time(*times.end())),
+    }
+}
+
+/// A rate of bits in the largest unit that holds it exactly.
+pub(super) fn exact_data_rate(bits: u64) -> String {
+    const UNITS: &[(u64, &str)] = &[(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s")];
+    match UNITS.iter().find(|(factor, _)| bits > 0 && bits.is_multiple_of(*factor)) {
+        Some((factor, unit)) => format!("{} {unit}", bits / factor),
+        None => format!("{bits} bit/s"),
     }
 }
 

@@ -7,13 +7,14 @@ use sha2::{Digest as _, Sha256};
 use crate::measure::Measure;
 use crate::verdict::Modes;
 
+use super::fault;
 use super::file::{
-    ExpectFile, FleetFile, General, ImageFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, ServerFile, Shares, StepFile,
-    TlsFile, Trace, VerbFile, VersionFile,
+    ExpectFile, FaultFile, FleetFile, General, ImageFile, JudgedFile, LinkFile, MainFile, Moment, RuleFile, ScenarioFile,
+    ServerFile, Shares, StepFile, TlsFile, Trace, VerbFile, VersionFile,
 };
 use super::images::Image;
 use super::plan::{Ends, Settle};
-use super::text::{backoff, exact_size, exact_time, quoted};
+use super::text::{backoff, exact_size, exact_time, exact_times, quoted};
 use crate::model::Share;
 
 /// The scenario as TOML that reads back as the same.
@@ -42,9 +43,11 @@ pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
     for version in sorted_versions(file) {
         out.version(version, None);
     }
+    file.links.iter().for_each(|link| out.link(link));
     file.fleets.iter().for_each(|fleet| out.fleet(fleet));
     out.cohorts(file);
     file.steps.iter().for_each(|step| out.step(step));
+    file.faults.iter().for_each(|row| out.fault(row));
     file.expects.iter().for_each(|expect| out.expect(expect));
     out.text
 }
@@ -60,9 +63,11 @@ pub(super) fn hash(file: &ScenarioFile, images: &[Image]) -> String {
     for version in sorted_versions(file) {
         out.version(version, images.iter().find(|image| image.firmware == version.firmware));
     }
+    file.links.iter().for_each(|link| out.link(link));
     file.fleets.iter().for_each(|fleet| out.fleet(fleet));
     out.cohorts(file);
     file.steps.iter().for_each(|step| out.step(step));
+    file.faults.iter().for_each(|row| out.fault(row));
     let digest = Sha256::digest(out.text.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -153,6 +158,11 @@ impl Writer {
         self.raw("install", shares(&version.install));
     }
 
+    fn link(&mut self, link: &LinkFile) {
+        self.table(&format!("link.{}", link.name));
+        link.written.iter().for_each(|(key, value)| self.text(key, value));
+    }
+
     fn fleet(&mut self, fleet: &FleetFile) {
         self.table(&format!("fleet.{}", fleet.name));
         self.raw("count", fleet.count);
@@ -167,14 +177,14 @@ impl Writer {
         }
         self.list("runs", fleet.runs.iter().map(|version| version.value.to_string()));
         self.text("arrive", &fleet.arrive.to_string());
-        self.text("link", fleet.link.name);
+        self.text("link", &fleet.link.name);
         self.text("reconnect", &backoff(fleet.reconnect));
         self.text("retry", &backoff(fleet.retry));
         self.text("connack_timeout", &exact_time(fleet.connack_timeout));
-        self.text("flash", fleet.chip);
+        self.raw("flash", &fleet.flash.written);
         self.text("power", "always");
         self.text("sdk", "newest");
-        self.raw("max_artifacts", 4);
+        self.raw("max_artifacts", fleet.max_artifacts);
         self.text("heartbeat", "off");
         self.text("engine", "simulated");
     }
@@ -235,6 +245,48 @@ impl Writer {
                 self.list("untag", keys.iter().map(|key| key.value.clone()));
                 self.text("who", &who.selector.to_string());
             }
+        }
+    }
+
+    fn fault(&mut self, row: &FaultFile) {
+        self.row("fault");
+        self.text("name", &row.name);
+        if let Some(kind) = &row.kind {
+            self.text("inject", &fault::kind(&kind.value));
+        }
+        if let Some(who) = &row.who {
+            self.text("who", &who.selector.to_string());
+        }
+        self.text("at", &fault::moment(&row.moment));
+        let own = row
+            .kind
+            .as_ref()
+            .and_then(|kind| kind.value.lasts())
+            .filter(|own| !own.is_zero());
+        if let Some(lasting) = row
+            .lasting
+            .as_ref()
+            .map(|lasting| lasting.value.clone())
+            .or(own.map(|own| own..=own))
+        {
+            self.text("for", &exact_times(&lasting));
+        }
+        if let Some(every) = &row.every {
+            self.text("every", &exact_time(every.value));
+        }
+        if let Some(times) = row
+            .times
+            .as_ref()
+            .map(|times| times.value)
+            .or(row.every.is_none().then_some(1))
+        {
+            self.raw("times", times);
+        }
+        if let Some(chance) = &row.chance {
+            self.text("chance", &chance.value.to_string());
+        }
+        if !row.only.is_empty() {
+            self.list("only", row.only.iter().map(|only| only.value.to_string()));
         }
     }
 

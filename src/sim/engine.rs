@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
+use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
+use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, IngestKey};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting};
@@ -40,7 +41,7 @@ pub(super) struct Engine {
     plan: Arc<Plan>,
     now: SimTime,
     queue: Queue,
-    devices: Vec<Device>,
+    edges: Vec<Edge>,
     ports: Vec<Port>,
     server: Server,
     director: Director,
@@ -48,7 +49,7 @@ pub(super) struct Engine {
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
-    outputs: Outputs,
+    outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
 }
@@ -57,22 +58,23 @@ impl Engine {
     /// Devices in their boxes, a server that knows nothing.
     pub(super) fn new(plan: Arc<Plan>) -> Engine {
         let indices = || (0..plan.devices.len() as u32).map(DeviceIndex);
-        let device = |index| {
+        let edge = |index: DeviceIndex| {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
-            Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone())
+            let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
         };
         Engine {
             now: SimTime::ZERO,
             queue: Queue::default(),
-            devices: indices().map(device).collect(),
-            ports: indices().map(|index| Port::new(&plan.fleet_of(index).link)).collect(),
+            edges: indices().map(edge).collect(),
+            ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
             current: None,
             crowd: 0,
-            outputs: Vec::new(),
+            outputs: EdgeOutputs::default(),
             server_outputs: Vec::new(),
             directives: Vec::new(),
             plan,
@@ -110,7 +112,7 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        for (index, device) in self.devices.iter().enumerate() {
+        for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
                 self.director
@@ -178,7 +180,6 @@ impl Engine {
             Event::Connected { connection } => self.on_connected(device, connection),
             Event::Delivered { connection, packet } => {
                 if self.ports[device.at()].is_on(connection) {
-                    self.sight(Sighting::Delivered(device, packet.clone()));
                     self.input(device, DeviceInput::Received(packet));
                 }
             }
@@ -205,17 +206,19 @@ impl Engine {
             }
             Event::Requested { download, request } => {
                 let answer = Box::new(self.serve(&request));
-                self.push_later(device, Event::Answered { download, answer });
+                if self.ports[device.at()].running(download).is_some() {
+                    let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
+                    self.push(device, at, Event::Answered { download, answer });
+                }
             }
             Event::Answered { download, answer } => self.on_answered(device, download, *answer),
-            Event::Body { download } => self.on_body(device, download),
         }
     }
 
     fn on_wake(&mut self, device: DeviceIndex, generation: u32) {
         if self.ports[device.at()].generation == generation {
             self.ports[device.at()].wake = None;
-            self.with_device(device, |core, now, out| core.handle_timeout(now, out));
+            self.with_edge(device, |edge, now, out| edge.handle_timeout(now, out));
         }
     }
 
@@ -223,7 +226,7 @@ impl Engine {
         let port = &mut self.ports[device.at()];
         if let Some(current) = port.connection.as_mut().filter(|current| current.number == connection) {
             current.up = true;
-            self.push_later(device, Event::Opened { connection });
+            self.push(device, self.now, Event::Opened { connection });
             self.input(device, DeviceInput::Connected);
         }
     }
@@ -232,48 +235,9 @@ impl Engine {
         let Some(running) = self.ports[device.at()].running(download) else {
             return;
         };
-        let head = ImageHead {
-            status: answer.status,
-            content_length: Some(answer.body.len() as u64),
-            content_range: answer.content_range,
-        };
+        let head = head_of(&answer);
         running.body = Some(answer.body);
         self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
-        self.deliver_body(device);
-    }
-
-    fn on_body(&mut self, device: DeviceIndex, download: u32) {
-        let port = &mut self.ports[device.at()];
-        let Some(running) = port.running(download) else {
-            return;
-        };
-        running.due = false;
-        let body = running
-            .body
-            .as_mut()
-            .expect("the body is there once its delivery is scheduled");
-        if body.is_empty() {
-            port.download = None;
-            self.input(device, DeviceInput::Download(DownloadEvent::Finished));
-        } else {
-            let chunk = body.split_to(running.credit.min(body.len()));
-            running.credit -= chunk.len();
-            self.input(device, DeviceInput::Download(DownloadEvent::Body(chunk)));
-            self.deliver_body(device);
-        }
-    }
-
-    /// Schedules the next piece of the body, or its end, if the device can take it.
-    fn deliver_body(&mut self, device: DeviceIndex) {
-        let waiting = self.ports[device.at()]
-            .download
-            .as_mut()
-            .filter(|running| running.to_be_delivered());
-        if let Some(running) = waiting {
-            running.due = true;
-            let download = running.number;
-            self.push(device, self.now, Event::Body { download });
-        }
     }
 
     fn serve(&self, request: &DownloadRequest) -> ImageAnswer {
@@ -287,56 +251,77 @@ impl Engine {
     }
 
     fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
-        if let DeviceInput::Download(DownloadEvent::Answered(head)) = &input {
-            self.sight(Sighting::Headed(device, *head));
-        }
-        self.with_device(device, |core, now, out| core.handle_input(input, now, out));
+        self.with_edge(device, |edge, now, out| edge.handle_input(input, now, out));
     }
 
-    /// The rule of use: call the core, carry out what it wants, schedule its next wake.
-    fn with_device(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Device, SimTime, &mut Outputs)) {
+    /// The rule of use: call the edge, carry out what it wants, schedule its next wake. Bytes of an image for which there is credit are
+    /// handed over at once: the edge gives it when they have crossed the path.
+    fn with_edge(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
         let mut outputs = std::mem::take(&mut self.outputs);
-        call(&mut self.devices[device.at()], self.now, &mut outputs);
-        for output in outputs.drain(..) {
-            self.carry_out(device, output);
+        call(&mut self.edges[device.at()], self.now, &mut outputs);
+        loop {
+            for output in outputs.drain() {
+                self.carry_out(device, output);
+            }
+            let Some(event) = self.ports[device.at()].next_of_body() else {
+                break;
+            };
+            self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
         self.outputs = outputs;
         self.schedule_wake(device);
     }
 
-    fn carry_out(&mut self, device: DeviceIndex, output: DeviceOutput) {
-        let port = &mut self.ports[device.at()];
+    fn carry_out(&mut self, device: DeviceIndex, output: EdgeOutput) {
+        match output {
+            EdgeOutput::Device(output) => self.carry_out_for_device(device, output),
+            EdgeOutput::Sent(packet) => self.sight(Sighting::Sent(device, packet)),
+            EdgeOutput::Late(packet) => self.send_to_server(device, packet),
+            EdgeOutput::Delivered(packet) => self.sight(Sighting::Delivered(device, packet)),
+            EdgeOutput::Requested(request) => self.sight(Sighting::Requested(device, request)),
+            EdgeOutput::Headed(head) => self.sight(Sighting::Headed(device, head)),
+            EdgeOutput::Fault { fault, happening } => self.sight(Sighting::Fault {
+                device,
+                fault,
+                happening,
+            }),
+        }
+    }
+
+    fn carry_out_for_device(&mut self, device: DeviceIndex, output: DeviceOutput) {
+        let (port, edge) = (&mut self.ports[device.at()], &mut self.edges[device.at()]);
         match output {
             DeviceOutput::Connect => {
                 let connection = port.connect();
-                let up_at = self.now + port.handshake(self.plan.server.tls != TlsPlan::Off);
-                self.push(device, up_at, Event::Connected { connection });
+                let at = edge.connected_at(self.now);
+                self.push(device, at, Event::Connected { connection });
             }
             DeviceOutput::Disconnect => {
                 let up = port.up();
                 port.connection = None;
                 if let Some(connection) = up {
-                    self.push_later(device, Event::Gone { connection });
+                    // The end of a connection travels like its last packet.
+                    let at = edge.packet_arrives(Way::Up, &Packet::Disconnect, self.now);
+                    self.push(device, at, Event::Gone { connection });
                 }
             }
             DeviceOutput::Transmit(packet) => {
-                if let Some(connection) = port.up() {
+                if port.up().is_some() {
                     self.sight(Sighting::Sent(device, packet.clone()));
-                    self.push_later(device, Event::Received { connection, packet });
+                    self.send_to_server(device, packet);
                 }
             }
             DeviceOutput::StartDownload(request) => {
                 let download = port.start_download();
-                let arrives_at = self.now + port.handshake(request.target.tls) + port.one_way;
+                let at = edge.request_arrives(&request, self.now);
                 self.sight(Sighting::Requested(device, request.clone()));
                 let request = Box::new(request);
-                self.push(device, arrives_at, Event::Requested { download, request });
+                self.push(device, at, Event::Requested { download, request });
             }
             DeviceOutput::StopDownload => port.download = None,
             DeviceOutput::Read { bytes } => {
                 if let Some(running) = &mut port.download {
                     running.credit = running.credit.saturating_add(bytes as usize);
-                    self.deliver_body(device);
                 }
             }
             DeviceOutput::FallSilent => {
@@ -347,8 +332,15 @@ impl Engine {
         }
     }
 
+    fn send_to_server(&mut self, device: DeviceIndex, packet: Packet) {
+        if let Some(connection) = self.ports[device.at()].up() {
+            let at = self.edges[device.at()].packet_arrives(Way::Up, &packet, self.now);
+            self.push(device, at, Event::Received { connection, packet });
+        }
+    }
+
     fn schedule_wake(&mut self, device: DeviceIndex) {
-        let wanted = self.devices[device.at()].next_timeout().map(|(at, _)| at.max(self.now));
+        let wanted = self.edges[device.at()].next_timeout().map(|at| at.max(self.now));
         let port = &mut self.ports[device.at()];
         if wanted != port.wake {
             port.wake = wanted;
@@ -381,7 +373,8 @@ impl Engine {
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
                 self.ports[device.at()].close_at_server(connection);
-                self.push_later(device, Event::Closed { connection });
+                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
+                self.push(device, at, Event::Closed { connection });
             }
             ServerOutput::Answer { request, result } => {
                 let result = result.map_err(|error| error.to_string());
@@ -396,7 +389,8 @@ impl Engine {
 
     fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
         let (device, connection) = connection_of(to);
-        self.push_later(device, Event::Delivered { connection, packet });
+        let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
+        self.push(device, at, Event::Delivered { connection, packet });
     }
 
     fn carry_out_directives(&mut self) {
@@ -405,7 +399,11 @@ impl Engine {
                 match directive {
                     Directive::Admin { request, action } => self.administer(request, action),
                     Directive::Device(device, input) => self.input(device, input),
+                    Directive::Inject(device, injection) => {
+                        self.with_edge(device, |edge, now, out| edge.inject(*injection, now, out));
+                    }
                     Directive::EndTrouble => {
+                        self.end_trouble();
                         let latest = self.latest_timer();
                         self.director.trouble_ended(self.now, latest, &mut self.directives);
                     }
@@ -420,19 +418,19 @@ impl Engine {
         self.tell_server(ServerInput::Admin { request, action });
     }
 
+    fn end_trouble(&mut self) {
+        for index in 0..self.edges.len() as u32 {
+            self.with_edge(DeviceIndex(index), Edge::end_trouble);
+        }
+    }
+
     /// The latest timer that any device has armed, keep-alive and heartbeat left out.
     fn latest_timer(&self) -> Option<SimTime> {
-        self.devices.iter().filter_map(Device::latest_timeout).max()
+        self.edges.iter().filter_map(Edge::latest_timeout).max()
     }
 
     fn sight(&mut self, sighting: Sighting) {
         self.director.handle_sighting(self.now, sighting, &mut self.directives);
-    }
-
-    /// Schedules what takes the one-way delay.
-    fn push_later(&mut self, device: DeviceIndex, event: Event) {
-        let at = self.now + self.ports[device.at()].one_way;
-        self.push(device, at, event);
     }
 
     fn push(&mut self, device: DeviceIndex, at: SimTime, event: Event) {
@@ -443,6 +441,14 @@ impl Engine {
             sequence,
             event,
         });
+    }
+}
+
+fn head_of(answer: &ImageAnswer) -> ImageHead {
+    ImageHead {
+        status: answer.status,
+        content_length: Some(answer.body.len() as u64),
+        content_range: answer.content_range,
     }
 }
 

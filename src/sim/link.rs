@@ -1,21 +1,16 @@
-//! A device's transport, both ends of it: a fixed delay in either direction, round trips for handshakes, connections that the server
-//! may hold open longer than the device does.
-
-use std::time::Duration;
+//! A device's transport, both ends of it: connections that the server may hold open longer than the device does, and the running
+//! download. How long anything takes is the edge's to say.
 
 use bytes::Bytes;
 
-use crate::faults::LinkProfile;
 use crate::model::DeviceIndex;
 use crate::server::ConnectionId;
 use crate::time::SimTime;
-use crate::wire::overhead::{TCP_ROUND_TRIPS, TLS_ROUND_TRIPS};
+use crate::wire::DownloadEvent;
 
 /// The state of one device's transport, and where it stands in the queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Port {
-    /// Time for any message in either direction.
-    pub(super) one_way: Duration,
     /// The connection that the device made last and has not lost.
     pub(super) connection: Option<Connection>,
     /// The running download.
@@ -42,36 +37,13 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Download {
     pub(super) number: u32,
-    /// Bytes that the device is ready to take.
+    /// Bytes that may be handed over.
     pub(super) credit: usize,
-    /// What has arrived and was not taken; `None` until the answer is there.
+    /// What was not handed over; `None` until the answer is there.
     pub(super) body: Option<Bytes>,
-    /// An [`super::queue::Event::Body`] is scheduled.
-    pub(super) due: bool,
 }
 
 impl Port {
-    /// The transport of a device that is off.
-    pub(super) fn new(link: &LinkProfile) -> Port {
-        Port {
-            one_way: link.one_way,
-            connection: None,
-            download: None,
-            wake: None,
-            generation: 0,
-            connections: 0,
-            downloads: 0,
-            sequence: 0,
-            at_server: Vec::new(),
-        }
-    }
-
-    /// Time from the first packet until the handshakes are done.
-    pub(super) fn handshake(&self, tls: bool) -> Duration {
-        let round_trips = TCP_ROUND_TRIPS + if tls { TLS_ROUND_TRIPS } else { 0 };
-        self.one_way * 2 * round_trips
-    }
-
     /// The next number of the device's own order.
     pub(super) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
@@ -105,7 +77,6 @@ impl Port {
             number,
             credit: 0,
             body: None,
-            due: false,
         });
         number
     }
@@ -113,6 +84,18 @@ impl Port {
     /// The running download, if it is this one.
     pub(super) fn running(&mut self, download: u32) -> Option<&mut Download> {
         self.download.as_mut().filter(|running| running.number == download)
+    }
+
+    /// The next piece of the body, as far as there is credit, or its end.
+    pub(super) fn next_of_body(&mut self) -> Option<DownloadEvent> {
+        let running = self.download.as_mut()?;
+        let body = running.body.as_mut()?;
+        if body.is_empty() {
+            self.download = None;
+            return Some(DownloadEvent::Finished);
+        }
+        let bytes = std::mem::take(&mut running.credit).min(body.len());
+        (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
     }
 
     /// The server learns of a connection.
@@ -129,14 +112,6 @@ impl Port {
     pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
         let found = self.at_server.iter().position(|open| *open == connection);
         found.map(|position| self.at_server.remove(position)).is_some()
-    }
-}
-
-impl Download {
-    /// True if the device can take bytes or the end of the body, and no event says so yet.
-    pub(super) fn to_be_delivered(&self) -> bool {
-        let ready = self.body.as_ref().is_some_and(|body| body.is_empty() || self.credit > 0);
-        ready && !self.due
     }
 }
 

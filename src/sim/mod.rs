@@ -1,6 +1,6 @@
 //! Virtual time: the clock jumps to the next event.
 //!
-//! One thread plays a plan over the same cores as real time does: devices, links with a fixed delay, the server, the Director. What
+//! One thread plays a plan over the same cores as real time does: devices, the edges with their links and faults, the server, the Director. What
 //! happens at one moment happens in a fixed order, so that a plan has one outcome, byte for byte. Parallelism is over seeds.
 
 mod engine;

@@ -62,13 +62,8 @@ pub(super) enum Event {
     Answered {
         /// Number of the download.
         download: u32,
-        /// With the body, all of which has arrived.
+        /// With the body, which follows as fast as the path allows.
         answer: Box<ImageAnswer>,
-    },
-    /// The device has read credit for a body that has arrived, or the body is over.
-    Body {
-        /// Number of the download.
-        download: u32,
     },
 }
 

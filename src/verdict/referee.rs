@@ -197,6 +197,8 @@ impl Referee {
             | Observation::ResultPublished { .. }
             | Observation::Unbootable
             | Observation::RolledBack
+            | Observation::RecordLost { .. }
+            | Observation::FlashFailed { .. }
             | Observation::Requested { .. }
             | Observation::Answered { .. }
             | Observation::DownloadLost { .. }
@@ -226,8 +228,10 @@ impl Referee {
                     view.delete_probation();
                 }
             }
+            Observation::RecordLost { record } => view.lose(record),
             Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
+            | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::ConnectTried { .. }
             | Observation::ResultPublished { .. }
@@ -523,6 +527,8 @@ fn effect(observation: &Observation) -> Option<String> {
         | Observation::Downloaded { .. }
         | Observation::Answered { .. }
         | Observation::DownloadLost { .. }
+        | Observation::RecordLost { .. }
+        | Observation::FlashFailed { .. }
         | Observation::FlashMisused { .. } => return None,
     })
 }

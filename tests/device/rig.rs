@@ -105,6 +105,8 @@ pub struct Rig {
     serving: Option<Serving>,
     /// Results by position as the attempt record has them, or the error.
     stored: Option<(u64, Stored)>,
+    /// A record was lost: that adds transitions of its own (contract, section 3).
+    damaged: bool,
     referee: Referee,
     /// No rule may be broken, which is judged when the rig is dropped.
     pub lawful: bool,
@@ -129,6 +131,7 @@ impl Rig {
             inputs_made: 0,
             serving: None,
             stored: None,
+            damaged: false,
         }
     }
 
@@ -155,6 +158,11 @@ impl Rig {
         let (mut findings, _) = self.referee.finish(self.now, true);
         findings.retain(|finding| !["no-version-nobody-assigned", "state-equals-truth"].contains(&finding.rule));
         findings
+    }
+
+    /// How often each rule was checked so far.
+    pub fn checks(&self) -> Vec<(&'static str, u64)> {
+        self.referee.checks()
     }
 
     fn hand_over(&mut self, input: DeviceInput) {
@@ -356,7 +364,8 @@ impl Rig {
 
     fn judge(&mut self, output: &DeviceOutput) {
         match output {
-            DeviceOutput::Observed(Observation::Transition { transition, .. }) => assert_legal(*transition),
+            DeviceOutput::Observed(Observation::RecordLost { .. }) => self.damaged = true,
+            DeviceOutput::Observed(Observation::Transition { transition, .. }) if !self.damaged => assert_legal(*transition),
             DeviceOutput::Observed(Observation::FlashMisused { what }) => panic!("{what}"),
             DeviceOutput::Observed(Observation::Unbootable) => panic!("unbootable"),
             DeviceOutput::Observed(Observation::RecordWritten { record, content }) => {

@@ -73,6 +73,7 @@ pub fn plan() -> Plan {
     };
     let cohort = |name: &str, members: std::ops::Range<u32>| PlannedCohort {
         name: name.into(),
+        who: squall::model::Selector::all(),
         rule: CohortRule::ByHand,
         members: members.map(DeviceIndex).collect(),
     };
@@ -103,6 +104,8 @@ pub fn plan() -> Plan {
         devices: (0..DEVICES).map(device).collect(),
         cohorts: vec![cohort("canary", 0..CANARIES), cohort("rest", CANARIES..DEVICES)],
         steps: vec![deploy("canary", 9, 12, "canary"), deploy("everyone", 10, 40, "rest")],
+        faults: Vec::new(),
+        links: BTreeMap::new(),
         expectations: vec![
             expectation(14, "attempts{result:failed} share <= 10 %"),
             expectation(15, "devices{runs:app@1.1.0} share >= 95 %"),
@@ -157,7 +160,7 @@ fn fleet() -> PlannedFleet {
     };
     PlannedFleet {
         name: "meter".to_owned(),
-        link: LinkProfile::named("wifi").expect("a profile"),
+        link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
         config: Arc::new(config),
         behaviors: Arc::new(Behaviors {
             images: BTreeMap::from([(Digest([7; 32]), image)]),

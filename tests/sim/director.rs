@@ -441,6 +441,7 @@ impl Rig {
                     word(&action)
                 }
                 Directive::Device(..) => panic!("no input was planned"),
+                Directive::Inject(..) => panic!("no fault was planned"),
                 Directive::EndTrouble => {
                     self.director.trouble_ended(self.now, self.latest_timer, &mut out);
                     "end trouble".to_owned()

@@ -317,7 +317,7 @@ fn in_ascii(mut message: CloudMessage) -> CloudMessage {
     message
 }
 
-fn style() -> impl Strategy<Value = Style> {
+pub(crate) fn style() -> impl Strategy<Value = Style> {
     vec(any::<u8>(), 1..40).prop_map(|choices| Style::new(choices, true))
 }
 
@@ -325,7 +325,7 @@ fn widths() -> impl Strategy<Value = Style> {
     vec(any::<u8>(), 1..20).prop_map(|choices| Style::new(choices, false))
 }
 
-fn cloud_item(message: &CloudMessage) -> Item {
+pub(crate) fn cloud_item(message: &CloudMessage) -> Item {
     let id = uint(message.attempt().number());
     match message {
         CloudMessage::UpdateArtifacts { manifest, .. } => {

@@ -20,12 +20,6 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Whether two paths lead to one file that is there.
-pub(super) fn is_same(one: &Path, other: &Path) -> bool {
-    let found = [one, other].map(|path| fs::canonicalize(path).ok());
-    found[0].is_some() && found[0] == found[1]
-}
-
 /// Writes a file whole or not at all. An older one is replaced, as compilers do.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
     replace(path, bytes).map_err(|error| {

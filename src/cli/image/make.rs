@@ -129,10 +129,6 @@ fn signing_key(args: &MakeArgs) -> Result<Option<SigningKey>, Refusal> {
     let (Some(scheme), Some(path)) = (args.sign, &args.key) else {
         return Ok(None);
     };
-    if file::is_same(path, &args.output) {
-        let message = format!("--output {}: would overwrite the key", path.display());
-        return Err(Refusal::bad_input(&message));
-    }
     let text = file::read(path, LARGEST_KEY)?;
     let key = SigningKey::from_pem(&String::from_utf8_lossy(&text))
         .map_err(|error| Refusal::bad_input(&format!("--key {}: {error}", path.display())))?;

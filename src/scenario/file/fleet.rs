@@ -1,6 +1,7 @@
 //! `[fleet.NAME]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Backoff, Jitter};
@@ -8,11 +9,13 @@ use crate::faults::LinkProfile;
 use crate::model::{FirmwareVersion, is_word, parse_duration};
 
 use super::super::arrival::Arrival;
-use super::super::chips;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Later, Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
+use super::super::links;
+use super::flash::FlashFile;
+use super::link::LinkFile;
 use super::shares::Shares;
 use super::{check_noun, nouns};
 
@@ -29,15 +32,13 @@ const FLEET: Keys = &[
     ("flash", Optional),
     ("power", Later(Some("always"))),
     ("sdk", Later(Some("newest"))),
-    ("max_artifacts", Later(Some("4"))),
+    ("max_artifacts", Optional),
     ("heartbeat", Later(Some("off"))),
     ("cheats", Later(None)),
     ("engine", Later(Some("simulated"))),
 ];
-/// Links of the contract that are not shaped yet.
-const LATER_LINKS: &[&str] = &["lte", "lte-m", "nb-iot", "satellite", "rural"];
-/// Chips of the contract that are not modelled yet.
-const LATER_CHIPS: &[&str] = &["nrf51822", "nrf5340", "nrf9160"];
+/// Most artifacts of a manifest that the newest device takes (protocol 3.1).
+const USUAL_ARTIFACTS: u8 = 4;
 
 /// Most devices of a fleet, and of a scenario.
 pub(in super::super) const MOST_DEVICES: u64 = 10_000_000;
@@ -56,13 +57,17 @@ pub(in super::super) struct FleetFile {
     /// The first is main.
     pub runs: Vec<Written<FirmwareVersion>>,
     pub arrive: Arrival,
-    pub link: LinkProfile,
+    pub link: Arc<LinkProfile>,
+    /// Where `link` stands, if it does.
+    pub link_at: Option<Place>,
     pub reconnect: Backoff,
     pub retry: Backoff,
     pub connack_timeout: Duration,
     /// Where `connack_timeout` stands, if it does.
     pub connack_at: Option<Place>,
-    pub chip: &'static str,
+    pub flash: FlashFile,
+    /// Most artifacts of a manifest that it takes.
+    pub max_artifacts: u8,
 }
 
 /// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
@@ -141,20 +146,20 @@ impl IdPattern {
     }
 }
 
-pub(super) fn read_all(entry: Option<&Entry>, start: Place, problems: &Problems) -> Vec<FleetFile> {
+pub(super) fn read_all(entry: Option<&Entry>, start: Place, links: &[LinkFile], problems: &Problems) -> Vec<FleetFile> {
     let nouns = nouns(entry, problems);
     if nouns.is_empty() {
         let at = entry.map_or(start, |entry| entry.key_at);
         let hint = "write for example `fleet.demo = { count = 200, runs = \"app@1.0.0\" }`";
         problems.add(at, "the scenario has no fleet", hint);
     }
-    let mut fleets: Vec<_> = nouns.iter().map(|entry| FleetFile::read(entry, problems)).collect();
+    let mut fleets: Vec<_> = nouns.iter().map(|entry| FleetFile::read(entry, links, problems)).collect();
     fleets.sort_by(|a, b| a.name.cmp(&b.name));
     fleets
 }
 
 impl FleetFile {
-    fn read(entry: &Entry, problems: &Problems) -> FleetFile {
+    fn read(entry: &Entry, links: &[LinkFile], problems: &Problems) -> FleetFile {
         let name = entry.key.clone();
         check_noun(&name, entry.key_at, "fleet", problems);
         let subject = format!("fleet `{}`", cut(&name));
@@ -169,7 +174,7 @@ impl FleetFile {
             tags_known: true,
             runs: Vec::new(),
             arrive: Arrival::AT_ONCE,
-            link: LinkProfile::named("lan").expect("the default link is a profile"),
+            link: links::link(links::DEFAULT).expect("the default link is a profile"),
             reconnect: constant(Duration::from_millis(500)),
             retry: Backoff {
                 first: Duration::from_secs(5),
@@ -178,16 +183,18 @@ impl FleetFile {
             },
             connack_timeout: Duration::from_millis(500),
             connack_at: None,
-            chip: chips::DEFAULT,
+            link_at: None,
+            flash: FlashFile::usual(),
+            max_artifacts: USUAL_ARTIFACTS,
             name,
         };
         if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
-            fleet.read_fields(&fields);
+            fleet.read_fields(&fields, links);
         }
         fleet
     }
 
-    fn read_fields(&mut self, fields: &Fields<'_>) {
+    fn read_fields(&mut self, fields: &Fields<'_>, own_links: &[LinkFile]) {
         if let Some(count) = fields.whole("count", 1..=MOST_DEVICES) {
             self.count = count.value;
         }
@@ -201,9 +208,14 @@ impl FleetFile {
             let arrive = fields.read(words, |text| Arrival::parse(text, fields));
             self.arrive = arrive.map_or(Arrival::AT_ONCE, |arrive| arrive.value);
         }
-        self.read_link(fields);
+        self.read_link(fields, own_links);
         self.read_waits(fields);
-        self.read_chip(fields);
+        if let Some(flash) = FlashFile::read(fields) {
+            self.flash = flash;
+        }
+        if let Some(most) = fields.whole("max_artifacts", 1..=32) {
+            self.max_artifacts = most.value as u8;
+        }
     }
 
     fn check_id(&self, fields: &Fields<'_>) {
@@ -245,21 +257,18 @@ impl FleetFile {
         }
     }
 
-    fn read_link(&mut self, fields: &Fields<'_>) {
-        let names = LinkProfile::all().iter().map(|profile| profile.name);
-        let link = fields.parsed("link", "\"wifi\"", |name| match LinkProfile::named(name) {
-            Some(link) => Ok(link),
-            None if LATER_LINKS.contains(&name) => Err(Complaint::new(
-                format!("not supported yet: link `{name}`"),
-                format!("links are {}", names.clone().collect::<Vec<_>>().join(", ")),
-            )),
-            None => Err(Complaint::new(
-                format!("unknown link `{}` in {}", cut(name), fields.subject),
-                suggest(name, names.clone(), "links"),
-            )),
+    fn read_link(&mut self, fields: &Fields<'_>, own: &[LinkFile]) {
+        let link = fields.parsed("link", "\"wifi\"", |name| {
+            named_link(name, own).ok_or_else(|| {
+                Complaint::new(
+                    format!("unknown link `{}` in {}", cut(name), fields.subject),
+                    suggest(name, link_names(own), "links"),
+                )
+            })
         });
         if let Some(link) = link {
             self.link = link.value;
+            self.link_at = Some(link.at);
         }
     }
 
@@ -279,32 +288,19 @@ impl FleetFile {
             self.connack_at = Some(timeout.at);
         }
     }
+}
 
-    fn read_chip(&mut self, fields: &Fields<'_>) {
-        let Some(node) = fields.node("flash") else { return };
-        if let Value::Table(_) = node.value {
-            let message = format!("not supported yet: a flash of its own in {}", fields.subject);
-            return fields
-                .problems
-                .add(fields.key_at("flash"), message, "write flash = \"nrf52840\"");
-        }
-        let chip = fields.parsed("flash", "\"nrf52840\"", |name| {
-            match chips::names().find(|known| *known == name) {
-                Some(chip) => Ok(chip),
-                None if LATER_CHIPS.contains(&name) => Err(Complaint::new(
-                    format!("not supported yet: flash `{name}`"),
-                    format!("write \"{}\"", chips::DEFAULT),
-                )),
-                None => Err(Complaint::new(
-                    format!("unknown flash `{}` in {}", cut(name), fields.subject),
-                    suggest(name, chips::names(), "chips"),
-                )),
-            }
-        });
-        if let Some(chip) = chip {
-            self.chip = chip.value;
-        }
-    }
+/// A link of the scenario's own, or a profile.
+pub(in super::super) fn named_link(name: &str, own: &[LinkFile]) -> Option<Arc<LinkProfile>> {
+    let own = own.iter().find(|link| link.name == name);
+    own.map(|link| Arc::clone(&link.profile)).or_else(|| links::link(name))
+}
+
+/// The links that there are: profiles, and the scenario's own.
+pub(in super::super) fn link_names(own: &[LinkFile]) -> Vec<&str> {
+    let mut names: Vec<&str> = links::names().collect();
+    names.extend(own.iter().map(|link| link.name.as_str()));
+    names
 }
 
 const TAG_FORM: &str = "tags and their values are 1 to 64 letters, digits, `.`, `_` and `-`";

@@ -4,8 +4,10 @@ mod cohort;
 mod expect;
 mod fault;
 mod firmware;
+mod flash;
 mod fleet;
 mod general;
+mod link;
 mod shares;
 mod step;
 
@@ -21,9 +23,11 @@ use crate::model::closest;
 
 pub(super) use cohort::{CohortFile, RuleFile};
 pub(super) use expect::{ExpectFile, JudgedFile};
+pub(super) use fault::FaultFile;
 pub(super) use firmware::{ImageFile, VersionFile};
-pub(super) use fleet::{FleetFile, MOST_DEVICES};
+pub(super) use fleet::{FleetFile, MOST_DEVICES, link_names, named_link};
 pub(super) use general::{General, ServerFile, TlsFile, Trace};
+pub(super) use link::LinkFile;
 pub(super) use shares::Shares;
 pub(super) use step::{Asked, MainFile, StepFile, VerbFile};
 
@@ -35,11 +39,15 @@ pub(super) struct ScenarioFile {
     /// In order of the file.
     pub versions: Vec<VersionFile>,
     /// By name.
+    pub links: Vec<LinkFile>,
+    /// By name.
     pub fleets: Vec<FleetFile>,
     /// By name.
     pub cohorts: Vec<CohortFile>,
     /// In order of the file.
     pub steps: Vec<StepFile>,
+    /// In order of the file.
+    pub faults: Vec<FaultFile>,
     /// In order of the file.
     pub expects: Vec<ExpectFile>,
 }
@@ -64,23 +72,22 @@ impl ScenarioFile {
         for entry in &table.0 {
             match entry.key.as_str() {
                 "qemu" => problems.add(entry.key_at, "not supported yet: `qemu`", "leave it out"),
-                "link" => later_links(entry, problems),
                 known if ROOT.contains(&known) => {}
                 unknown => unknown_table(unknown, entry, problems),
             }
         }
         let entry = |name: &'static str| table.entry(name).or_else(|| meant(table, name));
-        if let Some(entry) = entry("fault") {
-            fault::refuse(&entry.node, problems);
-        }
+        let links = link::read_all(entry("link"), problems);
         let rows = |name| entry(name).map_or(&[] as &[Node], |entry| rows(entry, problems));
         ScenarioFile {
             general: General::read(entry("scenario"), start, problems),
             server: ServerFile::read(entry("server"), problems),
             versions: firmware::read_all(entry("firmware"), problems),
-            fleets: fleet::read_all(entry("fleet"), start, problems),
+            fleets: fleet::read_all(entry("fleet"), start, &links, problems),
+            links,
             cohorts: cohort::read_all(entry("cohort"), problems),
             steps: step::read_all(rows("step"), problems),
+            faults: fault::read_all(rows("fault"), problems),
             expects: rows("expect")
                 .iter()
                 .enumerate()
@@ -102,16 +109,6 @@ fn unknown_table(name: &str, entry: &Entry, problems: &Problems) {
 fn meant<'t>(table: &'t Table, name: &str) -> Option<&'t Entry> {
     let slip = |entry: &&Entry| !ROOT.contains(&entry.key.as_str()) && closest(&entry.key, ROOT.iter().copied()) == Some(name);
     table.0.iter().find(slip)
-}
-
-fn later_links(entry: &Entry, problems: &Problems) {
-    let at = match &entry.node.value {
-        Value::Table(table) => table.0.first().map_or(entry.key_at, |first| first.key_at),
-        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) => {
-            entry.key_at
-        }
-    };
-    problems.add(at, "not supported yet: links of your own", "links are lan, wifi");
 }
 
 /// The rows of a list of tables.

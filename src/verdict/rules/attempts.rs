@@ -8,7 +8,7 @@ use super::{Rule, Tally, row};
 const ONE_OPEN_ATTEMPT: Rule = Rule {
     name: "one-open-attempt",
     statement: "a device has at most one attempt in progress and one pending, with growing ids, and works on one alone",
-    protocol: &[36, 37, 49],
+    protocol: &[49],
 };
 const ENDS_ARE_FINAL: Rule = Rule {
     name: "ends-are-final",

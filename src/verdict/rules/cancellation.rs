@@ -162,6 +162,9 @@ impl Cancellation {
 
     /// The end of an attempt is durable.
     pub(in crate::verdict) fn ended(&mut self, scene: &Scene<'_>, attempt: AttemptId, result: AttemptResult) {
+        if matches!(result, AttemptResult::Cancelled | AttemptResult::Superseded) {
+            self.goes_on(scene, "the attempt ended");
+        }
         if let Some(kind) = scene.view.open_of(attempt).and_then(|open| open.called_off) {
             let off = matches!(result, AttemptResult::Cancelled | AttemptResult::Superseded);
             self.of(kind).hold(scene, off, || {

@@ -270,8 +270,9 @@ impl View {
 
     /// Another attempt than the current one is offered: it waits, or takes the place of one that is over.
     fn make_way(&mut self, attempt: AttemptId, offer: Offer) {
+        // Whatever came before is superseded, also a malformed message of the same id that waits.
         if let Some(refused) = &mut self.refused {
-            refused.owed &= refused.attempt == attempt;
+            refused.owed = false;
         }
         let busy = self.is_busy();
         if let Some(open) = &mut self.open {
@@ -333,11 +334,6 @@ impl View {
 
     fn hear_malformed(&mut self, attempt: AttemptId, error: AttemptError) {
         let before = self.refused.filter(|refused| refused.attempt == attempt);
-        self.refused = Some(Refused {
-            attempt,
-            errors: before.map_or(0, |refused| refused.errors) | 1 << error.number(),
-            owed: true,
-        });
         self.note_cause();
         if self.current == Some(attempt) {
             if let Some(open) = &mut self.open {
@@ -351,6 +347,11 @@ impl View {
             self.open = None;
             self.offer = None;
         }
+        self.refused = Some(Refused {
+            attempt,
+            errors: before.map_or(0, |refused| refused.errors) | 1 << error.number(),
+            owed: true,
+        });
     }
 
     /// The message has been acknowledged, or time has passed.
@@ -363,6 +364,7 @@ impl View {
         if self.stored.is_some_and(|stored| stored.attempt != attempt) {
             self.said.take_if(|said| said.attempt == attempt);
         }
+        self.refused.take_if(|refused| refused.attempt == attempt);
         let offer = self.offer.take().filter(|offer| offer.attempt == attempt);
         let (items, canceled) = offer.map_or_else(Default::default, |offer| (offer.items, offer.canceled));
         let mut open = Open::new(attempt, items);

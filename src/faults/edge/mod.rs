@@ -1,0 +1,451 @@
+//! The edge of one device: it stands between transport and device core, in both drivers, against any server.
+//!
+//! What a device hands to its transport and what the transport hands to it passes through here. The edge knows the path (how long
+//! anything takes, when the link is gone) and plays the faults that the Director sends: it drops, doubles, holds back and rewrites what
+//! passes, and gives the device inputs of its own (power, resets, flash errors). A driver uses it as it would use the device.
+
+mod aim;
+mod armed;
+mod messages;
+mod requests;
+mod strike;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
+use crate::luck::Luck;
+use crate::model::{Observation, Session};
+use crate::time::SimTime;
+use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
+
+use super::link::{Draws, Way};
+use super::path::Path;
+use super::plan::{Happening, Injection};
+use super::profile::LinkProfile;
+
+use trouble::Trouble;
+
+/// How long a device without a link takes to find that a name cannot be resolved.
+const UNREACHABLE_AFTER: Duration = Duration::from_millis(10);
+
+/// Most bytes that are asked of the transport at once: what a lost connection costs beyond what has arrived.
+const READ_MAX: u64 = 16 * 1024;
+
+/// What an edge wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgeOutput {
+    /// As if the device itself wanted it. Read credit is given once the bytes have crossed the path: they are then delivered at once.
+    Device(DeviceOutput),
+    /// The device has handed this packet to its transport; nothing is transmitted (yet).
+    Sent(Packet),
+    /// Transmit this packet, which the device has handed over earlier.
+    Late(Packet),
+    /// The device is given this packet.
+    Delivered(Packet),
+    /// The device has handed this image request to its transport, and it goes nowhere.
+    Requested(DownloadRequest),
+    /// The device is given this head of an image answer.
+    Headed(ImageHead),
+    /// Something came of a fault.
+    Fault {
+        /// Position of the fault in the plan.
+        fault: u16,
+        /// What.
+        happening: Happening,
+    },
+}
+
+/// The queue that outputs go into; owned by the driver and shared by its edges.
+#[derive(Debug, Default)]
+pub struct EdgeOutputs {
+    queue: Vec<EdgeOutput>,
+    /// What the device wants, on its way to the edge; empty between calls.
+    inner: Outputs,
+}
+
+impl EdgeOutputs {
+    /// Takes everything out, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, EdgeOutput> {
+        self.queue.drain(..)
+    }
+
+    fn device(&mut self, output: DeviceOutput) {
+        self.queue.push(EdgeOutput::Device(output));
+    }
+
+    fn fault(&mut self, fault: u16, happening: Happening) {
+        self.queue.push(EdgeOutput::Fault { fault, happening });
+    }
+}
+
+/// A device and its edge.
+///
+/// - **Input**: [`handle_input`](Self::handle_input), [`inject`](Self::inject), [`end_trouble`](Self::end_trouble) and
+///   [`handle_timeout`](Self::handle_timeout), which append to the outputs.
+/// - **Schedule**: after any of them, [`next_timeout`](Self::next_timeout) says when the edge wants to be woken.
+/// - **Path**: [`connected_at`](Self::connected_at), [`packet_arrives`](Self::packet_arrives), [`request_arrives`](Self::request_arrives)
+///   and [`head_arrives`](Self::head_arrives) each take one thing that enters the path, and say when it comes out.
+#[derive(Debug)]
+pub struct Edge {
+    device: Device,
+    path: Path,
+    transport: Transport,
+    /// When the profile takes the link down or gives it back.
+    link_changes: Option<SimTime>,
+    link_down: bool,
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What the device holds open, as it goes through its edge.
+#[derive(Debug, Default)]
+struct Transport {
+    connection: Connection,
+    downloading: bool,
+    /// The device's credit, as far as it was not asked of the transport.
+    credit: u32,
+    /// Bytes that the transport may deliver at once and has not.
+    asked: u32,
+    /// There is no link: the connection that was asked for fails then.
+    connect_fails: Option<SimTime>,
+    /// So does the download, like this.
+    download_fails: Option<(SimTime, DownloadError)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Connection {
+    #[default]
+    None,
+    Opening,
+    Up,
+}
+
+/// What an edge wants to be woken for; of several at one moment the first is done first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wake {
+    Trouble,
+    Link,
+    Refusal,
+    Device,
+    Read,
+}
+
+impl Edge {
+    /// The edge of a device behind a link of this profile; `key` is the key under which the device draws.
+    pub fn new(device: Device, profile: Arc<LinkProfile>, luck: Luck, key: u64) -> Edge {
+        let draws = Draws { luck, device: key };
+        let path = Path::new(profile, draws, device.config().tls);
+        Edge {
+            link_changes: if path.is_steady() {
+                None
+            } else {
+                path.changes_at(SimTime::ZERO)
+            },
+            device,
+            path,
+            transport: Transport::default(),
+            link_down: false,
+            trouble: None,
+        }
+    }
+
+    /// Takes one input for the device.
+    pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
+        match input {
+            DeviceInput::Received(packet) => self.receive(packet, now, out),
+            DeviceInput::Download(event) => self.on_download(event, now, out),
+            DeviceInput::Connected | DeviceInput::Disconnected(_) => self.pass(input, now, out),
+            DeviceInput::PowerOn
+            | DeviceInput::PowerCut { .. }
+            | DeviceInput::ResetReleased
+            | DeviceInput::FlashTrap(_)
+            | DeviceInput::ForgetTraps
+            | DeviceInput::FlipBits { .. }
+            | DeviceInput::LoseRecord(_)
+            | DeviceInput::AppAbort => self.hand_over(input, now, out),
+        }
+        self.settle(now, out);
+    }
+
+    /// Takes a fault.
+    pub fn inject(&mut self, injection: Injection, now: SimTime, out: &mut EdgeOutputs) {
+        self.trouble.get_or_insert_default().arm(injection);
+        self.settle(now, out);
+    }
+
+    /// Trouble is over: every fault ends, what is planned is missed, the link does not drop any more.
+    pub fn end_trouble(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        self.path.calm_down();
+        self.end_faults(now, out);
+        self.check_link(now, out);
+        self.settle(now, out);
+    }
+
+    /// Does what is due at `now`, in order.
+    pub fn handle_timeout(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        while let Some((due, wake)) = self.next_wake().filter(|(due, _)| *due <= now) {
+            match wake {
+                Wake::Trouble => self.do_due(now, out),
+                Wake::Link => self.check_link(now, out),
+                Wake::Refusal => self.refuse(now, out),
+                Wake::Device => self.call(now, out, |device, _, inner| device.handle_timeout(due, inner)),
+                Wake::Read => self.give_credit(now, out),
+            }
+            self.settle(now, out);
+        }
+    }
+
+    /// When [`Edge::handle_timeout`] is wanted next; `None` means never.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<SimTime> {
+        self.next_wake().map(|(due, _)| due)
+    }
+
+    /// The latest moment at which the device moves on by itself: its timers, housekeeping left out, and a link that comes back.
+    #[must_use]
+    pub fn latest_timeout(&self) -> Option<SimTime> {
+        let link = self.link_changes.filter(|_| self.link_down);
+        self.device.latest_timeout().max(link).max(self.read_due())
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// When the handshakes of an MQTT connection that is opened at `now` are done.
+    pub fn connected_at(&mut self, now: SimTime) -> SimTime {
+        self.path.connected_at(now)
+    }
+
+    /// When an MQTT packet that leaves at `now` arrives.
+    pub fn packet_arrives(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
+        self.path.packet(way, packet, now)
+    }
+
+    /// When an image request that is wanted at `now` is at the server, handshakes included.
+    pub fn request_arrives(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
+        self.path.request(request, now)
+    }
+
+    /// When the head of an image answer that leaves the server at `now` arrives.
+    pub fn head_arrives(&mut self, head: &ImageHead, now: SimTime) -> SimTime {
+        let slow = self.trouble.as_ref().and_then(|trouble| trouble.slow());
+        self.path.head(head, slow, now)
+    }
+
+    fn next_wake(&self) -> Option<(SimTime, Wake)> {
+        let at = |due: Option<SimTime>, wake| due.map(|due| (due, wake));
+        let refused = self.transport.download_fails.map(|(due, _)| due);
+        let refusal = [self.transport.connect_fails, refused].into_iter().flatten().min();
+        let trouble = self.trouble.as_ref();
+        let device = if trouble.is_some_and(|trouble| trouble.is_frozen()) {
+            None
+        } else {
+            self.device.next_timeout().map(|(due, _)| due)
+        };
+        [
+            at(trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
+            at(self.link_changes, Wake::Link),
+            at(refusal, Wake::Refusal),
+            at(device, Wake::Device),
+            at(self.read_due(), Wake::Read),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Hands the device something from its transport, unless its processor is not scheduled: then it waits.
+    fn pass(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
+        match self.trouble.as_mut().and_then(|trouble| trouble.frozen.as_mut()) {
+            Some(waiting) => waiting.push((now, input)),
+            None => self.hand_over(input, now, out),
+        }
+    }
+
+    fn hand_over(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
+        match &input {
+            DeviceInput::Connected => self.transport.connection = Connection::Up,
+            DeviceInput::Disconnected(_) => self.lose_connection(),
+            DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
+            DeviceInput::Download(event) => self.see_event(event, now, out),
+            DeviceInput::PowerOn
+            | DeviceInput::PowerCut { .. }
+            | DeviceInput::ResetReleased
+            | DeviceInput::FlashTrap(_)
+            | DeviceInput::ForgetTraps
+            | DeviceInput::FlipBits { .. }
+            | DeviceInput::LoseRecord(_)
+            | DeviceInput::AppAbort => {}
+        }
+        self.call(now, out, |device, now, inner| device.handle_input(input, now, inner));
+    }
+
+    fn see_event(&mut self, event: &DownloadEvent, now: SimTime, out: &mut EdgeOutputs) {
+        match event {
+            DownloadEvent::Answered(head) => out.queue.push(EdgeOutput::Headed(*head)),
+            DownloadEvent::Body(bytes) => {
+                let len = bytes.len() as u32;
+                self.transport.asked = self.transport.asked.saturating_sub(len);
+                self.path.read(u64::from(len), now);
+            }
+            DownloadEvent::Finished | DownloadEvent::Broken(_) => self.lose_download(),
+        }
+    }
+
+    /// The rule of use, once more: call the core, let through what it wants.
+    fn call(&mut self, now: SimTime, out: &mut EdgeOutputs, what: impl FnOnce(&mut Device, SimTime, &mut Outputs)) {
+        let mut inner = std::mem::take(&mut out.inner);
+        what(&mut self.device, now, &mut inner);
+        for output in inner.drain(..) {
+            self.let_through(output, now, out);
+        }
+        out.inner = inner;
+    }
+
+    fn let_through(&mut self, output: DeviceOutput, now: SimTime, out: &mut EdgeOutputs) {
+        match output {
+            DeviceOutput::Connect => {
+                self.path.reconnects(now);
+                self.transport.connection = Connection::Opening;
+                if self.link_down {
+                    self.transport.connect_fails = Some(now + UNREACHABLE_AFTER);
+                } else {
+                    out.device(DeviceOutput::Connect);
+                }
+            }
+            DeviceOutput::Disconnect => {
+                self.lose_connection();
+                out.device(DeviceOutput::Disconnect);
+            }
+            DeviceOutput::Transmit(packet) => self.transmit(packet, now, out),
+            DeviceOutput::StartDownload(request) => self.start_download(request, now, out),
+            DeviceOutput::StopDownload => {
+                self.lose_download();
+                self.give_up_tampering(out);
+                out.device(DeviceOutput::StopDownload);
+            }
+            DeviceOutput::Read { bytes } => {
+                self.transport.credit = self.transport.credit.saturating_add(bytes);
+                self.give_credit(now, out);
+            }
+            DeviceOutput::FallSilent => {
+                self.lose_connection();
+                self.lose_download();
+                self.give_up_tampering(out);
+                self.path.cleared(now);
+                out.device(DeviceOutput::FallSilent);
+                if self.device.session() == Session::Off {
+                    self.on_power_lost(now, out);
+                }
+            }
+            DeviceOutput::Observed(observation) => {
+                if let Observation::Booted { .. } = observation {
+                    self.path.join(now);
+                }
+                if self.trouble.is_some() {
+                    self.watch(&observation, now, out);
+                }
+                out.device(DeviceOutput::Observed(observation));
+            }
+        }
+    }
+
+    /// Does what has become due or possible by what was just done.
+    fn settle(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        if !self.path.is_steady() && !self.link_down && self.path.down_until(now).is_some() {
+            self.check_link(now, out);
+        }
+        if self.trouble.is_some() {
+            self.react(now, out);
+        }
+    }
+
+    fn lose_connection(&mut self) {
+        self.transport.connection = Connection::None;
+        self.transport.connect_fails = None;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.forget_messages();
+        }
+    }
+
+    fn lose_download(&mut self) {
+        self.transport.downloading = false;
+        self.transport.credit = 0;
+        self.transport.asked = 0;
+        self.transport.download_fails = None;
+        self.path.answered();
+    }
+
+    /// When the bytes that the device waits for have arrived.
+    fn read_due(&self) -> Option<SimTime> {
+        let transport = &self.transport;
+        let waits = transport.downloading && transport.asked == 0 && transport.credit > 0;
+        waits.then(|| self.path.arrival(u64::from(self.wanted())))
+    }
+
+    /// Bytes that are asked for next: what is left of the body may be less.
+    fn wanted(&self) -> u32 {
+        let wanted = u64::from(self.transport.credit).min(READ_MAX);
+        match self.path.rest() {
+            0 => wanted as u32,
+            rest => wanted.min(rest) as u32,
+        }
+    }
+
+    /// Lets the transport deliver what has arrived.
+    fn give_credit(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        if self.read_due().is_some_and(|due| due <= now) {
+            let bytes = self.wanted();
+            self.transport.credit -= bytes;
+            self.transport.asked = bytes;
+            out.device(DeviceOutput::Read { bytes });
+        }
+    }
+
+    /// The link is gone or back: what is open falls silent, what is wanted fails.
+    fn check_link(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        self.link_changes = if self.path.is_steady() {
+            None
+        } else {
+            self.path.changes_at(now)
+        };
+        let faulty = self.trouble.as_ref().is_some_and(|trouble| trouble.takes_link());
+        let down = faulty || self.path.down_until(now).is_some();
+        if std::mem::replace(&mut self.link_down, down) == down || !down {
+            return;
+        }
+        let before = std::mem::take(&mut self.transport.connection);
+        let downloading = self.transport.downloading;
+        if before == Connection::None && !downloading {
+            return;
+        }
+        self.lose_download();
+        self.give_up_tampering(out);
+        self.path.cleared(now);
+        out.device(DeviceOutput::FallSilent);
+        let loss = match before {
+            Connection::None => None,
+            Connection::Opening => Some(LinkLoss::Timeout),
+            Connection::Up => Some(LinkLoss::Closed),
+        };
+        if let Some(loss) = loss {
+            self.pass(DeviceInput::Disconnected(loss), now, out);
+        }
+        if downloading {
+            let broken = DownloadEvent::Broken(DownloadError::Reset);
+            self.pass(DeviceInput::Download(broken), now, out);
+        }
+    }
+
+    fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
+        if self.transport.connect_fails.take_if(|due| *due <= now).is_some() {
+            self.pass(DeviceInput::Disconnected(LinkLoss::Timeout), now, out);
+        }
+        if let Some((_, error)) = self.transport.download_fails.take_if(|(due, _)| *due <= now) {
+            self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
+        }
+    }
+}

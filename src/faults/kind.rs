@@ -1,0 +1,317 @@
+//! What can go wrong: the kinds of the contract, as data. How each is played stands in the contract, "How a fault is played".
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{closest, parse_data_rate, parse_duration, word_enum};
+
+/// A fault of a device, its flash, its link or its downloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Power fails, and returns.
+    PowerCut,
+    /// The device resets.
+    Reset,
+    /// The device is not scheduled; its kernel still acknowledges.
+    Freeze,
+    /// The application aborts the main download.
+    AppAbort,
+    /// A flash operation returns an I/O error.
+    FlashFail {
+        /// An error that is not retried.
+        permanent: bool,
+    },
+    /// Bits of the secondary slot's image flip before the swap.
+    FlashFlip {
+        /// How many.
+        bits: u32,
+    },
+    /// A record reads as absent at the next boot.
+    LoseRecord(LostRecord),
+    /// The connection goes silent.
+    LinkDown,
+    /// Another link profile holds.
+    Link {
+        /// Its name.
+        profile: String,
+    },
+    /// A message is lost.
+    Lose,
+    /// A message comes twice.
+    Duplicate,
+    /// Messages come later.
+    Delay {
+        /// By how much.
+        by: Duration,
+    },
+    /// The image host answers with this status.
+    Http {
+        /// 100 to 599.
+        status: u16,
+    },
+    /// Bytes of an image are changed on their way.
+    Corrupt {
+        /// How many.
+        bytes: u64,
+    },
+    /// An image answer ends early.
+    Truncate {
+        /// The short length is announced.
+        short: bool,
+    },
+    /// An image answer stops coming.
+    Stall,
+    /// Image bytes come at this rate.
+    Slow {
+        /// Bits a second.
+        rate: u64,
+    },
+    /// A ranged request is answered with another offset, or another total.
+    WrongRange,
+    /// An image request is answered with a redirection.
+    Redirect,
+    /// The device does not trust the image host's chain.
+    BadTls,
+}
+
+word_enum! {
+    /// A record that can be lost.
+    LostRecord {
+        /// The attempt record.
+        Attempt = "attempt",
+        /// The probation record.
+        Probation = "probation",
+        /// The version record of the main firmware.
+        Version = "version",
+    }
+}
+
+/// What a fault happens to: decides which moments and narrowings make sense for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The device as a whole.
+    Device,
+    /// Single flash operations.
+    Flash,
+    /// The link.
+    Link,
+    /// Single messages.
+    Messages,
+    /// Single image requests.
+    Requests,
+}
+
+impl FaultKind {
+    /// First words of every kind, for suggestions.
+    pub const WORDS: &'static [&'static str] = &[
+        "power-cut",
+        "reset",
+        "freeze",
+        "app-abort",
+        "flash-fail",
+        "flash-flip",
+        "lose-record",
+        "link-down",
+        "link",
+        "lose",
+        "duplicate",
+        "delay",
+        "http",
+        "corrupt",
+        "truncate",
+        "stall",
+        "slow",
+        "wrong-range",
+        "redirect",
+        "bad-tls",
+    ];
+
+    /// Reads the `inject` of a fault whose *who* is devices.
+    ///
+    /// # Errors
+    /// A fragment that says what is wrong, with a suggestion where there is one.
+    pub fn parse(text: &str) -> Result<FaultKind, String> {
+        let (word, rest) = text
+            .trim()
+            .split_once(' ')
+            .map_or((text.trim(), ""), |(word, rest)| (word, rest.trim()));
+        let bare = |kind: FaultKind| {
+            if rest.is_empty() {
+                Ok(kind)
+            } else {
+                Err(format!("`{word}` takes no `{rest}`"))
+            }
+        };
+        let number = |what: &str| {
+            rest.parse::<u64>()
+                .ok()
+                .filter(|&n| n > 0)
+                .ok_or_else(|| format!("`{word}` needs {what}, for example `{word} 3`"))
+        };
+        match word {
+            "power-cut" => bare(FaultKind::PowerCut),
+            "reset" => bare(FaultKind::Reset),
+            "freeze" => bare(FaultKind::Freeze),
+            "app-abort" => bare(FaultKind::AppAbort),
+            "flash-fail" => match rest {
+                "" => Ok(FaultKind::FlashFail { permanent: false }),
+                "permanent" => Ok(FaultKind::FlashFail { permanent: true }),
+                _ => Err(format!("`flash-fail` takes nothing or `permanent`, not `{rest}`")),
+            },
+            "flash-flip" => {
+                let bits = u32::try_from(number("a number of bits")?).map_err(|_| format!("`{rest}` bits are too many"))?;
+                Ok(FaultKind::FlashFlip { bits })
+            }
+            "lose-record" => LostRecord::from_word(rest)
+                .map(FaultKind::LoseRecord)
+                .ok_or_else(|| "`lose-record` needs one of `attempt`, `probation`, `version`".to_owned()),
+            "link-down" => bare(FaultKind::LinkDown),
+            "link" if !rest.is_empty() => Ok(FaultKind::Link {
+                profile: rest.to_owned(),
+            }),
+            "link" => Err("`link` needs the name of a profile, for example `link nb-iot`".to_owned()),
+            "lose" => bare(FaultKind::Lose),
+            "duplicate" => bare(FaultKind::Duplicate),
+            "delay" => Ok(FaultKind::Delay {
+                by: parse_duration(rest).map_err(|error| format!("`delay`: {error}"))?,
+            }),
+            "http" => {
+                let status = number("a status")?;
+                u16::try_from(status)
+                    .ok()
+                    .filter(|status| (100..600).contains(status))
+                    .map(|status| FaultKind::Http { status })
+                    .ok_or_else(|| format!("`{status}` is no HTTP status: 100 to 599"))
+            }
+            "corrupt" => Ok(FaultKind::Corrupt {
+                bytes: number("a number of bytes")?,
+            }),
+            "truncate" => match rest {
+                "" => Ok(FaultKind::Truncate { short: false }),
+                "short" => Ok(FaultKind::Truncate { short: true }),
+                _ => Err(format!("`truncate` takes nothing or `short`, not `{rest}`")),
+            },
+            "stall" => bare(FaultKind::Stall),
+            "slow" => Ok(FaultKind::Slow {
+                rate: parse_data_rate(rest).map_err(|error| format!("`slow`: {error}"))?,
+            }),
+            "wrong-range" => bare(FaultKind::WrongRange),
+            "redirect" => bare(FaultKind::Redirect),
+            "bad-tls" => bare(FaultKind::BadTls),
+            _ => Err(match closest(word, FaultKind::WORDS.iter().copied()) {
+                Some(known) => format!("unknown fault kind `{word}`: did you mean `{known}`?"),
+                None => format!("unknown fault kind `{word}`"),
+            }),
+        }
+    }
+
+    /// What it happens to.
+    pub const fn target(&self) -> Target {
+        match self {
+            FaultKind::PowerCut | FaultKind::Reset | FaultKind::Freeze | FaultKind::AppAbort | FaultKind::LoseRecord(_) => {
+                Target::Device
+            }
+            FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
+            FaultKind::LinkDown | FaultKind::Link { .. } => Target::Link,
+            FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. } => Target::Messages,
+            FaultKind::Http { .. }
+            | FaultKind::Corrupt { .. }
+            | FaultKind::Truncate { .. }
+            | FaultKind::Stall
+            | FaultKind::Slow { .. }
+            | FaultKind::WrongRange
+            | FaultKind::Redirect
+            | FaultKind::BadTls => Target::Requests,
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FaultKind::PowerCut => f.write_str("power-cut"),
+            FaultKind::Reset => f.write_str("reset"),
+            FaultKind::Freeze => f.write_str("freeze"),
+            FaultKind::AppAbort => f.write_str("app-abort"),
+            FaultKind::FlashFail { permanent: false } => f.write_str("flash-fail"),
+            FaultKind::FlashFail { permanent: true } => f.write_str("flash-fail permanent"),
+            FaultKind::FlashFlip { bits } => write!(f, "flash-flip {bits}"),
+            FaultKind::LoseRecord(record) => write!(f, "lose-record {record}"),
+            FaultKind::LinkDown => f.write_str("link-down"),
+            FaultKind::Link { profile } => write!(f, "link {profile}"),
+            FaultKind::Lose => f.write_str("lose"),
+            FaultKind::Duplicate => f.write_str("duplicate"),
+            FaultKind::Delay { by } => write!(f, "delay {}us", by.as_micros()),
+            FaultKind::Http { status } => write!(f, "http {status}"),
+            FaultKind::Corrupt { bytes } => write!(f, "corrupt {bytes}"),
+            FaultKind::Truncate { short: false } => f.write_str("truncate"),
+            FaultKind::Truncate { short: true } => f.write_str("truncate short"),
+            FaultKind::Stall => f.write_str("stall"),
+            FaultKind::Slow { rate } => write!(f, "slow {rate} bit/s"),
+            FaultKind::WrongRange => f.write_str("wrong-range"),
+            FaultKind::Redirect => f.write_str("redirect"),
+            FaultKind::BadTls => f.write_str("bad-tls"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_prints_as_it_parses() {
+        let texts = [
+            "power-cut",
+            "reset",
+            "freeze",
+            "app-abort",
+            "flash-fail",
+            "flash-fail permanent",
+            "flash-flip 3",
+            "lose-record attempt",
+            "link-down",
+            "link nb-iot",
+            "lose",
+            "duplicate",
+            "delay 250000us",
+            "http 503",
+            "corrupt 4",
+            "truncate",
+            "truncate short",
+            "stall",
+            "slow 64000 bit/s",
+            "wrong-range",
+            "redirect",
+            "bad-tls",
+        ];
+        for text in texts {
+            assert_eq!(FaultKind::parse(text).unwrap().to_string(), text);
+        }
+        let words: std::collections::BTreeSet<_> = texts.iter().map(|text| text.split(' ').next().unwrap()).collect();
+        assert_eq!(words, FaultKind::WORDS.iter().copied().collect());
+    }
+
+    #[test]
+    fn says_what_a_kind_needs() {
+        let message = |text: &str| FaultKind::parse(text).unwrap_err();
+        assert_eq!(
+            message("power-ct"),
+            "unknown fault kind `power-ct`: did you mean `power-cut`?"
+        );
+        assert_eq!(message("http 700"), "`700` is no HTTP status: 100 to 599");
+        assert_eq!(
+            message("flash-flip"),
+            "`flash-flip` needs a number of bits, for example `flash-flip 3`"
+        );
+        assert_eq!(message("stall 5s"), "`stall` takes no `5s`");
+        assert_eq!(
+            message("delay 5"),
+            "`delay`: needs a unit: found 5, write for example \"500ms\" or \"1h30m\""
+        );
+        assert_eq!(
+            message("lose-record all"),
+            "`lose-record` needs one of `attempt`, `probation`, `version`"
+        );
+    }
+}

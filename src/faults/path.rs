@@ -1,0 +1,192 @@
+//! The path of one device as its edge uses it: the link in force, the body under way, when the network is there and when it is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::luck::Purpose;
+use crate::time::SimTime;
+use crate::wire::overhead::{answer_head_len, packet_len, request_len};
+use crate::wire::{DownloadRequest, ImageHead, Packet};
+
+use super::flow::Flow;
+use super::link::{Draws, Link, Way};
+use super::profile::LinkProfile;
+
+/// The path of a device.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// The fleet's profile.
+    usual: Arc<LinkProfile>,
+    /// The one that a fault has put in its place.
+    instead: Option<Arc<LinkProfile>>,
+    link: Link,
+    draws: Draws,
+    /// The answer under way.
+    flow: Option<Box<Flow>>,
+    joins: u32,
+    joined_at: SimTime,
+    /// MQTT over TLS.
+    tls: bool,
+    /// The running download's.
+    image_tls: bool,
+    /// Trouble is over: the link does not drop any more.
+    calm: bool,
+}
+
+impl Path {
+    pub(super) fn new(profile: Arc<LinkProfile>, draws: Draws, tls: bool) -> Path {
+        Path {
+            usual: profile,
+            instead: None,
+            link: Link::default(),
+            draws,
+            flow: None,
+            joins: 0,
+            joined_at: SimTime::ZERO,
+            tls,
+            image_tls: tls,
+            calm: false,
+        }
+    }
+
+    pub(super) fn draws(&self) -> Draws {
+        self.draws
+    }
+
+    /// An application has started; its network comes later.
+    pub(super) fn join(&mut self, now: SimTime) {
+        let Draws { luck, device } = self.draws;
+        let ordinal = u64::from(self.joins);
+        self.joins = self.joins.wrapping_add(1);
+        self.joined_at = now + luck.duration(Purpose::LinkJoin, device, ordinal, self.profile().join.clone());
+    }
+
+    /// When the handshakes of an MQTT connection that is wanted at `now` are done.
+    pub(super) fn connected_at(&mut self, now: SimTime) -> SimTime {
+        let from = now.max(self.joined_at);
+        let profile = Arc::clone(self.profile());
+        from + self.link.handshake(&profile, self.tls, now, self.draws)
+    }
+
+    /// When an MQTT packet that leaves at `now` arrives.
+    pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
+        let profile = Arc::clone(self.profile());
+        let passage = self.link.packet(&profile, way, self.tls, packet_len(packet), now, self.draws);
+        if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
+            flow.make_way(passage.begins, passage.left.since(passage.begins));
+        }
+        passage.arrives
+    }
+
+    /// Time for the handshakes of a download.
+    pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime) -> Duration {
+        let profile = Arc::clone(self.profile());
+        self.link.handshake(&profile, tls, now, self.draws)
+    }
+
+    /// When an image request that is wanted at `now` is at the server.
+    pub(super) fn request(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
+        self.image_tls = request.target.tls;
+        self.flow = None;
+        let from = now.max(self.joined_at);
+        let handshake = self.image_handshake(self.image_tls, now);
+        let profile = Arc::clone(self.profile());
+        let asking = self
+            .link
+            .request(&profile, self.image_tls, request_len(request), now, self.draws);
+        from + handshake + asking
+    }
+
+    /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
+    pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
+        let profile = Arc::clone(self.profile());
+        let passage = self
+            .link
+            .head(&profile, self.image_tls, answer_head_len(head), now, self.draws);
+        let flow = Flow::behind(
+            passage,
+            &profile,
+            self.link.requests(),
+            self.image_tls,
+            head.content_length,
+            slow,
+            self.draws,
+        );
+        self.flow = Some(Box::new(flow));
+        passage.arrives
+    }
+
+    /// Bytes of the body that can still come; all there are where nothing is known of it.
+    pub(super) fn rest(&self) -> u64 {
+        self.flow.as_ref().map_or(u64::MAX, |flow| flow.rest())
+    }
+
+    /// When `bytes` more of the body have arrived.
+    pub(super) fn arrival(&self, bytes: u64) -> SimTime {
+        self.flow.as_ref().map_or(SimTime::ZERO, |flow| flow.arrival(bytes))
+    }
+
+    /// The device has read this much of the body.
+    pub(super) fn read(&mut self, bytes: u64, now: SimTime) {
+        let profile = Arc::clone(self.profile());
+        if let Some(flow) = &mut self.flow {
+            let free = self.link.down_free_at();
+            let on_wire = flow.read(bytes, &profile, now, free, self.draws);
+            self.link.charge(&profile, on_wire, now);
+        }
+    }
+
+    /// From here on the body comes no faster.
+    pub(super) fn slow_down(&mut self, rate: u64) {
+        if let Some(flow) = &mut self.flow {
+            flow.slow = Some(rate);
+        }
+    }
+
+    /// The answer is over.
+    pub(super) fn answered(&mut self) {
+        self.flow = None;
+    }
+
+    /// Another MQTT connection takes the place of the last one.
+    pub(super) fn reconnects(&mut self, now: SimTime) {
+        self.link.cleared(now);
+    }
+
+    /// Connections are gone, and what was under way with them.
+    pub(super) fn cleared(&mut self, now: SimTime) {
+        self.link.cleared(now);
+        self.flow = None;
+    }
+
+    /// Another profile is in force, or the fleet's again.
+    pub(super) fn replace(&mut self, profile: Option<Arc<LinkProfile>>) {
+        self.instead = profile;
+    }
+
+    /// Trouble is over.
+    pub(super) fn calm_down(&mut self) {
+        self.calm = true;
+    }
+
+    /// True if the profile itself never takes the link down.
+    pub(super) fn is_steady(&self) -> bool {
+        let profile = self.profile();
+        profile.drops.is_none() && profile.quota.is_none()
+    }
+
+    /// Until when the profile itself has taken the link down, if it has.
+    pub(super) fn down_until(&self, now: SimTime) -> Option<SimTime> {
+        self.link.down_until(self.profile(), self.calm, now, self.draws)
+    }
+
+    /// When that changes next by time alone.
+    pub(super) fn changes_at(&self, now: SimTime) -> Option<SimTime> {
+        let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
+        self.down_until(now).or_else(drop)
+    }
+
+    fn profile(&self) -> &Arc<LinkProfile> {
+        self.instead.as_ref().unwrap_or(&self.usual)
+    }
+}
