@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use hdrhistogram::Histogram;
+
 use super::histograms::{Histograms, read_histograms};
 use super::summary::{SUMMARY_SCHEMA, Summary};
 
@@ -19,7 +21,7 @@ pub struct Recording {
     /// Its `summary.json`.
     pub summary: Summary,
     /// Distributions; none where the file is missing.
-    pub(super) histograms: Histograms,
+    histograms: Histograms,
 }
 
 /// A run directory could not be read.
@@ -59,6 +61,11 @@ impl Recording {
             summary,
             histograms: read_histograms(&log).map_err(|problem| wrong(&path, problem))?,
         })
+    }
+
+    /// The distribution of a series in microseconds, by its name with labels: `deploy_time{cohort:west}`.
+    pub fn histogram(&self, series: &str) -> Option<&Histogram<u64>> {
+        self.histograms.get(series)
     }
 
     /// Reads a run directory, or each repetition in it: `rep-01`, `rep-02`, in their order.
