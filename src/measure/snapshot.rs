@@ -94,6 +94,14 @@ impl Recorder {
         &self.requested
     }
 
+    /// When the manifest of a device's latest attempt came, if its results are not published yet.
+    pub fn update_began(&self, device: DeviceIndex) -> Option<SimTime> {
+        self.roster.rows[device.at()]
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.received)
+    }
+
     /// Every device as it stands.
     pub fn devices(&self) -> impl Iterator<Item = DeviceSnapshot<'_>> {
         self.indices().map(|device| self.device(device))

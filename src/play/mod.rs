@@ -26,7 +26,7 @@ use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
 use crate::wire::ImagePrint;
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
-pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
+pub use outcome::{Checks, HarnessReport, Lateness, LeftOpen, Machine, Outcome, RunError, Status};
 
 use ending::{QUIET, Stage};
 use judging::Judging;
@@ -216,6 +216,7 @@ impl Director {
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
+        let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
         Outcome {
@@ -223,6 +224,7 @@ impl Director {
             mode: self.mode,
             elapsed: now,
             end,
+            fired,
             recorder: self.recorder,
             judgements,
             findings,

@@ -9,6 +9,7 @@ mod directory;
 mod failures;
 mod file;
 mod histograms;
+mod html;
 mod junit;
 mod markdown;
 mod recording;
