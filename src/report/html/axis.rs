@@ -25,6 +25,7 @@ impl Unit {
         match self {
             Unit::Count if value.fract() == 0.0 => show_count(value.max(0.0) as u64),
             Unit::Count => format!("{value:.1}"),
+            Unit::Rate if value == 0.0 => "0".to_owned(),
             Unit::Rate => format!("{}/s", number(value)),
             Unit::Span => span(value),
             Unit::Percent => format!("{} %", number(value)),

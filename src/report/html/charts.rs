@@ -59,9 +59,11 @@ impl<'a> Time<'a> {
         Canvas::with_rows(id, rows_needed(&self.marks, self.axis))
     }
 
-    /// Where each interval ends, 0 to 1; the beginning of the run stands before them.
+    /// Where curves have their points: the beginning of the run, then the end of each interval.
     fn places(&self) -> Vec<f64> {
-        self.to.iter().map(|to| self.axis.place(*to)).collect()
+        std::iter::once(0.0)
+            .chain(self.to.iter().map(|to| self.axis.place(*to)))
+            .collect()
     }
 
     fn tips(&self, canvas: &mut Canvas, unit: Unit, lines: &[Line]) {
@@ -96,10 +98,8 @@ impl<'a> Time<'a> {
         canvas.time_axis(self.axis, "time since the start of the run");
         canvas.marks(&self.marks, self.axis);
         for line in &lines {
-            let points = self
-                .places()
-                .into_iter()
-                .zip(line.values.iter().map(|value| scale.place(*value)));
+            let values = from_start(&line.values);
+            let points = self.places().into_iter().zip(values.map(|value| scale.place(value)));
             canvas.line(line.class, points);
         }
         self.tips(&mut canvas, unit, &lines);
@@ -126,7 +126,7 @@ impl<'a> Time<'a> {
         let places = self.places();
         for line in &lines {
             let above: Vec<f64> = below.iter().zip(&line.values).map(|(below, value)| below + value).collect();
-            let [low, high] = [&below, &above].map(|edge| edge.iter().map(|value| scale.place(*value)).collect::<Vec<_>>());
+            let [low, high] = [&below, &above].map(|edge| from_start(edge).map(|value| scale.place(value)).collect::<Vec<_>>());
             canvas.area(line.class, &places, &low, &high);
             below = above;
         }
@@ -134,6 +134,11 @@ impl<'a> Time<'a> {
         self.tips(&mut canvas, unit, &lines);
         Some(canvas.finish(title, desc, legend(&lines)))
     }
+}
+
+/// The values of the intervals, the first of them at the beginning of the run too.
+fn from_start(values: &[f64]) -> impl Iterator<Item = f64> {
+    values.first().into_iter().chain(values).copied()
 }
 
 fn legend(lines: &[Line]) -> Vec<(String, String)> {
@@ -424,14 +429,12 @@ fn phase_times(run: &Recording) -> Option<Chart> {
         );
         let (thick, width) = (x(row.med), (x(row.p95) - x(row.med)).max(2.0));
         canvas.push(&format!(
-            "<g><title>{}</title><text class=\"tick\" x=\"60\" y=\"{:.1}\" text-anchor=\"end\" textLength=\"{}\" \
-             lengthAdjust=\"spacingAndGlyphs\">{phase}</text>\
+            "<g><title>{}</title><text class=\"tick small\" x=\"74\" y=\"{:.1}\" text-anchor=\"end\">{phase}</text>\
              <path class=\"whisker l1\" d=\"M{:.1} {middle:.1}H{:.1}\"/><rect class=\"f1\" x=\"{thick:.1}\" y=\"{:.1}\" \
              width=\"{width:.1}\" height=\"10\"/><path class=\"median\" d=\"M{thick:.1} {:.1}v16\"/><path class=\"whisker l2\" \
-             d=\"M{:.1} {:.1}v12\"/><rect class=\"hit\" x=\"0\" y=\"{:.1}\" width=\"720\" height=\"{each}\"/></g>",
+             d=\"M{:.1} {:.1}v12\"/><rect class=\"hit\" x=\"0\" y=\"{:.1}\" width=\"620\" height=\"{each}\"/></g>",
             super::svg::escape(&tip),
             middle + 4.0,
-            (phase.len() * 6).min(58),
             x(row.min),
             x(row.max),
             middle - 5.0,
@@ -456,7 +459,7 @@ fn phase_times(run: &Recording) -> Option<Chart> {
 /// Connect time by percentile, counted from the planned and from the actual start.
 fn spectrum(run: &Recording) -> Option<Chart> {
     let named = [
-        ("l1", "planned start", "connect_time"),
+        ("l1 under", "planned start", "connect_time"),
         ("l2", "actual start (raw)", "connect_time_raw"),
     ];
     let found: Vec<_> = named

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::measure::{Happening, TraceLine, TraceNames};
 use crate::report::recording::Recording;
+use crate::report::text::span as shown;
 use crate::report::untrusted::clean;
 use crate::story::{Moment, Story};
 use crate::time::SimTime;
@@ -54,10 +55,13 @@ pub(super) fn slowest(run: &Recording) -> Vec<Slow> {
         }
         Slow {
             device: row.device.clone(),
-            cohorts: row.cohorts.join(", "),
+            cohorts: match row.cohorts.is_empty() {
+                true => "–".to_owned(),
+                false => row.cohorts.join(", "),
+            },
             took: match row.finished {
-                true => span(row.update_time_s),
-                false => format!("{}, open", span(row.update_time_s)),
+                true => shown(Some(row.update_time_s)),
+                false => format!("{}, open", shown(Some(row.update_time_s))),
             },
             phase: row.phase.clone(),
             why: row.why.clone().unwrap_or_else(|| life.longest()),

@@ -5,17 +5,17 @@ use std::fmt::Write;
 
 use super::axis::{Scale, TimeAxis, Unit};
 
-const WIDTH: f64 = 720.0;
-const LEFT: f64 = 66.0;
+const WIDTH: f64 = 620.0;
+const LEFT: f64 = 78.0;
 const RIGHT: f64 = 14.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 44.0;
 /// Height of the part that holds the curves.
 const PLOT: f64 = 190.0;
 /// Height of one row of labels above it.
-const MARK_ROW: f64 = 14.0;
+const MARK_ROW: f64 = 15.0;
 const MARK_ROWS_MAX: usize = 4;
 /// Width of a character of a label, roughly.
-const LETTER: f64 = 6.4;
+const LETTER: f64 = 7.2;
 
 /// Text as it may stand in SVG.
 pub(super) fn escape(text: &str) -> String {
@@ -115,7 +115,7 @@ impl Canvas {
         let middle = self.top + self.height / 2.0;
         let _ = write!(
             self.body,
-            "<text class=\"axis\" transform=\"translate(12 {middle:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"axis\" transform=\"translate(13 {middle:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             escape(title)
         );
     }
@@ -125,12 +125,14 @@ impl Canvas {
         let foot = self.top + self.height;
         for (place, label) in ticks {
             let x = Canvas::x(*place);
+            // A label in the middle of the last tick would leave the picture.
+            let anchor = if *place > 0.96 { "end" } else { "middle" };
             let _ = write!(
                 self.body,
-                "<path class=\"grid\" d=\"M{x:.1} {:.1}v{:.1}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                "<path class=\"grid\" d=\"M{x:.1} {:.1}v{:.1}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 self.top,
                 self.height + 4.0,
-                foot + 17.0,
+                foot + 19.0,
                 escape(label)
             );
         }
@@ -138,7 +140,7 @@ impl Canvas {
             self.body,
             "<text class=\"axis\" x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
-            foot + 34.0,
+            foot + 38.0,
             escape(title)
         );
     }

@@ -4,6 +4,8 @@ use crate::model::{LEGAL, Phase, UpdateState, show_count, show_size};
 use crate::report::summary::{MetricRow, Summary};
 use crate::report::text::{counted, limit_of, span, value_of};
 
+use super::axis;
+
 /// Most stuck devices that are shown.
 const STUCK_MAX: usize = 50;
 
@@ -170,7 +172,10 @@ pub(super) fn timings(summary: &Summary) -> Vec<Timing> {
     let rows = summary.metrics.iter().filter(whole).filter(total).map(|row| Timing {
         name: row.labels.get("phase").unwrap_or(&row.name).clone(),
         cells: std::iter::once(show_count(row.count))
-            .chain([row.min, row.avg, row.med, row.p90, row.p95, row.p99, row.p999, row.max].map(span))
+            .chain(
+                [row.min, row.avg, row.med, row.p90, row.p95, row.p99, row.p999, row.max]
+                    .map(|value| value.map_or("–".to_owned(), axis::span)),
+            )
             .collect(),
     });
     rows.collect()
