@@ -165,6 +165,7 @@ impl Setup {
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
         cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        cloud.images.insert("/radio-3.0.0".into(), Bytes::from(vec![0xa5; 20_000]));
         Rig::new(device, cloud, referee, self.defect.is_none())
     }
 
