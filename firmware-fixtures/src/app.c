@@ -1,6 +1,6 @@
 /* The application: answers the management protocol on the serial line, and does with a new image of itself what it was built to.
  *
- * Build flags: CONFIRM_MS=T confirms the image T milliseconds after its start; CRASH_MS=T reads where nothing is, at every start;
+ * Build flags: CONFIRM_MS=T confirms the image T milliseconds after its start; CRASH_MS=T executes no instruction there is, at every start;
  * HANG stops at the start; REFUSE lets no image be marked for a test. */
 #include "frame.h"
 #include "manager.h"
@@ -35,7 +35,7 @@ static void do_as_built(void)
 {
 #ifdef CRASH_MS
     if (clock_now() >= TICKS(CRASH_MS))
-        (void)REGISTER(0xfffffff0);
+        __asm volatile("udf #0");
 #endif
 #ifdef CONFIRM_MS
     if (clock_now() >= TICKS(CONFIRM_MS) && !primary_is_confirmed())

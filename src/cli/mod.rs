@@ -6,6 +6,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod qemu;
 mod refusal;
 mod replay;
 mod results;
@@ -49,7 +50,6 @@ Examples:
 const NOT_YET: &[&str] = &[
     "report",
     "compare",
-    "qemu",
     "merge",
     "new",
     "doctor",
@@ -83,6 +83,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Runs real firmware on emulated boards, and cuts their power at every page erase
+    Qemu(qemu::QemuArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

@@ -1,6 +1,7 @@
 //! One board on its bench: power, reset, serial line, and the moment at which power is cut.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,7 +15,7 @@ use super::machine::{Machine, Qemu, QemuError};
 use super::smp::{Smp, SmpError};
 
 /// How long a request on the serial line may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why a board does not do what was asked.
 #[derive(Debug, Error)]
@@ -105,20 +106,10 @@ impl Guest {
     /// From now on, counts page erases; the processor stops before the `nth`.
     pub fn cut_at(&mut self, nth: u32) -> Result<(), GuestError> {
         let power = self.power()?;
-        let mut gdb = match std::mem::replace(&mut power.watch, Watch::Gone) {
-            Watch::Nothing(mut gdb) => {
-                gdb.stop().map_err(gone)?;
-                gdb
-            }
-            watch @ Watch::Erases { .. } => {
-                let (mut gdb, stop) = finish(watch).map_err(gone)?;
-                if let Stop::Running(_) = stop {
-                    gdb.stop().map_err(gone)?;
-                }
-                gdb
-            }
-            Watch::Gone => return Err(gone(io::ErrorKind::NotConnected.into()).into()),
-        };
+        let (mut gdb, stop) = finish(std::mem::replace(&mut power.watch, Watch::Gone)).map_err(gone)?;
+        if let Stop::Running(_) = stop {
+            gdb.stop().map_err(gone)?;
+        }
         power.watch = count(gdb, nth, &power.reached);
         Ok(())
     }
@@ -195,6 +186,11 @@ impl Guest {
     /// The serial line.
     pub fn smp(&mut self) -> Result<(&mut Smp, Duration), GuestError> {
         Ok((&mut self.power()?.smp, PATIENCE))
+    }
+
+    /// The serial line itself, for a client that is not ours.
+    pub fn serial_line(&mut self) -> Result<UnixStream, GuestError> {
+        Ok(self.power()?.smp.line()?)
     }
 
     /// The flash, as it was when power went last.

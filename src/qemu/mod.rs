@@ -19,7 +19,7 @@ mod sweep;
 pub use flash::{ERASED, FLASH_SIZE, Flash, FlashError, PAGE_SIZE, PRIMARY, SECONDARY, SLOT_SIZE};
 pub use guest::{Cut, Guest, GuestError};
 pub use machine::{Qemu, QemuError};
-pub use smp::{Console, SlotState, Smp, SmpError};
+pub use smp::{Console, Relay, SlotState, Smp, SmpError};
 pub use sweep::{During, Ended, Point, Sweep, SweepError, Tear};
 
 /// The bootloader that guests get unless another one is named: firmware-fixtures/boot.bin.

@@ -35,11 +35,6 @@ impl Qmp {
         self.ask("stop", json!({}))
     }
 
-    /// Lets the processor go on.
-    pub(super) fn go_on(&mut self) -> io::Result<()> {
-        self.ask("cont", json!({}))
-    }
-
     /// Resets the machine; its flash stays.
     pub(super) fn reset(&mut self) -> io::Result<()> {
         self.ask("system_reset", json!({}))

@@ -137,6 +137,27 @@ impl Console {
     }
 }
 
+/// Tells what firmware prints from the packets of a client that is not ours.
+#[derive(Debug, Default)]
+pub struct Relay {
+    console: Console,
+    in_packet: bool,
+}
+
+impl Relay {
+    /// The lines that are whole with these bytes.
+    pub fn printed(&mut self, bytes: &[u8]) -> impl Iterator<Item = String> {
+        for byte in bytes {
+            self.in_packet |= *byte == FIRST[0] || *byte == NEXT[0];
+            if !self.in_packet {
+                self.console.take(*byte);
+            }
+            self.in_packet &= *byte != b'\n';
+        }
+        self.console.drain()
+    }
+}
+
 /// A client on a serial line.
 #[derive(Debug)]
 pub struct Smp {
@@ -246,6 +267,11 @@ impl Smp {
     pub fn reset(&mut self, patience: Duration) -> Result<(), SmpError> {
         let code = self.ask::<_, Code>(&mut |sequence| reset(sequence, false), patience)?;
         accepted(code)
+    }
+
+    /// The line itself.
+    pub(super) fn line(&self) -> Result<UnixStream, SmpError> {
+        Ok(self.stream.try_clone()?)
     }
 
     /// Puts bytes on the line that mean nothing.

@@ -4,6 +4,7 @@
 //! makes this the end of Squall, SIGKILL included.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
@@ -21,6 +22,8 @@ pub(super) fn spawn(program: &str, arguments: &[String]) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(start).as_ref().ok_or_else(gone)?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", program]).args(arguments);
+    // Ctrl-C is Squall's to hear: a guest that heard it too would end before its flash was read.
+    command.process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let (answer, answered) = channel();
     spawner.send(Order { command, answer }).map_err(|_| gone())?;
