@@ -36,6 +36,8 @@ pub struct Sweep {
     pub image: Vec<u8>,
     /// The image that it is updated to.
     pub update: Vec<u8>,
+    /// How each erase is torn: a board for each.
+    pub tears: Vec<Tear>,
     /// Boards at once.
     pub parallel: usize,
     /// Picks the bits of half-erased pages.
@@ -140,7 +142,7 @@ impl Sweep {
         let board = Flash::of(&self.bootloader, &self.image)?;
         let reference = self.uncut(&board)?;
         let cuts: Vec<(u32, Tear)> = (1..=reference.erases)
-            .flat_map(|erase| Tear::ALL.map(|tear| (erase, tear)))
+            .flat_map(|erase| self.tears.iter().map(move |tear| (erase, *tear)))
             .collect();
         let next = AtomicUsize::new(0);
         let points = Mutex::new(Vec::new());
@@ -247,8 +249,9 @@ impl Sweep {
             what: "no sound image stands in the secondary slot after the upload".to_owned(),
         })?;
         smp.test(&hash, patience)?;
-        smp.reset(patience)?;
+        // The board may stand at an erase of the swap before its answer is read.
         progress.0 = During::Swap;
+        smp.reset(patience)?;
         Ok(())
     }
 

@@ -66,6 +66,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Refusal> {
         update: super::image(&args.update)?,
         bootloader: args.bench.bootloader()?,
         qemu: args.bench.qemu()?,
+        tears: Tear::ALL.to_vec(),
         parallel: usize::from(args.parallel),
         seed: args.seed,
     };
