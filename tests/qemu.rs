@@ -72,7 +72,10 @@ fn the_sources_build_to_the_committed_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let built = Command::new(fixtures().join("build")).arg(folder.path()).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(files.len(), 8);
     for file in files {
         let committed = fixtures().join(file.file_name().unwrap());
@@ -152,8 +155,14 @@ fn a_board_refuses_what_it_must_not_do() {
     let mut damaged = app("1.1.0");
     damaged[0x300] ^= 1;
     client(&mut guest).upload(&damaged, PATIENCE, &mut |_| {}).unwrap();
-    assert_eq!(client(&mut guest).images(PATIENCE).unwrap().len(), 1, "a damaged image is none");
-    let garbage = [0x06, 0x09, b'!', 0xff, b'\n', 0x06, 0x09, b'A', b'A', b'\n', 0x04, 0x14, b'\n'];
+    assert_eq!(
+        client(&mut guest).images(PATIENCE).unwrap().len(),
+        1,
+        "a damaged image is none"
+    );
+    let garbage = [
+        0x06, 0x09, b'!', 0xff, b'\n', 0x06, 0x09, b'A', b'A', b'\n', 0x04, 0x14, b'\n',
+    ];
     client(&mut guest).disturb(&garbage).unwrap();
     assert_eq!(client(&mut guest).echo("still here", PATIENCE).unwrap(), "still here");
 }
@@ -177,7 +186,10 @@ fn a_cut_at_any_page_erase_leads_to_the_same_end() {
         return;
     }
     let points = sweep(BOOTLOADER, "1.3.0-crashes", &[Tear::Middle]);
-    let broken: Vec<_> = points.iter().filter(|point| matches!(point.ended, Ended::Broken { .. })).collect();
+    let broken: Vec<_> = points
+        .iter()
+        .filter(|point| matches!(point.ended, Ended::Broken { .. }))
+        .collect();
     assert!(broken.is_empty(), "{broken:?}");
     let during = |wanted: During| points.iter().filter(|point| point.during == wanted).count();
     println!("{} points", points.len());
@@ -196,7 +208,11 @@ fn a_bootloader_that_reverts_a_resumed_swap_is_found() {
         .filter(|point| matches!(point.ended, Ended::Broken { .. }))
         .map(|point| point.erase)
         .collect();
-    assert_eq!(broken, (10..=25).collect::<Vec<_>>(), "every cut behind the first word of the swap");
+    assert_eq!(
+        broken,
+        (10..=25).collect::<Vec<_>>(),
+        "every cut behind the first word of the swap"
+    );
 }
 
 /// `squall qemu run` of an image, and the terminal that its serial line is on.
@@ -222,7 +238,11 @@ fn smpmgr_updates_a_running_board_as_it_is() {
     }
     let (mut child, terminal) = bench("app-1.0.0.bin");
     let smpmgr = |arguments: &[&str]| {
-        let output = Command::new("smpmgr").args(["--timeout", "10", "--port", &terminal]).args(arguments).output().unwrap();
+        let output = Command::new("smpmgr")
+            .args(["--timeout", "10", "--port", &terminal])
+            .args(arguments)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "smpmgr {arguments:?}: {said}");
         said
@@ -244,7 +264,9 @@ fn smpmgr_updates_a_running_board_as_it_is() {
 
 /// The guests of a process, by what the kernel says of its children.
 fn guests_of(process: u32) -> Vec<u32> {
-    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let child_of = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let behind_name = stat.rsplit(") ").next().unwrap_or_default().to_owned();
@@ -273,14 +295,21 @@ fn no_guest_outlives_a_squall_that_is_killed() {
 #[test]
 fn what_is_missing_or_wrong_is_said_with_the_way_out() {
     let refusal = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("qemu").args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_squall"))
+            .arg("qemu")
+            .args(arguments)
+            .output()
+            .unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let image = fixtures().join("app-1.0.0.bin");
     let image = image.to_str().unwrap();
     let (code, said) = refusal(&["run", image, "--binary", "qemu-of-nowhere"]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("`qemu-of-nowhere` is not there") && said.contains("apt-get install"), "{said}");
+    assert!(
+        said.contains("`qemu-of-nowhere` is not there") && said.contains("apt-get install"),
+        "{said}"
+    );
     let (code, said) = refusal(&["run", "nowhere.bin"]);
     assert_eq!(code, Some(2));
     assert!(said.contains("nowhere.bin"), "{said}");

@@ -91,7 +91,9 @@ impl Gdb {
     /// Stops a machine that runs.
     pub(super) fn stop(&mut self) -> io::Result<()> {
         self.stream.write_all(&[BREAK])?;
-        self.receive(PATIENCE)?.map(drop).ok_or_else(|| io::ErrorKind::TimedOut.into())
+        self.receive(PATIENCE)?
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
     fn expect_ok(&mut self, command: &str) -> io::Result<()> {
@@ -99,7 +101,9 @@ impl Gdb {
             "OK" => Ok(()),
             other => {
                 let what = command.chars().take(16).collect::<String>();
-                Err(io::Error::other(format!("the debugger's stub answered `{other}` to `{what}`")))
+                Err(io::Error::other(format!(
+                    "the debugger's stub answered `{other}` to `{what}`"
+                )))
             }
         }
     }

@@ -246,7 +246,9 @@ fn finish(watch: Watch) -> io::Result<(Gdb, Stop)> {
         Watch::Gone => Err(io::ErrorKind::NotConnected.into()),
         Watch::Erases { counting, stop } => {
             stop.store(true, Ordering::Release);
-            counting.join().map_err(|_| io::Error::other("the debugger's thread has failed"))?
+            counting
+                .join()
+                .map_err(|_| io::Error::other("the debugger's thread has failed"))?
         }
     }
 }

@@ -87,7 +87,9 @@ impl Qemu {
                 binary: self.binary.clone(),
             })?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let version = text
+            .split_whitespace()
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
         let found = version.unwrap_or("unknown").to_owned();
         let major = found.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_some_and(|major| major >= LEAST_MAJOR) {
@@ -127,7 +129,10 @@ impl Machine {
             reason: error.to_string(),
         };
         // Names of sockets are short: the folder stands where names are.
-        let folder = tempfile::Builder::new().prefix("squall-").tempdir_in("/tmp").map_err(failed)?;
+        let folder = tempfile::Builder::new()
+            .prefix("squall-")
+            .tempdir_in("/tmp")
+            .map_err(failed)?;
         let listen = |name: &str| {
             let listener = UnixListener::bind(folder.path().join(name))?;
             listener.set_nonblocking(true).map(|()| listener)

@@ -377,7 +377,9 @@ fn decode<A: DeserializeOwned>(answer: &[u8]) -> Result<A, SmpError> {
         return Err(garbled("its head is wrong"));
     }
     let frame = SmpFrame::<A>::decode_with_cbor(answer);
-    frame.map(|frame| frame.data).map_err(|error| SmpError::Garbled { what: error.to_string() })
+    frame
+        .map(|frame| frame.data)
+        .map_err(|error| SmpError::Garbled { what: error.to_string() })
 }
 
 /// The frame in a packet that is complete and whose CRC is right.

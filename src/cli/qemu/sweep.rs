@@ -106,7 +106,8 @@ fn play(sweep: &Sweep) -> Result<Vec<Point>, SweepError> {
             thread::sleep(Duration::from_millis(50));
         }
     });
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} cuts, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos} of {len} cuts, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(0).with_style(style);
     let tell = |done: usize, all: usize| {
         bar.set_length(all as u64);
@@ -127,10 +128,17 @@ fn grid(points: &[Point]) -> String {
         parts.entry(point.during).or_default().push(point);
     }
     for (during, points) in &parts {
-        let (first, last) = (points.first().map_or(0, |point| point.erase), points.last().map_or(0, |point| point.erase));
+        let (first, last) = (
+            points.first().map_or(0, |point| point.erase),
+            points.last().map_or(0, |point| point.erase),
+        );
         let _ = writeln!(text, "{}: erases {first} to {last}", during.word());
         for tear in Tear::ALL {
-            let symbols: Vec<char> = points.iter().filter(|point| point.tear == tear).map(|point| symbol(point)).collect();
+            let symbols: Vec<char> = points
+                .iter()
+                .filter(|point| point.tear == tear)
+                .map(|point| symbol(point))
+                .collect();
             for (number, row) in symbols.chunks(ROW).enumerate() {
                 let word = if number == 0 { tear_word(tear) } else { "" };
                 let _ = writeln!(text, "  {word:8} {}", row.iter().collect::<String>());
