@@ -243,9 +243,9 @@ fn a_rollout_is_held_back_goes_on_and_is_tried_again() {
         fleet.early = { count = 20, runs = "app@1.0.0" }
         fleet.late = { count = 20, runs = "app@1.0.0", arrive = "over 5s from 12s" }
         step = [{ name = "up", at = "5s", deploy = "app@1.1.0", to = "all" }, { at = "10s", pause = "up" },
-          { name = "on", when = "devices{fleet:late,state:pending} count == 20", for = "10s", resume = "up" },
+          { name = "on", at = "30s", resume = "up" },
           { name = "again", when = "devices{state:failed} count == 40", retry = "up" }]
-        expect = [{ that = "devices{fleet:late,state:pending} count == 20", at = "step:on" },
+        expect = [{ that = "devices{fleet:late,state:pending} count == 20", at = "29s" },
           { that = "attempts{result:failed} count == 40", at = "step:again" }, "attempts{result:failed} count == 80"]"#,
     );
     let outcome = play(Arc::new(plan));
