@@ -7,6 +7,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod qemu;
 mod refusal;
 mod replay;
 mod report;
@@ -51,7 +52,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["qemu", "merge", "new", "doctor", "profiles", "bench", "advise", "completions"];
+const NOT_YET: &[&str] = &["merge", "new", "doctor", "profiles", "bench", "advise", "completions"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -81,6 +82,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Runs real firmware on emulated boards, and cuts their power at every page erase
+    Qemu(qemu::QemuArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::faults::Moment;
-use crate::measure::{Aggregate, Comparison, Group, Label, Measure, Metric, Recorder, Trend};
+use crate::faults::{Moment, PlannedFault, Target};
+use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend};
 use crate::model::{AttemptResult, CohortName, ConnectResult, DeviceIndex, LEGAL, Phase, UpdateState};
 use crate::play::{HarnessReport, Outcome, RunEnd};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
@@ -13,9 +13,9 @@ use crate::verdict::Judgement;
 
 use super::failures::{failures, short};
 use super::summary::{
-    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FindingRow, FirstFinding, HarnessRow, Invariants, LatenessRow,
-    MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow, Summary,
-    TransitionRow, WindowRow,
+    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
+    LatenessRow, MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow,
+    Summary, TransitionRow, WindowRow,
 };
 use super::untrusted::clean;
 
@@ -86,7 +86,12 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
             update_time_s: round(took.as_secs_f64()),
         }),
         slowest_devices: slowest_devices(outcome),
-        faults: Vec::new(),
+        faults: plan
+            .faults
+            .iter()
+            .zip(recorder.faults())
+            .map(|(planned, came)| fault(planned, came))
+            .collect(),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
         harness: outcome.harness.as_ref().map(harness),
@@ -286,27 +291,22 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         };
         recorder.value(&measure, elapsed).map(|measured| measured.value)
     };
-    let timed = |aggregate: Aggregate| match metric {
-        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => value(aggregate).and_then(finite),
-        Metric::Devices | Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => None,
-    };
-    let (kind, unit) = match metric {
-        Metric::Devices => ("gauge", "1"),
-        Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => ("counter", "1"),
-        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => ("trend", "s"),
+    let timed = |aggregate: Aggregate| match metric.kind() {
+        Kind::Trend => value(aggregate).and_then(finite),
+        Kind::Gauge | Kind::Counter => None,
     };
     let count = value(Aggregate::Count).unwrap_or(0.0) as u64;
     MetricRow {
         name: metric.to_string(),
         labels: shown_labels(labels),
-        kind: kind.to_owned(),
-        unit: unit.to_owned(),
+        kind: metric.kind().word().to_owned(),
+        unit: metric.unit().to_owned(),
         count,
-        sum: match metric {
-            Metric::Devices => None,
-            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => Some(count as f64),
-            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime if count == 0 => None,
-            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => timed(Aggregate::Sum),
+        sum: match metric.kind() {
+            Kind::Gauge => None,
+            Kind::Counter => Some(count as f64),
+            Kind::Trend if count == 0 => None,
+            Kind::Trend => timed(Aggregate::Sum),
         },
         min: timed(Aggregate::Min),
         avg: timed(Aggregate::Avg),
@@ -316,6 +316,35 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         p99: timed(Aggregate::Percentile(99.0)),
         p999: timed(Aggregate::Percentile(99.9)),
         max: timed(Aggregate::Max),
+    }
+}
+
+/// What was planned of a fault, and what came of it.
+fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
+    let by_chance = planned.planned_each().is_none();
+    let strikes = match planned.kind.target() {
+        Target::Messages => Some("messages"),
+        Target::Requests => Some("requests"),
+        Target::Flash if by_chance => Some("operations"),
+        Target::Flash | Target::Device | Target::Link => None,
+    };
+    FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: came.devices,
+        planned: came.planned,
+        done: came.done,
+        missed: came.planned.map(|_| came.missed),
+        missed_because: came.reasons.iter().map(|(why, count)| (why.to_string(), *count)).collect(),
+        strikes: strikes.map(str::to_owned),
+        chance_percent: strikes.map(|_| planned.chance.0 as f64 / 1e4),
+        tried: strikes.map(|_| came.done + came.spared),
+        phases: Phase::ALL
+            .iter()
+            .zip(came.phases)
+            .filter(|(_, count)| *count > 0)
+            .map(|(phase, count)| (phase.to_string(), count))
+            .collect(),
     }
 }
 
@@ -455,6 +484,9 @@ fn verb_words(verb: &StepVerb) -> String {
             format!("deploy {} to {cohort}", packages.join(", "))
         }
         StepVerb::Cancel { steps } => format!("cancel {}", steps.join("|")),
+        StepVerb::Pause { steps } => format!("pause {}", steps.join("|")),
+        StepVerb::Resume { steps } => format!("resume {}", steps.join("|")),
+        StepVerb::Retry { steps } => format!("retry {}", steps.join("|")),
         StepVerb::Join { who, cohort } => format!("join {who} to {cohort}"),
         StepVerb::Leave { who, cohort } => format!("leave {who} from {cohort}"),
         StepVerb::Tag { who, tags } => {
