@@ -88,7 +88,8 @@ pub struct Judged {
 
 /// How likely an interval of one of `gates` gates is to hold the truth, in percent.
 pub(super) fn level(gates: usize) -> f64 {
-    100.0 * (1.0 - ALPHA / gates.max(1) as f64)
+    let percent = 100.0 * (1.0 - ALPHA / gates.max(1) as f64);
+    (percent * 100.0).round() / 100.0
 }
 
 /// Judges one of `gates` gates; `None` where a side has no value. With `more_is_worse` a larger value is a regression.

@@ -527,7 +527,6 @@ fn spectrum(run: &Recording) -> Option<Chart> {
 /// How many devices used how much.
 fn data_used(run: &Recording) -> Option<Chart> {
     let histogram = run.histogram("data_used").filter(|histogram| histogram.len() > 0)?;
-    let row = run.summary.metric("data_used", &[])?;
     let (low, high) = (histogram.min() as f64, histogram.max() as f64);
     let bins = 40;
     let width = ((high - low) / f64::from(bins)).max(1.0);
@@ -552,10 +551,10 @@ fn data_used(run: &Recording) -> Option<Chart> {
     }
     let desc = format!(
         "{} devices: median {}, p99 {}, most {}.",
-        show_count(row.count),
-        Unit::Bytes.show(row.med.unwrap_or(0.0)),
-        Unit::Bytes.show(row.p99.unwrap_or(0.0)),
-        Unit::Bytes.show(row.max.unwrap_or(0.0))
+        show_count(histogram.len()),
+        Unit::Bytes.show(histogram.value_at_quantile(0.5) as f64),
+        Unit::Bytes.show(histogram.value_at_quantile(0.99) as f64),
+        Unit::Bytes.show(high)
     );
     Some(canvas.finish("Data used a device", desc, Vec::new()))
 }
