@@ -183,9 +183,9 @@ impl Writer {
         self.text("connack_timeout", &exact_time(fleet.connack_timeout));
         self.raw("flash", &fleet.flash.written);
         self.text("power", "always");
-        self.text("sdk", "newest");
+        self.text("sdk", fleet.sdk.word());
         self.raw("max_artifacts", fleet.max_artifacts);
-        self.text("heartbeat", "off");
+        self.text("heartbeat", &fleet.heartbeat.map_or_else(|| "off".to_owned(), exact_time));
         self.text("engine", "simulated");
     }
 

@@ -163,7 +163,9 @@ impl Edge {
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
-            | DeviceInput::AppAbort => self.hand_over(input, now, out),
+            | DeviceInput::AppAbort
+            | DeviceInput::AppPause
+            | DeviceInput::AppResume => self.hand_over(input, now, out),
         }
         self.settle(now, out);
     }
@@ -278,7 +280,9 @@ impl Edge {
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
-            | DeviceInput::AppAbort => {}
+            | DeviceInput::AppAbort
+            | DeviceInput::AppPause
+            | DeviceInput::AppResume => {}
         }
         self.call(now, out, |device, now, inner| device.handle_input(input, now, inner));
     }
@@ -291,7 +295,7 @@ impl Edge {
                 self.transport.asked = self.transport.asked.saturating_sub(len);
                 self.path.read(u64::from(len), now);
             }
-            DownloadEvent::Finished | DownloadEvent::Broken(_) => self.lose_download(),
+            DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_) => self.lose_download(),
         }
     }
 
