@@ -161,8 +161,8 @@ impl Device {
         let settling = self.is_settling() && self.config.sdk.settles_undisturbed();
         let late = (self.is_irreversible() && !stops_commit) || settling || self.memory.verdict.is_some();
         let (obeys_any, obeys_late) = (self.has(Defect::ObeyAnyCancel), self.has(Defect::CancelAfterSuccess));
-        let running = self.running_handler().or(self.committing());
-        let busy = self.busy_artifact();
+        let running = self.running_handler().or(self.committing().filter(|_| !stops_commit));
+        let busy = self.busy_artifact().filter(|_| !stops_commit);
         if self.has(Defect::IgnoreCancel) {
             return;
         }
