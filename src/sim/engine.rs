@@ -16,7 +16,7 @@ use crate::time::SimTime;
 use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
-use super::queue::{Event, Queue, Scheduled};
+use super::queue::{Event, Queue, QueueKind, Scheduled};
 
 /// Events between two looks at the driver's surroundings.
 const PULSE: u64 = 4_096;
@@ -56,7 +56,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Devices in their boxes, a server that knows nothing.
-    pub(super) fn new(plan: Arc<Plan>) -> Engine {
+    pub(super) fn new(plan: Arc<Plan>, kind: QueueKind) -> Engine {
         let indices = || (0..plan.devices.len() as u32).map(DeviceIndex);
         let edge = |index: DeviceIndex| {
             let fleet = plan.fleet_of(index);
@@ -66,7 +66,7 @@ impl Engine {
         };
         Engine {
             now: SimTime::ZERO,
-            queue: Queue::default(),
+            queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
@@ -180,7 +180,7 @@ impl Engine {
             Event::Connected { connection } => self.on_connected(device, connection),
             Event::Delivered { connection, packet } => {
                 if self.ports[device.at()].is_on(connection) {
-                    self.input(device, DeviceInput::Received(packet));
+                    self.input(device, DeviceInput::Received(*packet));
                 }
             }
             Event::Closed { connection } => {
@@ -196,7 +196,7 @@ impl Engine {
             Event::Received { connection, packet } => {
                 if self.ports[device.at()].is_at_server(connection) {
                     let from = connection_id(device, connection);
-                    self.tell_server(ServerInput::Received { from, packet });
+                    self.tell_server(ServerInput::Received { from, packet: *packet });
                 }
             }
             Event::Gone { connection } => {
@@ -335,6 +335,7 @@ impl Engine {
     fn send_to_server(&mut self, device: DeviceIndex, packet: Packet) {
         if let Some(connection) = self.ports[device.at()].up() {
             let at = self.edges[device.at()].packet_arrives(Way::Up, &packet, self.now);
+            let packet = Box::new(packet);
             self.push(device, at, Event::Received { connection, packet });
         }
     }
@@ -390,6 +391,7 @@ impl Engine {
     fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
         let (device, connection) = connection_of(to);
         let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
+        let packet = Box::new(packet);
         self.push(device, at, Event::Delivered { connection, packet });
     }
 
