@@ -1,5 +1,6 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
+mod bench;
 mod check;
 mod defect;
 mod explore;
@@ -55,7 +56,6 @@ const NOT_YET: &[&str] = &[
     "new",
     "doctor",
     "profiles",
-    "bench",
     "advise",
     "completions",
 ];
@@ -86,6 +86,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Measures what this build of squall takes on this machine
+    Bench(bench::BenchArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

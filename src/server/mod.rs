@@ -21,7 +21,9 @@ mod offers;
 mod record;
 mod registry;
 mod sessions;
+mod table;
 mod views;
+mod wakes;
 
 pub use attempts::Results;
 pub use config::ServerConfig;

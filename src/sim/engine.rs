@@ -19,10 +19,13 @@ use super::link::{Port, connection_id, connection_of};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
 
 /// Events between two looks at the driver's surroundings.
-const PULSE: u64 = 4_096;
+pub const PULSE: u64 = 4_096;
 
 /// More events than this of one device at one moment are a loop without an end.
 const CROWD: u32 = 1_000_000;
+
+/// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
+const OUTPUTS_KEPT: usize = 4_096;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -46,6 +49,8 @@ pub(super) struct Engine {
     server: Server,
     director: Director,
     over: bool,
+    /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
+    ahead: Option<Scheduled>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -72,6 +77,7 @@ impl Engine {
             server: Server::new(server_config(&plan)),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
+            ahead: None,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -160,6 +166,9 @@ impl Engine {
             self.crowd = if again { self.crowd + 1 } else { 0 };
             assert!(self.crowd < CROWD, "a device keeps itself busy without time passing");
             self.current = Some(next.device);
+            if !matches!(next.event, Event::Wake { .. }) {
+                self.ports[next.device.at()].under_way -= 1;
+            }
             self.happen(next.device, next.event);
         } else if server == Some(at) {
             self.current = None;
@@ -169,8 +178,27 @@ impl Engine {
             self.current = None;
             self.director.handle_timeout(self.now, &mut self.directives);
         }
+        self.run_ahead();
         self.carry_out_directives();
         true
+    }
+
+    /// Plays a keep-alive to its end while its device is at hand. It concerns the device and its own connection alone, so that nobody
+    /// sees it before its time, as long as nothing else is under way between the two and neither the device nor the Director has
+    /// anything to do meanwhile.
+    fn run_ahead(&mut self) {
+        let now = self.now;
+        while let Some(next) = self.ahead.take() {
+            let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
+            let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
+            if port.under_way == 0 && first(port.wake) && first(self.director.next_timeout()) && edge.is_untroubled() {
+                self.now = next.at;
+                self.happen(next.device, next.event);
+            } else {
+                self.enqueue(next);
+            }
+        }
+        self.now = now;
     }
 
     fn happen(&mut self, device: DeviceIndex, event: Event) {
@@ -363,6 +391,7 @@ impl Engine {
         for output in outputs.drain(..) {
             self.carry_out_for_server(output);
         }
+        outputs.shrink_to(OUTPUTS_KEPT);
         self.server_outputs = outputs;
     }
 
@@ -437,12 +466,24 @@ impl Engine {
 
     fn push(&mut self, device: DeviceIndex, at: SimTime, event: Event) {
         let sequence = self.ports[device.at()].next_sequence();
-        self.queue.push(Scheduled {
+        let scheduled = Scheduled {
             at,
             device,
             sequence,
             event,
-        });
+        };
+        if self.ahead.is_none() && scheduled.event.is_keep_alive() {
+            self.ahead = Some(scheduled);
+        } else {
+            self.enqueue(scheduled);
+        }
+    }
+
+    fn enqueue(&mut self, scheduled: Scheduled) {
+        if !matches!(scheduled.event, Event::Wake { .. }) {
+            self.ports[scheduled.device.at()].under_way += 1;
+        }
+        self.queue.push(scheduled);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::play::{Director, Outcome};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
-pub use engine::Pulse;
+pub use engine::{PULSE, Pulse};
 pub use queue::QueueKind;
 
 /// Plays a plan to its end.

@@ -71,6 +71,16 @@ pub(super) enum Event {
     },
 }
 
+impl Event {
+    /// True for the packets of a keep-alive.
+    pub(super) fn is_keep_alive(&self) -> bool {
+        let (Event::Received { packet, .. } | Event::Delivered { packet, .. }) = self else {
+            return false;
+        };
+        matches!(**packet, Packet::PingRequest | Packet::PingResponse)
+    }
+}
+
 /// An event and its place in the order.
 #[derive(Debug)]
 pub(super) struct Scheduled {
