@@ -7,6 +7,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod qemu;
 mod refusal;
 mod replay;
 mod report;
@@ -49,16 +50,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &[
-    "compare",
-    "qemu",
-    "merge",
-    "new",
-    "doctor",
-    "profiles",
-    "advise",
-    "completions",
-];
+const NOT_YET: &[&str] = &["compare", "merge", "new", "doctor", "profiles", "advise", "completions"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -88,6 +80,8 @@ enum Command {
     Image(image::ImageArgs),
     /// Measures what this build of squall takes on this machine
     Bench(bench::BenchArgs),
+    /// Runs real firmware on emulated boards, and cuts their power at every page erase
+    Qemu(qemu::QemuArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -110,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior, SwapMethod};
+use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
 use crate::faults::PlannedFault;
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
@@ -18,8 +18,8 @@ use super::document::{Place, Texts};
 use super::error::Problems;
 use super::fault;
 use super::file::{
-    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, StepFile, TlsFile, Trace,
-    VerbFile, WhoFile,
+    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
+    TlsFile, Trace, VerbFile, WhoFile,
 };
 use super::images::Image;
 use super::names::Names;
@@ -99,7 +99,7 @@ impl Resolver<'_> {
             main: main.slug.clone(),
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
-            swap: SwapMethod::Offset,
+            swap: fleet.flash.swap,
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
@@ -354,9 +354,15 @@ impl Resolver<'_> {
                     cohort: cohort(&to.value),
                 }
             }
-            VerbFile::Cancel(names) => StepVerb::Cancel {
-                steps: names.iter().map(|name| name.value.clone()).collect(),
-            },
+            VerbFile::Rollout(verb, names) => {
+                let steps = names.iter().map(|name| name.value.clone()).collect();
+                match verb {
+                    RolloutVerb::Cancel => StepVerb::Cancel { steps },
+                    RolloutVerb::Pause => StepVerb::Pause { steps },
+                    RolloutVerb::Resume => StepVerb::Resume { steps },
+                    RolloutVerb::Retry => StepVerb::Retry { steps },
+                }
+            }
             VerbFile::Join { who, cohort: to } => StepVerb::Join {
                 who: who.selector.clone(),
                 cohort: cohort(&to.value),
