@@ -221,6 +221,11 @@ impl Edge {
         self.device.latest_timeout().max(link).max(self.read_due())
     }
 
+    /// True if no fault was ever injected.
+    pub fn is_untroubled(&self) -> bool {
+        self.trouble.is_none()
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
