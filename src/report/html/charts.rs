@@ -464,7 +464,7 @@ fn spectrum(run: &Recording) -> Option<Chart> {
     ];
     let found: Vec<_> = named
         .into_iter()
-        .filter_map(|(class, name, series)| Some((class, name, run.histogram(series).filter(|h| h.len() > 0)?)))
+        .filter_map(|(class, name, series)| Some((class, name, run.histogram(series).filter(|h| !h.is_empty())?)))
         .collect();
     let longest = found.iter().map(|(_, _, histogram)| histogram.len()).max()?;
     // As many nines as there are values to tell them from.
@@ -526,7 +526,7 @@ fn spectrum(run: &Recording) -> Option<Chart> {
 
 /// How many devices used how much.
 fn data_used(run: &Recording) -> Option<Chart> {
-    let histogram = run.histogram("data_used").filter(|histogram| histogram.len() > 0)?;
+    let histogram = run.histogram("data_used").filter(|histogram| !histogram.is_empty())?;
     let (low, high) = (histogram.min() as f64, histogram.max() as f64);
     let bins = 40;
     let width = ((high - low) / f64::from(bins)).max(1.0);
