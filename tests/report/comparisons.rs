@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use squall::play::Mode;
 use squall::report::{
-    COMPARE_MARKER, Comparison, Design, Force, Gate, Side, Sides, Summary, Terms, Verdict, compare, compare_junit,
+    COMPARE_MARKER, Comparison, Design, Force, Gate, Recording, Side, Sides, Summary, Terms, Verdict, compare, compare_junit,
     compare_markdown, compare_schema, compare_text, judge,
 };
 
@@ -331,6 +331,13 @@ fn a_simulation_is_compared_with_its_baseline_seed_by_seed() {
             .path()
             .join("runs/baselines/main/batch-001/rep-10/summary.json")
             .is_file()
+    );
+    let first = Recording::read(&folder.path().join("runs/latest/rep-01")).unwrap();
+    let used = first.histogram("data_used").unwrap();
+    assert!(
+        used.len() == 4 && used.min() > 32 * 1024,
+        "each device has got its image: {}",
+        used.min()
     );
     let same = code(folder.path(), &format!("{sim} --baseline main"), 0);
     assert!(
