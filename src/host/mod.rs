@@ -13,6 +13,7 @@ mod connection;
 mod core_thread;
 mod credentials;
 mod events;
+mod gate;
 mod http;
 mod images;
 mod listen;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::AttemptId;
+use crate::server::Limits;
 
 pub use run::serve;
 
@@ -47,6 +49,8 @@ pub struct HostConfig {
     pub chase: Duration,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// What it refuses beyond.
+    pub limits: Limits,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.
     pub child: bool,
 }

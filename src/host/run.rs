@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::core_thread::CoreThread;
 use super::credentials::{RunFolder, TokenCheck, new_credentials, random};
 use super::events::EventLog;
+use super::gate::Gate;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
@@ -42,7 +43,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         false => (Clock::starting(), None),
     };
     check_addresses(config)?;
-    listen::raise_descriptor_limit()?;
+    let descriptors = listen::raise_descriptor_limit()?;
     let listeners = Listeners::open(config)?;
     let tls = Tls::prepare(&config.tls, &[config.listen.ip(), config.images.ip(), config.admin.ip()])?;
     let folder = RunFolder::create()?;
@@ -75,16 +76,20 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         image_base: line.images.clone(),
         chase: config.chase,
         first_attempt: config.first_attempt,
+        limits: config.limits.clone(),
     });
+    let gate = Gate::new(config.limits.clone(), descriptors, clock);
     let (core_thread, core) = CoreThread::new(server, clock, Arc::clone(&events));
     let api = Api {
         core: core.clone(),
         events,
         token: TokenCheck::new(&credentials.token),
+        gate: gate.clone(),
     };
     let shard = Shard {
         tls: tls_config,
         core,
+        gate,
         opened: Arc::new(AtomicU64::new(0)),
     };
 
@@ -112,11 +117,10 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     drop(shard);
 
     let ended = main.block_on(async {
-        let admin = tokio::net::TcpListener::from_std(listeners.admin).map_err(system("listening"))?;
         let signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         tokio::select! {
-            () = api.serve(&admin, admin_tls) => unreachable!("accepting never ends"),
+            broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
             ended = signals.wait(parent) => Ok(ended),
             defect = threads.first_to_end() => Err(defect),
         }

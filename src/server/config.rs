@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::model::{AttemptId, IngestKey};
 
+use super::limits::Limits;
+
 /// Settings of a server; secrets among them are not printed.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -19,6 +21,8 @@ pub struct ServerConfig {
     pub chase: Duration,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
+    /// What a connection may cost. The counts among them are [`super::Admission`]'s.
+    pub limits: Limits,
 }
 
 impl ServerConfig {
@@ -33,6 +37,7 @@ impl fmt::Debug for ServerConfig {
             .field("image_base", &self.image_base)
             .field("chase", &self.chase)
             .field("first_attempt", &self.first_attempt)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@
 //! durable store are the driver's.
 
 mod admin;
+mod admission;
 mod attempts;
 mod catalog;
 mod cohorts;
@@ -16,6 +17,7 @@ mod deployments;
 mod images;
 mod io;
 mod ledger;
+mod limits;
 mod membership;
 mod offers;
 mod record;
@@ -23,9 +25,11 @@ mod registry;
 mod sessions;
 mod views;
 
+pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
+pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen};
 pub use views::ServerCounts;
 
@@ -51,6 +55,10 @@ pub struct Server {
     ledger: Ledger,
     connections: Connections,
     ignored: u64,
+    /// Longest packet, bytes.
+    packet_max: u64,
+    /// Connections put out, by reason.
+    refusals: Refusals,
 }
 
 impl Server {
@@ -72,8 +80,10 @@ impl Server {
             chase: config.chase,
             first_attempt: config.first_attempt,
             ledger: Ledger::new(),
-            connections: Connections::default(),
+            connections: Connections::new(config.limits.connect_time),
             ignored: 0,
+            packet_max: config.limits.packet,
+            refusals: Refusals::default(),
         }
     }
 

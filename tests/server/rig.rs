@@ -7,7 +7,9 @@ use squall::model::{
     AdminAction, AttemptId, BuildId, CohortName, CohortRule, DeviceId, FirmwareVersion, IngestKey, Manifest, NewDevice, Selector,
     ServerEvent, StateReason, Tags, UpdateState,
 };
-use squall::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use squall::server::{
+    AdminError, ConnectionId, Limits, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs,
+};
 use squall::time::SimTime;
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, encode_results};
 use squall::wire::session::SessionMetadata;
@@ -23,6 +25,7 @@ pub fn config() -> ServerConfig {
         image_base: "https://images.test:8443".into(),
         chase: CHASE,
         first_attempt: id(1001),
+        limits: Limits::default(),
     }
 }
 
