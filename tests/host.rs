@@ -2,7 +2,9 @@
 
 mod api;
 mod curl;
+mod hostile;
 mod images;
+mod judge;
 mod limits;
 mod mqtt;
 mod process;

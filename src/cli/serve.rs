@@ -12,6 +12,8 @@ use crate::host::{Ended, HostConfig, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
 use crate::server::{LimitError, Limits};
 
+/// Exit code when an invariant broke.
+const BROKEN: u8 = 100;
 /// Exit code of an interrupted command.
 const INTERRUPTED: u8 = 130;
 
@@ -20,6 +22,7 @@ Examples:
   squall serve                                       free ports on loopback, TLS with an own CA
   squall serve --listen 127.0.0.1:8883 --tls auto+rsa
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
+  squall serve --judge                               finds what devices do wrong (docs/judge.md)
   squall serve --limit connections=500 --limit connects=20/s
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
@@ -50,6 +53,10 @@ pub struct ServeArgs {
     /// lifts one of the first four
     #[arg(long = "limit", value_name = "KEY=VALUE", value_parser = parse_limit)]
     limits: Vec<String>,
+    /// Hold every device against the invariants that can be seen from the server; findings go to standard error, the exit code is 100
+    /// when one broke
+    #[arg(long)]
+    judge: bool,
     /// Take orders on standard input and end with it
     #[arg(long, hide = true)]
     child: bool,
@@ -69,6 +76,7 @@ pub fn run(args: ServeArgs) -> u8 {
         chase: args.chase,
         first_attempt: args.first_attempt,
         limits,
+        judge: args.judge,
         child: args.child,
     };
     let ended = serve(&config, |line| {
@@ -78,8 +86,18 @@ pub fn run(args: ServeArgs) -> u8 {
         stdout.flush()
     });
     match ended {
-        Ok(Ended::Terminated | Ended::ParentGone) => 0,
-        Ok(Ended::Interrupted) => INTERRUPTED,
+        Ok(served) => {
+            let broken = served.verdict.as_ref().is_some_and(|verdict| verdict.broken);
+            if let Some(verdict) = served.verdict {
+                // Whoever started it may have gone.
+                let _nobody_reads = writeln!(std::io::stdout(), "{}", verdict.line);
+            }
+            match served.ended {
+                Ended::Terminated | Ended::ParentGone | Ended::Interrupted if broken => BROKEN,
+                Ended::Terminated | Ended::ParentGone => 0,
+                Ended::Interrupted => INTERRUPTED,
+            }
+        }
         Err(error) => {
             eprintln!("error: {error}");
             INTERNAL

@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::events::EventLog;
+use super::judge::{Judge, SeenRequest};
 use super::outbox::Outbox;
 use super::store::MemoryStore;
-use crate::model::{AdminAction, ServerEvent};
-use crate::server::{AdminError, ConnectionId, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
+use crate::model::{AdminAction, DeviceId, ServerEvent};
+use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
@@ -42,6 +43,8 @@ pub(crate) enum Message {
     },
     /// A connection is gone.
     Closed(ConnectionId),
+    /// An image request was answered, which the judge wants to know.
+    Requested(Box<SeenRequest>),
     /// Somebody asks for a change.
     Admin {
         /// Which.
@@ -67,6 +70,7 @@ pub(crate) struct CoreGone;
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
     inbox: mpsc::Sender<Message>,
+    judged: bool,
 }
 
 impl CoreHandle {
@@ -74,7 +78,12 @@ impl CoreHandle {
     #[cfg(test)]
     pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        (CoreHandle { inbox }, messages)
+        (CoreHandle { inbox, judged: false }, messages)
+    }
+
+    /// True if a judge wants to know of image requests.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// Hands a message over, when there is room.
@@ -114,14 +123,20 @@ pub(crate) struct CoreThread {
     asked: u64,
     outputs: ServerOutputs,
     looks: Vec<Look>,
+    /// Watches, if it was asked for.
+    judge: Option<Judge>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
     cut: Vec<ConnectionId>,
 }
 
 impl CoreThread {
     /// The core's thread, yet to run, and the way to it.
-    pub(crate) fn new(server: Server, clock: Clock, events: Arc<EventLog>) -> (CoreThread, CoreHandle) {
+    pub(crate) fn new(server: Server, clock: Clock, events: Arc<EventLog>, judge: Option<Judge>) -> (CoreThread, CoreHandle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        if let Some(judge) = &judge {
+            judge.begin(&server);
+        }
+        let judged = judge.is_some();
         let core = CoreThread {
             server,
             clock,
@@ -133,9 +148,10 @@ impl CoreThread {
             asked: 0,
             outputs: Vec::new(),
             looks: Vec::new(),
+            judge,
             cut: Vec::new(),
         };
-        (core, CoreHandle { inbox: sender })
+        (core, CoreHandle { inbox: sender, judged })
     }
 
     /// Serves until nobody can ask any more.
@@ -166,6 +182,9 @@ impl CoreThread {
             }
             self.commit_and_carry_out(now);
         }
+        if let Some(judge) = &self.judge {
+            judge.speak();
+        }
         for look in self.looks.drain(..) {
             look(&self.server);
         }
@@ -181,6 +200,12 @@ impl CoreThread {
             Message::Received { from, packet } if self.outboxes.contains_key(&from) => ServerInput::Received { from, packet },
             Message::Closed(id) if self.outboxes.remove(&id).is_some() => ServerInput::Closed(id),
             Message::Received { .. } | Message::Closed(_) => return,
+            Message::Requested(request) => {
+                if let Some(judge) = &self.judge {
+                    judge.fetched(now, &request, &self.server);
+                }
+                return;
+            }
             Message::Admin { action, answer } => {
                 self.asked += 1;
                 let request = RequestId(self.asked);
@@ -195,7 +220,36 @@ impl CoreThread {
                 return;
             }
         };
+        let shown = self.judge.as_ref().and_then(|_| self.heard(&input));
         self.server.handle_input(input, now, &mut self.outputs);
+        if let (Some(judge), Some((from, device, packet))) = (&self.judge, shown) {
+            // Whose a CONNECT is shows when it has been accepted.
+            if let Some(device) = device.or_else(|| self.server.device_on(from)) {
+                judge.sent(now, &device, &packet);
+            }
+        }
+    }
+
+    /// What the judge is shown of an input: the packet, and whose it is, if that is known already.
+    fn heard(&self, input: &ServerInput) -> Option<(ConnectionId, Option<DeviceId>, Packet)> {
+        match input {
+            ServerInput::Received { from, packet } => Some((*from, self.server.device_on(*from), packet.clone())),
+            ServerInput::Opened(_) | ServerInput::Closed(_) | ServerInput::Admin { .. } => None,
+        }
+    }
+
+    /// Shows the judge what is about to be carried out.
+    fn show(judge: &Judge, server: &Server, output: &ServerOutput, now: SimTime) {
+        match output {
+            ServerOutput::Record(Record::VersionCreated { firmware, .. }) => judge.stored(firmware, server),
+            ServerOutput::Transmit { to, packet } => {
+                if let Some(device) = server.device_on(*to) {
+                    judge.transmitted(now, &device, packet);
+                }
+            }
+            ServerOutput::Observed(event) => judge.server(now, event),
+            ServerOutput::Record(_) | ServerOutput::Close(_) | ServerOutput::Answer { .. } => {}
+        }
     }
 
     fn commit_and_carry_out(&mut self, now: SimTime) {
@@ -207,6 +261,9 @@ impl CoreThread {
         self.store.commit();
         let mut seen: Vec<ServerEvent> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
+            if let Some(judge) = &self.judge {
+                CoreThread::show(judge, &self.server, &output, now);
+            }
             match output {
                 ServerOutput::Record(_) => {}
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),

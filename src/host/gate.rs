@@ -3,6 +3,7 @@
 //! It is asked before a byte is read and before TLS, so that a connection that is refused costs an accept and a close.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -11,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
+use super::listen;
 use crate::server::{Admission, Door, Limits, Refusal};
 use crate::wire::ImageAnswer;
 
@@ -33,6 +35,8 @@ struct Shared {
     clock: Clock,
     /// Connections of the management API.
     managers: Arc<Semaphore>,
+    /// The person at the terminal knows that descriptors have run out.
+    told_full: AtomicBool,
 }
 
 /// A connection that was let in; dropped when it is gone.
@@ -59,6 +63,7 @@ impl Gate {
             limits,
             clock,
             managers: Arc::new(Semaphore::new(MANAGERS_MAX)),
+            told_full: AtomicBool::new(false),
         }))
     }
 
@@ -76,6 +81,9 @@ impl Gate {
     pub(crate) fn enter(&self, door: Door) -> Option<Pass> {
         let now = self.0.clock.now();
         let entered = self.lock().enter(door, now);
+        if entered == Err(Refusal::Descriptors) && !self.0.told_full.swap(true, Ordering::Relaxed) {
+            listen::say("the limit of open files is reached, new connections are refused: raise it with `ulimit -n`");
+        }
         entered.is_ok().then(|| Pass {
             gate: self.clone(),
             door,

@@ -9,8 +9,9 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::core_thread::CoreHandle;
+use super::core_thread::{CoreHandle, Message};
 use super::gate::{Gate, ImageBody};
+use super::judge::SeenRequest;
 use crate::wire::{ImageAnswer, ImageRequest};
 
 /// Answers one request for an image.
@@ -29,6 +30,7 @@ pub(crate) async fn serve_image(
         .map_or_else(|| "/".to_owned(), ToString::to_string);
     let authorization = text_of(&request, &AUTHORIZATION);
     let range = text_of(&request, &RANGE);
+    let seen = core.is_judged().then(|| (path.clone(), authorization.clone()));
     let answer = core
         .look(move |server| {
             server.serve_image(&ImageRequest {
@@ -38,6 +40,15 @@ pub(crate) async fn serve_image(
             })
         })
         .await;
+    if let (Some((path, authorization)), Ok(answer)) = (seen, &answer) {
+        let request = Box::new(SeenRequest {
+            path,
+            authorization,
+            status: answer.status,
+        });
+        // With the core gone, the answer below says so.
+        let _core_gone = core.tell(Message::Requested(request)).await;
+    }
     Ok(match answer {
         // Hyper leaves the body of an answer to HEAD out, so nothing of it is counted.
         Ok(answer) if head_only => written(answer, ImageBody::whole),

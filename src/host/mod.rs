@@ -16,6 +16,7 @@ mod events;
 mod gate;
 mod http;
 mod images;
+mod judge;
 mod listen;
 mod outbox;
 mod ready;
@@ -51,6 +52,8 @@ pub struct HostConfig {
     pub first_attempt: AttemptId,
     /// What it refuses beyond.
     pub limits: Limits,
+    /// Holds devices against the invariants that can be seen from here.
+    pub judge: bool,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.
     pub child: bool,
 }
@@ -83,6 +86,24 @@ pub enum Ended {
     Interrupted,
     /// The standard input of a child ended.
     ParentGone,
+}
+
+/// What a server came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Why it ended.
+    pub ended: Ended,
+    /// The judge's verdict, if there was one.
+    pub verdict: Option<Verdict>,
+}
+
+/// What the judge found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// One line of JSON.
+    pub line: String,
+    /// A rule broke.
+    pub broken: bool,
 }
 
 /// Why a server could not start, or ended badly.

@@ -20,10 +20,11 @@ use super::core_thread::CoreThread;
 use super::credentials::{RunFolder, TokenCheck, new_credentials, random};
 use super::events::EventLog;
 use super::gate::Gate;
+use super::judge::Judge;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
-use super::{Ended, HostConfig, HostError, TlsChoice, child, listen};
+use super::{Ended, HostConfig, HostError, Served, TlsChoice, child, listen};
 use crate::model::IngestKey;
 use crate::server::{Server, ServerConfig};
 use crate::wire::api::ReadyLine;
@@ -37,7 +38,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// [`HostError`]: what could not be opened, read or written, by name.
-pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Ended, HostError> {
+pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Served, HostError> {
     let (clock, parent) = match config.child {
         true => child::attach().map(|(orders, end)| (Clock::since(orders.epoch_monotonic_ns), Some(end)))?,
         false => (Clock::starting(), None),
@@ -78,8 +79,9 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         first_attempt: config.first_attempt,
         limits: config.limits.clone(),
     });
+    let judge = config.judge.then(Judge::default);
     let gate = Gate::new(config.limits.clone(), descriptors, clock);
-    let (core_thread, core) = CoreThread::new(server, clock, Arc::clone(&events));
+    let (core_thread, core) = CoreThread::new(server, clock, Arc::clone(&events), judge.clone());
     let api = Api {
         core: core.clone(),
         events,
@@ -128,7 +130,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     main.shutdown_background();
     threads.end();
     drop(folder);
-    ended
+    let verdict = judge.map(|judge| judge.end());
+    ended.map(|ended| Served { ended, verdict })
 }
 
 /// Image URLs name the address, so it must be one that devices can use; whoever holds the token commands the server, so the token

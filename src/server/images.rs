@@ -143,7 +143,7 @@ fn refusal(status: u16) -> ImageAnswer {
 }
 
 /// Reads `/a/{attempt}/{index}`; a query is not looked at.
-fn parse_path(path: &str) -> Option<(AttemptId, u8)> {
+pub(super) fn parse_path(path: &str) -> Option<(AttemptId, u8)> {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     let (attempt, index) = path.strip_prefix("/a/")?.split_once('/')?;
     Some((

@@ -24,6 +24,7 @@ mod record;
 mod registry;
 mod sessions;
 mod views;
+mod watched;
 
 pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;

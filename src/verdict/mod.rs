@@ -1,7 +1,7 @@
 //! What the run meant: invariants that hold in every run, expectations of this scenario.
 //!
 //! The [`Referee`] watches from outside: what devices show, the bytes they send and get, what the server tells. It never asks a core
-//! anything. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
+//! anything; the [`Witness`] holds what can be seen from the server's side alone. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
 
 mod build;
 mod expectation;
@@ -9,9 +9,11 @@ mod finding;
 mod referee;
 mod rules;
 mod view;
+mod witness;
 
 pub use build::{Build, Least, Waits};
 pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;
 pub use referee::{Referee, RefereeSetup};
 pub use rules::Rule;
+pub use witness::{Fetched, Held, Witness};

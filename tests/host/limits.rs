@@ -11,14 +11,14 @@ use super::mqtt::Client;
 use super::rig::{PATIENCE, Serve, request, within_patience};
 
 /// The value of a metric.
-fn metric(serve: &Serve, series: &str) -> u64 {
+pub fn metric(serve: &Serve, series: &str) -> u64 {
     let text = serve.ask("GET", "/metrics", "").text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok())
         .unwrap_or_else(|| panic!("no {series} in {text}"))
 }
 
-fn refused(serve: &Serve, reason: &str) -> u64 {
+pub fn refused(serve: &Serve, reason: &str) -> u64 {
     metric(serve, &format!("squall_refused_total{{reason=\"{reason}\"}}"))
 }
 
