@@ -8,4 +8,5 @@ mod images;
 mod limits;
 mod offers;
 mod rig;
+mod rollouts;
 mod sessions;

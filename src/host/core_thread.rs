@@ -241,21 +241,24 @@ impl CoreThread {
     /// Shows the judge what is about to be carried out.
     fn show(judge: &Judge, server: &Server, output: &ServerOutput, now: SimTime) {
         match output {
-            ServerOutput::Record(Record::VersionCreated { firmware, .. }) => judge.stored(firmware, server),
+            ServerOutput::Record {
+                record: Record::VersionCreated { firmware, .. },
+                ..
+            } => judge.stored(firmware, server),
             ServerOutput::Transmit { to, packet } => {
                 if let Some(device) = server.device_on(*to) {
                     judge.transmitted(now, &device, packet);
                 }
             }
             ServerOutput::Observed(event) => judge.server(now, event),
-            ServerOutput::Record(_) | ServerOutput::Close(_) | ServerOutput::Answer { .. } => {}
+            ServerOutput::Record { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => {}
         }
     }
 
     fn commit_and_carry_out(&mut self, now: SimTime) {
         for output in &self.outputs {
-            if let ServerOutput::Record(record) = output {
-                self.store.append(record);
+            if let ServerOutput::Record { stamp, record } = output {
+                self.store.append(*stamp, record);
             }
         }
         self.store.commit();
@@ -265,7 +268,7 @@ impl CoreThread {
                 CoreThread::show(judge, &self.server, &output, now);
             }
             match output {
-                ServerOutput::Record(_) => {}
+                ServerOutput::Record { .. } => {}
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
                 ServerOutput::Close(id) => {
                     if let Some(outbox) = self.outboxes.remove(&id) {

@@ -78,6 +78,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         chase: config.chase,
         first_attempt: config.first_attempt,
         limits: config.limits.clone(),
+        epoch_ms: clock.epoch_ms(),
+        keep_history: true,
     });
     let judge = config.judge.then(Judge::default);
     let gate = Gate::new(config.limits.clone(), descriptors, clock);

@@ -63,7 +63,7 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
         };
         Engine {
             now: SimTime::ZERO,
@@ -114,6 +114,7 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
+        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -289,7 +290,15 @@ impl Engine {
         if self.ports[device.at()].served_to_the_end() {
             self.admission.download_over();
         }
+        self.tell_carried(device);
         self.schedule_wake(device);
+    }
+
+    fn tell_carried(&mut self, device: DeviceIndex) {
+        let carried = self.edges[device.at()].take_carried();
+        if !carried.is_empty() {
+            self.sight(Sighting::Carried(device, carried));
+        }
     }
 
     fn carry_out(&mut self, device: DeviceIndex, output: EdgeOutput) {
@@ -388,7 +397,7 @@ impl Engine {
     fn carry_out_for_server(&mut self, output: ServerOutput) {
         match output {
             // Nothing crashes a server in this mode, so nobody reads its store again.
-            ServerOutput::Record(_) => {}
+            ServerOutput::Record { .. } => {}
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
@@ -495,5 +504,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         chase: plan.server.chase,
         first_attempt: AttemptId::new(1).expect("one is not zero"),
         limits: plan.server.limits.clone(),
+        epoch_ms: 0,
+        keep_history: false,
     }
 }

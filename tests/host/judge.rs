@@ -36,14 +36,14 @@ const PLANTED: [(&str, Defect, &str); 14] = [
 fn scenario() -> String {
     let fleets: String = PLANTED
         .iter()
-        .map(|(name, _, _)| format!("fleet.{name} = {{ count = 2, runs = [\"app@1.0.0\", \"modem@2.0.0\"], flash = {{ like = \"nrf52840\", time_scale = 20 }} }}\n"))
+        .map(|(name, _, _)| format!("fleet.{name} = {{ count = 2, runs = [\"app@1.0.0\", \"modem@2.0.0\"], flash = {{ like = \"nrf52840\", time_scale = 0.05 }} }}\n"))
         .collect();
     format!(
         r#"
         scenario = {{ duration = "16s", settle = "off" }}
         firmware.modem = {{ "2.0.0" = {{}}, "2.1.0" = {{ size = "8 KiB", install = "succeed after 100ms" }}, "2.2.0" = {{ size = "8 KiB", install = "fail after 100ms" }} }}
         firmware.app = {{ "1.0.0" = {{ size = "16 KiB" }}, "1.1.0" = {{ size = "16 KiB", boot = "confirm after 500ms" }}, "1.2.0" = {{ size = "16 KiB", boot = "crash after 3s" }} }}
-        fleet.sound = {{ count = 10, runs = ["app@1.0.0", "modem@2.0.0"], flash = {{ like = "nrf52840", time_scale = 20 }} }}
+        fleet.sound = {{ count = 10, runs = ["app@1.0.0", "modem@2.0.0"], flash = {{ like = "nrf52840", time_scale = 0.05 }} }}
         {fleets}
         cohort.crashing.members = "fleet:unlucky"
         cohort.failing.members = "fleet:leaves"

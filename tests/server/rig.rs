@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use squall::model::{
     AdminAction, AttemptId, BuildId, CohortName, CohortRule, DeviceId, FirmwareVersion, IngestKey, Manifest, NewDevice, Selector,
-    ServerEvent, StateReason, Tags, UpdateState,
+    ServerEvent, StateReason, Tags, UpdateState, Whom,
 };
 use squall::server::{
-    AdminError, ConnectionId, Limits, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs,
+    AdminError, ConnectionId, Limits, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
 };
 use squall::time::SimTime;
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, encode_results};
@@ -26,6 +26,8 @@ pub fn config() -> ServerConfig {
         chase: CHASE,
         first_attempt: id(1001),
         limits: Limits::default(),
+        epoch_ms: 1_000,
+        keep_history: true,
     }
 }
 
@@ -34,7 +36,7 @@ pub struct Rig {
     pub server: Server,
     pub now: SimTime,
     pub out: ServerOutputs,
-    pub records: Vec<Record>,
+    pub records: Vec<(Stamp, Record)>,
     requests: u64,
 }
 
@@ -96,7 +98,7 @@ impl Rig {
     fn keep(&mut self, out: ServerOutputs) {
         for output in out {
             match output {
-                ServerOutput::Record(record) => self.records.push(record),
+                ServerOutput::Record { stamp, record } => self.records.push((stamp, record)),
                 other => self.out.push(other),
             }
         }
@@ -267,6 +269,22 @@ pub fn image(text: &str) -> Bytes {
 
 pub fn tags(pairs: &[(&str, &str)]) -> Tags {
     pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+pub fn tag_action(devices: &[&str], pairs: &[(&str, &str)]) -> AdminAction {
+    AdminAction::ChangeTags {
+        whom: Whom::Devices(devices.iter().map(|&id| id.into()).collect()),
+        set: tags(pairs),
+        remove: vec![],
+    }
+}
+
+pub fn untag_action(devices: &[&str], key: &str) -> AdminAction {
+    AdminAction::ChangeTags {
+        whom: Whom::Devices(devices.iter().map(|&id| id.into()).collect()),
+        set: Tags::new(),
+        remove: vec![key.to_owned()],
+    }
 }
 
 pub fn deploy_action(name: &str, cohort: &str, versions: &[&str], main: Option<&str>) -> AdminAction {
