@@ -129,7 +129,7 @@ impl Drop for Bare {
 }
 
 /// Serves the same bytes to every request, on as many threads as our server has for images.
-pub fn serve_bare(size: usize) -> Infallible {
+pub fn serve_bare(size: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     listener.set_nonblocking(true).expect("a listener can be");
     println!("{}", listener.local_addr().expect("it is bound"));
@@ -152,7 +152,9 @@ pub fn serve_bare(size: usize) -> Infallible {
             }
         })
     };
-    let (other, other_body) = (listener.try_clone().expect("a listener"), body.clone());
-    std::thread::spawn(move || serve(other, other_body));
-    serve(listener, body)
+    let threads = [(); 2].map(|()| {
+        let (listener, body) = (listener.try_clone().expect("a listener"), body.clone());
+        std::thread::spawn(move || serve(listener, body))
+    });
+    threads.into_iter().for_each(|thread| drop(thread.join()));
 }

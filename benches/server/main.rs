@@ -30,7 +30,7 @@ fn main() {
     if let [bare, size] = arguments.as_slice()
         && bare == "bare-server"
     {
-        match images::serve_bare(size.parse().expect("a size in bytes")) {}
+        return images::serve_bare(size.parse().expect("a size in bytes"));
     }
     process::raise_descriptor_limit();
     let known = |name: &String| PARTS.iter().any(|(part, _)| part == name);
