@@ -2,6 +2,7 @@
 
 mod api;
 mod curl;
+mod handbook;
 mod hostile;
 mod images;
 mod judge;
@@ -9,4 +10,5 @@ mod limits;
 mod mqtt;
 mod process;
 mod rig;
+mod secrets;
 mod tls;
