@@ -26,7 +26,9 @@ mod registry;
 mod rollout;
 mod selection;
 mod sessions;
+mod table;
 mod views;
+mod wakes;
 mod watched;
 
 pub use admission::{Admission, Door, Refusal, Refusals};

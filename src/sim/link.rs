@@ -14,17 +14,28 @@ pub(super) struct Port {
     /// The connection that the device made last and has not lost.
     pub(super) connection: Option<Connection>,
     /// The running download.
-    pub(super) download: Option<Download>,
-    /// The download that the server answers with an image.
-    pub(super) served: Option<u32>,
+    pub(super) download: Option<Box<Download>>,
+    /// The server counts a download of this device.
+    served: bool,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
     connections: u32,
     downloads: u32,
     sequence: u32,
-    /// Connections that the server believes in: beside the device's own, half-open ones that it fell silent on.
-    at_server: Vec<u32>,
+    /// Events of the device in the queue, wakes left out.
+    pub(super) under_way: u32,
+    /// The newest connection that the server believes in.
+    at_server: Option<u32>,
+    /// Those before it, half-open since the device fell silent on them.
+    half_open: Option<Box<HalfOpen>>,
+}
+
+/// Half-open connections; few devices have any.
+#[derive(Debug)]
+struct HalfOpen {
+    connection: u32,
+    before: Option<Box<HalfOpen>>,
 }
 
 /// A connection as the device sees it.
@@ -43,6 +54,8 @@ pub(super) struct Download {
     pub(super) credit: usize,
     /// What was not handed over; `None` until the answer is there.
     pub(super) body: Option<Bytes>,
+    /// The server answers it with an image.
+    served: bool,
 }
 
 impl Port {
@@ -75,17 +88,18 @@ impl Port {
     pub(super) fn start_download(&mut self) -> u32 {
         let number = self.downloads;
         self.downloads += 1;
-        self.download = Some(Download {
+        self.download = Some(Box::new(Download {
             number,
             credit: 0,
             body: None,
-        });
+            served: false,
+        }));
         number
     }
 
     /// The running download, if it is this one.
     pub(super) fn running(&mut self, download: u32) -> Option<&mut Download> {
-        self.download.as_mut().filter(|running| running.number == download)
+        self.download.as_deref_mut().filter(|running| running.number == download)
     }
 
     /// The next piece of the body, as far as there is credit, or its end.
@@ -100,26 +114,49 @@ impl Port {
         (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
     }
 
+    /// The server answers the running download with an image.
+    pub(super) fn serve(&mut self) {
+        self.served = self.download.is_some();
+        if let Some(running) = &mut self.download {
+            running.served = true;
+        }
+    }
+
     /// True, once, when the download that the server answered is over; a device that falls silent takes it along.
     pub(super) fn served_to_the_end(&mut self) -> bool {
-        let running = self.download.as_ref().map(|download| download.number);
-        self.served.take_if(|served| running != Some(*served)).is_some()
+        let running = self.download.as_ref().is_some_and(|download| download.served);
+        let over = self.served && !running;
+        self.served = running;
+        over
     }
 
     /// The server learns of a connection.
     pub(super) fn open_at_server(&mut self, connection: u32) {
-        self.at_server.push(connection);
+        if let Some(connection) = self.at_server.replace(connection) {
+            let before = self.half_open.take();
+            self.half_open = Some(Box::new(HalfOpen { connection, before }));
+        }
     }
 
     /// The server believes in this connection.
     pub(super) fn is_at_server(&self, connection: u32) -> bool {
-        self.at_server.contains(&connection)
+        let mut half_open = std::iter::successors(self.half_open.as_deref(), |open| open.before.as_deref());
+        self.at_server == Some(connection) || half_open.any(|open| open.connection == connection)
     }
 
     /// The server is done with a connection; true if it believed in it.
     pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
-        let found = self.at_server.iter().position(|open| *open == connection);
-        found.map(|position| self.at_server.remove(position)).is_some()
+        if self.at_server.take_if(|open| *open == connection).is_some() {
+            return true;
+        }
+        let mut place = &mut self.half_open;
+        while place.as_ref().is_some_and(|open| open.connection != connection) {
+            place = &mut place.as_mut().expect("it was seen a moment ago").before;
+        }
+        let found = place.take();
+        let is_found = found.is_some();
+        *place = found.and_then(|open| open.before);
+        is_found
     }
 }
 
@@ -131,4 +168,24 @@ pub(super) fn connection_id(device: DeviceIndex, connection: u32) -> ConnectionI
 /// The device and the number behind a [`connection_id`].
 pub(super) fn connection_of(id: ConnectionId) -> (DeviceIndex, u32) {
     (DeviceIndex((id.0 >> 32) as u32), id.0 as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_may_believe_in_connections_that_the_device_fell_silent_on() {
+        let mut port = Port::default();
+        (1..=4).for_each(|connection| port.open_at_server(connection));
+        assert!(port.close_at_server(2) && port.close_at_server(4));
+        let believed: Vec<_> = (1..=4).filter(|connection| port.is_at_server(*connection)).collect();
+        assert_eq!(believed, [1, 3]);
+        assert!(!port.close_at_server(2) && port.close_at_server(3) && port.close_at_server(1));
+    }
+
+    #[test]
+    fn an_idle_port_fits_a_cache_line() {
+        assert!(size_of::<Port>() <= 64, "{}", size_of::<Port>());
+    }
 }

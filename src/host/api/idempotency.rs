@@ -61,12 +61,12 @@ impl Answers {
     }
 
     /// The answer given before, or the right to give the first.
-    fn claim(&self, key: &str, request: [u8; 32]) -> Result<Claim, Response> {
+    fn claim(&self, key: &str, request: [u8; 32]) -> Result<Claim, Box<Response>> {
         let mut kept = self.lock();
         match kept.by_key.get(key) {
             Some(entry) if entry.request != request => {
                 let detail = format!("Idempotency-Key: `{key}` was used for another request");
-                Err(ApiError::invalid("Idempotency-Key", detail).into_response())
+                Err(Box::new(ApiError::invalid("Idempotency-Key", detail).into_response()))
             }
             Some(Entry {
                 answer: Some((status, headers, body)),
@@ -74,11 +74,12 @@ impl Answers {
             }) => {
                 let mut answer = (*status, headers.clone(), body.clone()).into_response();
                 answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-                Err(answer)
+                Err(Box::new(answer))
             }
             Some(Entry { answer: None, .. }) => {
                 let detail = format!("the first request with Idempotency-Key `{key}` is still being carried out");
-                Err(ApiError::new(StatusCode::CONFLICT, "in-progress", "Still in progress", detail).into_response())
+                let answer = ApiError::new(StatusCode::CONFLICT, "in-progress", "Still in progress", detail).into_response();
+                Err(Box::new(answer))
             }
             None => {
                 let answer = None;
@@ -153,7 +154,7 @@ async fn under_key(answers: &Answers, key: String, request: Request, next: Next)
     hash.update(parts.uri.to_string());
     hash.update([0]);
     hash.update(&body);
-    let claim = answers.claim(&key, hash.finalize().into())?;
+    let claim = answers.claim(&key, hash.finalize().into()).map_err(|answer| *answer)?;
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     if answer.status().is_server_error() {
         return Ok(answer);
