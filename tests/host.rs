@@ -6,4 +6,5 @@ mod images;
 mod mqtt;
 mod process;
 mod rig;
+mod store;
 mod tls;

@@ -9,25 +9,43 @@ use crate::time::SimTime;
 /// Time since the epoch; copies agree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    epoch_ns: u64,
+    /// On CLOCK_MONOTONIC; below zero where the epoch is older than the machine's last start.
+    epoch_ns: i128,
 }
 
 impl Clock {
     /// Counts from this moment.
     pub(crate) fn starting() -> Self {
         Clock {
-            epoch_ns: monotonic_ns(),
+            epoch_ns: monotonic_ns().into(),
         }
+    }
+
+    /// Goes on from a moment of the calendar, milliseconds since 1970: a store's clock does not begin anew.
+    pub(crate) fn since_unix_ms(unix_ms: i64) -> Self {
+        let passed = i128::from(unix_now_ms().saturating_sub(unix_ms).max(0)) * 1_000_000;
+        Clock {
+            epoch_ns: i128::from(monotonic_ns()) - passed,
+        }
+    }
+
+    /// The epoch on the calendar, milliseconds since 1970.
+    pub(crate) fn epoch_unix_ms(self) -> i64 {
+        let passed_ms = self.now().as_nanos() / 1_000_000;
+        unix_now_ms().saturating_sub_unsigned(passed_ms)
     }
 
     /// Counts from `epoch_ns` on CLOCK_MONOTONIC, which processes of one machine share.
     pub(crate) fn since(epoch_ns: u64) -> Self {
-        Clock { epoch_ns }
+        Clock {
+            epoch_ns: epoch_ns.into(),
+        }
     }
 
     /// The present; zero before the epoch.
     pub(crate) fn now(self) -> SimTime {
-        SimTime::from_nanos(monotonic_ns().saturating_sub(self.epoch_ns))
+        let passed = i128::from(monotonic_ns()) - self.epoch_ns;
+        SimTime::from_nanos(u64::try_from(passed.max(0)).unwrap_or(u64::MAX))
     }
 
     /// Waits until `due`; for ever if that is never.
@@ -45,6 +63,16 @@ fn monotonic_ns() -> u64 {
     u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The calendar's present, milliseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a driver's clock; stores say when things happened in people's time"
+)]
+pub(crate) fn unix_now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +83,13 @@ mod tests {
         assert_eq!(Clock::since(u64::MAX).now(), SimTime::ZERO);
         let hour_ago = present.saturating_sub(3_600_000_000_000);
         assert!(Clock::since(hour_ago).now().as_nanos() >= present - hour_ago);
+    }
+
+    #[test]
+    fn a_clock_goes_on_from_a_moment_before_the_machine_was_started() {
+        let century = 100 * 365 * 86_400_000;
+        let clock = Clock::since_unix_ms(unix_now_ms() - century);
+        assert!(clock.now().as_nanos() >= century.unsigned_abs() * 1_000_000);
+        assert!((clock.epoch_unix_ms() - (unix_now_ms() - century)).abs() < 1_000);
     }
 }

@@ -26,11 +26,10 @@ use tokio::net::TcpListener;
 
 use self::problem::ApiError;
 use super::core_thread::CoreHandle;
-use super::credentials::TokenCheck;
 use super::events::EventLog;
 use super::shard::handshake;
 use super::{http, listen};
-use crate::model::AdminAction;
+use crate::model::{AdminAction, KeyHash};
 use crate::server::Server;
 
 /// What the routes work with.
@@ -41,7 +40,7 @@ pub(crate) struct Api {
     /// What has happened.
     pub(crate) events: Arc<EventLog>,
     /// Who may use the API.
-    pub(crate) token: TokenCheck,
+    pub(crate) token: KeyHash,
 }
 
 impl Api {
@@ -104,7 +103,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let token = given
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
+    if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
         return next.run(request).await;
     }
     let mut refused = ApiError::unauthorized().into_response();
