@@ -21,18 +21,12 @@ impl Clock {
         }
     }
 
-    /// Goes on from a moment of the calendar, milliseconds since 1970: a store's clock does not begin anew.
-    pub(crate) fn since_unix_ms(unix_ms: i64) -> Self {
-        let passed = i128::from(unix_now_ms().saturating_sub(unix_ms).max(0)) * 1_000_000;
+    /// Counts from a moment of the calendar, milliseconds since 1970: a store's clock does not begin anew.
+    pub(crate) fn since_calendar_ms(calendar_ms: u64) -> Self {
+        let passed = i128::from(calendar_now_ms().saturating_sub(calendar_ms)) * 1_000_000;
         Clock {
             epoch_ns: i128::from(monotonic_ns()) - passed,
         }
-    }
-
-    /// The epoch on the calendar, milliseconds since 1970.
-    pub(crate) fn epoch_unix_ms(self) -> i64 {
-        let passed_ms = self.now().as_nanos() / 1_000_000;
-        unix_now_ms().saturating_sub_unsigned(passed_ms)
     }
 
     /// Counts from `epoch_ns` on CLOCK_MONOTONIC, which processes of one machine share.
@@ -46,6 +40,11 @@ impl Clock {
     pub(crate) fn now(self) -> SimTime {
         let passed = i128::from(monotonic_ns()) - self.epoch_ns;
         SimTime::from_nanos(u64::try_from(passed.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// The epoch as the machine's calendar has it now, milliseconds since 1970.
+    pub(crate) fn epoch_ms(self) -> u64 {
+        calendar_now_ms().saturating_sub(self.now().as_nanos() / 1_000_000)
     }
 
     /// Waits until `due`; for ever if that is never.
@@ -64,13 +63,10 @@ fn monotonic_ns() -> u64 {
 }
 
 /// The calendar's present, milliseconds since 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a driver's clock; stores say when things happened in people's time"
-)]
-pub(crate) fn unix_now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+pub(crate) fn calendar_now_ms() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    let since_1970 = Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32);
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -87,9 +83,9 @@ mod tests {
 
     #[test]
     fn a_clock_goes_on_from_a_moment_before_the_machine_was_started() {
-        let century = 100 * 365 * 86_400_000;
-        let clock = Clock::since_unix_ms(unix_now_ms() - century);
-        assert!(clock.now().as_nanos() >= century.unsigned_abs() * 1_000_000);
-        assert!((clock.epoch_unix_ms() - (unix_now_ms() - century)).abs() < 1_000);
+        let decades = 30 * 365 * 86_400_000;
+        let clock = Clock::since_calendar_ms(calendar_now_ms() - decades);
+        assert!(clock.now().as_nanos() >= decades * 1_000_000);
+        assert!(clock.epoch_ms().abs_diff(calendar_now_ms() - decades) < 1_000);
     }
 }

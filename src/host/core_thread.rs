@@ -17,7 +17,7 @@ use super::listen::say;
 use super::outbox::Outbox;
 use super::store::{Batch, Store, StoreError};
 use crate::model::{AdminAction, ServerEvent};
-use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
@@ -207,12 +207,12 @@ impl CoreThread {
     }
 
     async fn commit_and_carry_out(&mut self, now: SimTime) -> Result<(), StoreError> {
-        let mut records: Vec<Record> = Vec::new();
+        let mut records: Vec<(Stamp, Record)> = Vec::new();
         let mut seen: Vec<ServerEvent> = Vec::new();
         let mut revealing = Vec::with_capacity(self.outputs.len());
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                ServerOutput::Record(record) => records.push(record),
+                ServerOutput::Record { stamp, record } => records.push((stamp, record)),
                 ServerOutput::Observed(event) => seen.push(event),
                 ServerOutput::Transmit { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => revealing.push(output),
             }
@@ -232,7 +232,7 @@ impl CoreThread {
                         let _unheard = answer.send(result);
                     }
                 }
-                ServerOutput::Record(_) | ServerOutput::Observed(_) => unreachable!("sorted out above"),
+                ServerOutput::Record { .. } | ServerOutput::Observed(_) => unreachable!("sorted out above"),
             }
         }
         if !seen.is_empty() {
@@ -242,7 +242,7 @@ impl CoreThread {
     }
 
     /// Makes a batch durable. While the disk is full or away everybody waits: nothing may be told that is not stored.
-    async fn commit(&mut self, at: SimTime, records: &[Record], events: &[ServerEvent]) -> Result<(), StoreError> {
+    async fn commit(&mut self, at: SimTime, records: &[(Stamp, Record)], events: &[ServerEvent]) -> Result<(), StoreError> {
         let first_event = self.events.newest() + 1;
         let batch = Batch {
             at,

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::HostError;
-use super::clock::{Clock, unix_now_ms};
+use super::clock::{Clock, calendar_now_ms};
 use super::credentials::{RunFolder, new_credentials, random};
 use super::store::{DiskStore, Restored, Store, StoreFolder};
 use crate::model::KeyHash;
-use crate::server::Record;
+use crate::server::{Record, Stamp};
 use crate::wire::api::{Credentials, EventLine};
 
 /// File with token and ingest key.
@@ -21,11 +21,11 @@ const ARTIFACT_KEY: &str = "artifact.key";
 pub(crate) struct Home {
     place: Place,
     /// What the tables held.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<(Stamp, Record)>,
     /// The newest events told.
     pub(crate) events: Vec<EventLine>,
     /// When a store was made, milliseconds since 1970.
-    created_unix_ms: Option<i64>,
+    created_ms: Option<u64>,
 }
 
 enum Place {
@@ -57,26 +57,26 @@ impl Home {
                 place: Place::Run(RunFolder::create()?),
                 records: Vec::new(),
                 events: Vec::new(),
-                created_unix_ms: None,
+                created_ms: None,
             });
         };
-        let (disk, restored) = DiskStore::open(StoreFolder::open(path)?, unix_now_ms())?;
+        let (disk, restored) = DiskStore::open(StoreFolder::open(path)?, calendar_now_ms())?;
         let Restored {
             records,
             events,
-            created_unix_ms,
+            created_ms,
         } = restored;
         Ok(Home {
             place: Place::Store(Box::new(disk)),
             records,
             events,
-            created_unix_ms: Some(created_unix_ms),
+            created_ms: Some(created_ms),
         })
     }
 
     /// The clock of a server that no parent gives one: a store's goes on.
     pub(crate) fn clock(&self) -> Clock {
-        self.created_unix_ms.map_or_else(Clock::starting, Clock::since_unix_ms)
+        self.created_ms.map_or_else(Clock::starting, Clock::since_calendar_ms)
     }
 
     /// The folder of the store, if there is one.
@@ -130,15 +130,11 @@ impl Home {
         })
     }
 
-    /// The store itself, once everything is read. `clock` is the server's. What lies in a folder of this run stays until the second
-    /// is dropped.
-    pub(crate) fn into_store(self, clock: Clock) -> (Store, Option<RunFolder>) {
+    /// The store itself, once everything is read. What lies in a folder of this run stays until the second is dropped.
+    pub(crate) fn into_store(self) -> (Store, Option<RunFolder>) {
         match self.place {
             Place::Run(folder) => (Store::Memory, Some(folder)),
-            Place::Store(mut disk) => {
-                disk.count_from(clock.epoch_unix_ms());
-                (Store::Disk(disk), None)
-            }
+            Place::Store(disk) => (Store::Disk(disk), None),
         }
     }
 

@@ -73,9 +73,11 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         image_base: line.images.clone(),
         chase: config.chase,
         first_attempt: config.first_attempt,
+        epoch_ms: clock.epoch_ms(),
+        keep_history: true,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
-    let (store, folder) = home.into_store(clock);
+    let (store, folder) = home.into_store();
     let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events));
     let api = Api {
         core: core.clone(),

@@ -32,7 +32,7 @@ use ending::{QUIET, Stage};
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
-use timeline::Timeline;
+use timeline::{Timeline, position};
 
 /// How often `when` and `always` are judged and the timeline grows a row.
 const SECOND: Duration = Duration::from_secs(1);
@@ -257,13 +257,13 @@ impl Director {
     /// Fires steps, and looks whether trouble is over. Conditions are judged before the moment's own steps fire, hence without them.
     fn on_trouble(&mut self, now: SimTime, second: bool, out: &mut Vec<Directive>) {
         let plan = Arc::clone(&self.plan);
-        for (position, step) in plan.steps.iter().enumerate().filter(|_| second) {
-            if self.timeline.judge(position, now, || holds(&self.recorder, step, now)) {
-                self.fire(position, step, now, out);
+        for (index, step) in plan.steps.iter().enumerate().filter(|_| second) {
+            if self.timeline.judge(index, now, || holds(&self.recorder, step, now)) {
+                self.fire(index, step, now, out);
             }
         }
-        while let Some(position) = self.timeline.due(now) {
-            self.fire(position, &plan.steps[position], now, out);
+        while let Some(index) = self.timeline.due(now) {
+            self.fire(index, &plan.steps[index], now, out);
         }
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
@@ -285,13 +285,13 @@ impl Director {
         }
     }
 
-    fn fire(&mut self, position: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
-        self.timeline.fire(position, now);
+    fn fire(&mut self, index: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
+        self.timeline.fire(index, now);
         if let StepVerb::Deploy { packages, .. } = &step.verb {
             self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
         }
         for action in verbs::actions(&self.plan, step, &mut self.timeline, &mut self.recorder) {
-            let request = self.requests.ask(position);
+            let request = self.requests.ask(index);
             out.push(Directive::Admin { request, action });
         }
     }
@@ -308,13 +308,19 @@ impl Director {
         self.requests.quiet(now, QUIET) && self.recorder.open_attempts() == 0
     }
 
-    /// Every device that is open after the settle bound breaks the rule, unless its own firmware keeps it from ending.
+    /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
+    fn must_end(&self, deployment: &DeploymentName, state: UpdateState) -> bool {
+        let paused = || position(&self.plan, deployment.as_str()).is_some_and(|step| self.timeline.is_paused(step));
+        !state.ended() && !(state == UpdateState::Pending && paused())
+    }
+
+    /// Every device that is open after the settle bound breaks the rule, unless its own firmware or a pause keeps it from ending.
     fn judge_settled(&mut self, now: SimTime) {
         for device in self.recorder.devices() {
             let held = device
                 .attempts
                 .iter()
-                .any(|attempt| attempt.deployment.is_some() && !attempt.state.ended());
+                .any(|attempt| attempt.deployment.is_some_and(|name| self.must_end(name, attempt.state)));
             let left = self.left_open.get(&device.index);
             let stuck = left.is_some_and(|(_, stuck)| *stuck);
             if (device.phase.at_rest() && !held) || stuck {

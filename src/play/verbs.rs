@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::luck::{Purpose, text_key};
 use crate::measure::Recorder;
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, Pick, Selector};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Pick, Selector, Tags, Whom};
 use crate::scenario::{Plan, PlannedStep, StepVerb};
 
 use super::setup::batches;
@@ -26,6 +26,24 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
                 deployment: DeploymentName::new(name.as_str()),
             })
             .collect(),
+        StepVerb::Pause { steps } => {
+            let made = fired(plan, steps, timeline);
+            made.iter().for_each(|&(step, _)| timeline.pause(step, true));
+            made.into_iter()
+                .map(|(_, deployment)| AdminAction::Pause { deployment })
+                .collect()
+        }
+        StepVerb::Resume { steps } => {
+            let made = fired(plan, steps, timeline);
+            made.iter().for_each(|&(step, _)| timeline.pause(step, false));
+            made.into_iter()
+                .map(|(_, deployment)| AdminAction::Resume { deployment })
+                .collect()
+        }
+        StepVerb::Retry { steps } => {
+            let made = fired(plan, steps, timeline).into_iter();
+            made.map(|(_, deployment)| AdminAction::Retry { deployment }).collect()
+        }
         StepVerb::Join { who, cohort } => batches(plan, &picked(plan, step, who, recorder))
             .map(|devices| AdminAction::Join {
                 cohort: cohort.clone(),
@@ -42,9 +60,10 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
             let devices = picked(plan, step, who, recorder);
             devices.iter().for_each(|device| recorder.set_tags(*device, tags));
             batches(plan, &devices)
-                .map(|devices| AdminAction::Tag {
-                    devices,
-                    tags: tags.clone(),
+                .map(|devices| AdminAction::ChangeTags {
+                    whom: Whom::Devices(devices),
+                    set: tags.clone(),
+                    remove: Vec::new(),
                 })
                 .collect()
         }
@@ -52,13 +71,23 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
             let devices = picked(plan, step, who, recorder);
             devices.iter().for_each(|device| recorder.remove_tags(*device, keys));
             batches(plan, &devices)
-                .map(|devices| AdminAction::Untag {
-                    devices,
-                    keys: keys.clone(),
+                .map(|devices| AdminAction::ChangeTags {
+                    whom: Whom::Devices(devices),
+                    set: Tags::new(),
+                    remove: keys.clone(),
                 })
                 .collect()
         }
     }
+}
+
+/// Those of the named steps that have fired, with the deployments that they made; the others are passed over.
+fn fired(plan: &Plan, steps: &[String], timeline: &Timeline) -> Vec<(usize, DeploymentName)> {
+    let made = |name: &String| {
+        let step = position(plan, name).filter(|&step| timeline.fired_at(step).is_some())?;
+        Some((step, DeploymentName::new(name.as_str())))
+    };
+    steps.iter().filter_map(made).collect()
 }
 
 /// The devices that a selector takes at this moment, in their order. A pick takes those of the highest rank, and each step ranks anew.

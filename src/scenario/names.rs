@@ -38,7 +38,7 @@ impl<'f> Names<'f> {
             .filter_map(|verb| match verb {
                 VerbFile::Tag { tags, .. } => Some(tags),
                 VerbFile::Deploy { .. }
-                | VerbFile::Cancel(_)
+                | VerbFile::Rollout(..)
                 | VerbFile::Join { .. }
                 | VerbFile::Leave { .. }
                 | VerbFile::Untag { .. } => None,
@@ -48,7 +48,7 @@ impl<'f> Names<'f> {
             .filter_map(|verb| match verb {
                 VerbFile::Untag { keys, .. } => Some(keys.iter().map(|key| key.value.as_str())),
                 VerbFile::Deploy { .. }
-                | VerbFile::Cancel(_)
+                | VerbFile::Rollout(..)
                 | VerbFile::Join { .. }
                 | VerbFile::Leave { .. }
                 | VerbFile::Tag { .. } => None,
@@ -309,7 +309,7 @@ impl<'f> Names<'f> {
                 Some(VerbFile::Join { who, cohort: joined }) if joined.value == cohort => Some(who),
                 Some(
                     VerbFile::Deploy { .. }
-                    | VerbFile::Cancel(_)
+                    | VerbFile::Rollout(..)
                     | VerbFile::Join { .. }
                     | VerbFile::Leave { .. }
                     | VerbFile::Tag { .. }

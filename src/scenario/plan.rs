@@ -249,6 +249,21 @@ pub enum StepVerb {
         /// Names of the steps.
         steps: Vec<String>,
     },
+    /// Holds back new offers of the deployments of these steps.
+    Pause {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Lets the deployments of these steps make offers again.
+    Resume {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Makes new attempts where those of the deployments of these steps failed.
+    Retry {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
     /// Puts devices into a cohort.
     Join {
         /// Which devices, judged when the step fires.

@@ -9,6 +9,7 @@
 //! DIR/lock               held by the server that uses the store
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -115,6 +116,19 @@ impl StoreFolder {
             return Ok(());
         }
         self.write(&name, image)
+    }
+
+    /// Removes what is neither an image of these nor being written.
+    pub(crate) fn keep_only(&self, named: &BTreeSet<Digest>) {
+        let Ok(entries) = std::fs::read_dir(self.at("images")) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let digest = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if digest.is_none_or(|digest| !named.contains(&digest)) {
+                let _best_effort = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// An image, its bytes held against its digest.

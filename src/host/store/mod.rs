@@ -20,7 +20,7 @@ use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::{KeyHash, ServerEvent};
-use crate::server::Record;
+use crate::server::{Record, Stamp};
 use crate::time::SimTime;
 use crate::wire::api::EventLine;
 
@@ -37,7 +37,7 @@ pub(crate) struct Batch<'a> {
     /// When it happened.
     pub(crate) at: SimTime,
     /// Changes, in order.
-    pub(crate) records: &'a [Record],
+    pub(crate) records: &'a [(Stamp, Record)],
     /// Number of the first event.
     pub(crate) first_event: u64,
     /// What the event stream will tell of it.
@@ -72,27 +72,25 @@ impl Store {
 pub(crate) struct DiskStore {
     folder: StoreFolder,
     database: Connection,
-    /// Moment zero of the server's clock, milliseconds since 1970.
-    epoch_unix_ms: i64,
 }
 
 /// What a store held when it was opened.
 #[derive(Debug)]
 pub(crate) struct Restored {
     /// The records of a server that stands where the last one stood.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<(Stamp, Record)>,
     /// The newest events.
     pub(crate) events: Vec<EventLine>,
     /// When the store was made, milliseconds since 1970.
-    pub(crate) created_unix_ms: i64,
+    pub(crate) created_ms: u64,
 }
 
 impl DiskStore {
-    /// Opens the tables of a folder, making or migrating them. `now_unix_ms` is the present, for a store that is made.
+    /// Opens the tables of a folder, making or migrating them. `now_ms` is the present, for a store that is made.
     ///
     /// # Errors
     /// [`StoreError`] with what is wrong; nothing has been changed then but by a migration that was complete.
-    pub(crate) fn open(folder: StoreFolder, now_unix_ms: i64) -> Result<(DiskStore, Restored), StoreError> {
+    pub(crate) fn open(folder: StoreFolder, now_ms: u64) -> Result<(DiskStore, Restored), StoreError> {
         let path = folder.at("squall.db");
         let mut database = Connection::open(&path)?;
         database.busy_timeout(BUSY_TIMEOUT)?;
@@ -102,28 +100,18 @@ impl DiskStore {
         database.pragma_update(None, "synchronous", "FULL")?;
         database.pragma_update(None, "foreign_keys", false)?;
         schema::migrate(&mut database)?;
-        let created: Option<i64> = database
-            .query_row("SELECT created_unix_ms FROM store", [], |row| row.get(0))
-            .optional()?;
+        let created = read::created_ms(&database)?;
         if created.is_none() {
-            database.execute("INSERT INTO store (created_unix_ms) VALUES (?)", [now_unix_ms])?;
+            database.execute("INSERT INTO store (created_unix_ms) VALUES (?)", [now_ms.cast_signed()])?;
         }
         let restored = Restored {
             records: read::records(&database, &folder)?,
             events: read::events(&database)?,
-            created_unix_ms: created.unwrap_or(now_unix_ms),
+            created_ms: created.unwrap_or(now_ms),
         };
-        let store = DiskStore {
-            folder,
-            database,
-            epoch_unix_ms: now_unix_ms,
-        };
+        let store = DiskStore { folder, database };
+        store.sweep();
         Ok((store, restored))
-    }
-
-    /// Says when moment zero of the server's clock was, milliseconds since 1970.
-    pub(crate) fn count_from(&mut self, epoch_unix_ms: i64) {
-        self.epoch_unix_ms = epoch_unix_ms;
     }
 
     /// The folder.
@@ -156,17 +144,32 @@ impl DiskStore {
         if batch.records.is_empty() && batch.events.is_empty() {
             return Ok(());
         }
-        for record in batch.records {
+        for (_, record) in batch.records {
             // Before the row that names it.
             if let Record::ImageStored { digest, image, .. } = record {
                 self.folder.keep_image(digest, image)?;
             }
         }
-        let at_unix_ms = self.epoch_unix_ms + i64::try_from(batch.at.as_nanos() / 1_000_000).unwrap_or(i64::MAX / 2);
         let transaction = self.database.transaction()?;
-        write::records(&transaction, batch.records, at_unix_ms)?;
+        write::records(&transaction, batch.records)?;
         write::events(&transaction, batch)?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        if batch
+            .records
+            .iter()
+            .any(|(_, record)| matches!(record, Record::VersionDeleted { .. }))
+        {
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    /// Removes image files that no row names: those of versions that were deleted, or of a commit that never came.
+    fn sweep(&self) {
+        // What is left behind is in nobody's way, and the next sweep finds it.
+        if let Ok(named) = read::images(&self.database) {
+            self.folder.keep_only(&named);
+        }
     }
 }
 

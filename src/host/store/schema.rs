@@ -48,7 +48,8 @@ const CREATE: &str = "
     -- `main` is the position of the main package.
     CREATE TABLE deployments (
         number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cohort INTEGER NOT NULL, main INTEGER,
-        cancelled INTEGER NOT NULL DEFAULT 0, created_unix_ms INTEGER NOT NULL
+        cancelled INTEGER NOT NULL DEFAULT 0, paused INTEGER NOT NULL DEFAULT 0,
+        created_unix_ms INTEGER NOT NULL
     );
     CREATE TABLE packages (
         deployment INTEGER NOT NULL REFERENCES deployments, position INTEGER NOT NULL, slug TEXT NOT NULL, version TEXT NOT NULL,
@@ -64,11 +65,11 @@ const CREATE: &str = "
     CREATE INDEX attempts_of_device ON attempts (device);
     CREATE INDEX attempts_of_deployment ON attempts (deployment, state);
 
-    -- Every change, in order: what the server is restored from. The tables above say what has come of them. What devices tell of
+    -- Every change, in order, when it took place and by which message (`prompt`): what the server is restored from. The tables above say what has come of them. What devices tell of
     -- themselves at each boot stands in `devices` alone.
     CREATE TABLE changes (
-        number INTEGER PRIMARY KEY, at_unix_ms INTEGER NOT NULL, change TEXT NOT NULL, device INTEGER, attempt INTEGER,
-        record TEXT NOT NULL
+        number INTEGER PRIMARY KEY, at_unix_ms INTEGER NOT NULL, prompt TEXT NOT NULL, change TEXT NOT NULL,
+        device INTEGER, attempt INTEGER, record TEXT NOT NULL
     );
     CREATE INDEX changes_of_attempt ON changes (attempt) WHERE attempt IS NOT NULL;
     CREATE INDEX changes_of_device ON changes (device) WHERE device IS NOT NULL;

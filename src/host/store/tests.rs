@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::*;
 use crate::model::{
-    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Selector, Tags, UpdateState,
+    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Selector, Tags, UpdateState, Whom,
 };
 use crate::server::{
-    ConnectionId, DeploymentNumber, DeviceNumber, RequestId, Server, ServerConfig, ServerInput, ServerOutput, SessionSeen,
+    ConnectionId, DeploymentNumber, DeviceNumber, Prompt, RequestId, Server, ServerConfig, ServerInput, ServerOutput, SessionSeen,
 };
 use crate::wire::{Connect, Packet, QoS, Topic, topic};
 
@@ -18,6 +18,8 @@ fn config() -> ServerConfig {
         image_base: "http://host".to_owned(),
         chase: Duration::from_secs(30),
         first_attempt: AttemptId::new(1).unwrap(),
+        epoch_ms: 1_000,
+        keep_history: true,
     }
 }
 
@@ -25,11 +27,17 @@ fn open(place: &Path) -> (DiskStore, Restored) {
     DiskStore::open(StoreFolder::open(place).unwrap(), 1_000).unwrap()
 }
 
+/// When a session was seen, as a store gives it back.
+const SEEN: Stamp = Stamp {
+    at_ms: 0,
+    by: Prompt::Ingest,
+};
+
 /// A server, its store, and everything that it recorded and told.
 struct Rig {
     server: Server,
     store: DiskStore,
-    records: Vec<Record>,
+    records: Vec<(Stamp, Record)>,
     events: Vec<ServerEvent>,
 }
 
@@ -49,7 +57,7 @@ impl Rig {
         let (mut records, mut events) = (Vec::new(), Vec::new());
         for output in outputs {
             match output {
-                ServerOutput::Record(record) => records.push(record),
+                ServerOutput::Record { stamp, record } => records.push((stamp, record)),
                 ServerOutput::Observed(event) => events.push(event),
                 ServerOutput::Answer { result, .. } => result.unwrap(),
                 ServerOutput::Transmit { .. } | ServerOutput::Close(_) => {}
@@ -58,7 +66,7 @@ impl Rig {
         self.commit(records, events);
     }
 
-    fn commit(&mut self, records: Vec<Record>, events: Vec<ServerEvent>) {
+    fn commit(&mut self, records: Vec<(Stamp, Record)>, events: Vec<ServerEvent>) {
         let batch = Batch {
             at: SimTime::from_secs(5),
             records: &records,
@@ -142,13 +150,24 @@ impl Rig {
         self.admin(AdminAction::Cancel {
             deployment: "three".into(),
         });
+        self.admin(AdminAction::Pause {
+            deployment: "two".into(),
+        });
+        self.admin(AdminAction::CreateVersion {
+            firmware: "app@9.9.9".parse().unwrap(),
+            image: "an image that is deleted".into(),
+        });
+        self.admin(AdminAction::DeleteVersion {
+            firmware: "app@9.9.9".parse().unwrap(),
+        });
         self.admin(AdminAction::ChangeCohort {
             cohort: "west".into(),
             rule: CohortRule::Where(Selector::parse("tag.region:north").unwrap()),
         });
-        self.admin(AdminAction::Tag {
-            devices: vec!["d-1".into()],
-            tags: region("north"),
+        self.admin(AdminAction::ChangeTags {
+            whom: Whom::Devices(vec!["d-1".into()]),
+            set: region("north"),
+            remove: Vec::new(),
         });
         let session = SessionSeen {
             run_id: u64::MAX,
@@ -158,7 +177,7 @@ impl Rig {
         for (number, run_id) in [(2, 5), (2, u64::MAX), (0, u64::MAX)] {
             let device = DeviceNumber(number);
             let session = SessionSeen { run_id, ..session };
-            self.commit(vec![Record::SessionSeen { device, session }], Vec::new());
+            self.commit(vec![(SEEN, Record::SessionSeen { device, session })], Vec::new());
         }
     }
 }
@@ -191,17 +210,28 @@ fn a_store_gives_back_the_records_and_events_that_it_was_given() {
     let newest = |number: u32| {
         records
             .iter()
-            .rfind(|record| matches!(record, Record::SessionSeen { device, .. } if device.0 == number))
+            .rfind(|(_, record)| matches!(record, Record::SessionSeen { device, .. } if device.0 == number))
     };
-    let lasting = records.iter().filter(|record| !matches!(record, Record::SessionSeen { .. }));
-    let expected: Vec<_> = lasting.chain([0, 2].into_iter().filter_map(newest)).cloned().collect();
+    let lasting = records
+        .iter()
+        .filter(|(_, record)| !matches!(record, Record::SessionSeen { .. }));
+    let mut expected: Vec<_> = lasting.chain([0, 2].into_iter().filter_map(newest)).cloned().collect();
+    for (_, record) in &mut expected {
+        if let Record::ImageStored { image, .. } = record
+            && image.starts_with(b"an image that is deleted")
+        {
+            image.clear();
+        }
+    }
+    let files = std::fs::read_dir(place.path().join("images")).unwrap().count();
+    assert_eq!(files, 2, "the deleted image is gone");
     assert_eq!(restored.records, expected);
     let told: Vec<_> = restored.events.iter().map(|line| line.event.clone()).collect();
     assert_eq!(
         (told, restored.events.last().unwrap().seq),
         (events.clone(), events.len() as u64)
     );
-    assert_eq!(restored.created_unix_ms, 1_000);
+    assert_eq!(restored.created_ms, 1_000);
     let again = Server::restore(config(), restored.records);
     // The hand-made boots are known to the store alone.
     let expected = Server::restore(config(), records.clone());
@@ -267,13 +297,14 @@ fn ids_and_numbers_beyond_the_signed_ones_come_back() {
             error: u64::MAX,
         },
     ];
+    let more: Vec<_> = more.into_iter().map(|record| (SEEN, record)).collect();
     rig.commit(more.clone(), Vec::new());
     drop(rig);
     let restored = open(place.path()).1.records;
     let sessions = restored
         .iter()
         .rev()
-        .take_while(|record| matches!(record, Record::SessionSeen { .. }))
+        .take_while(|(_, record)| matches!(record, Record::SessionSeen { .. }))
         .count();
     assert_eq!((&restored[restored.len() - sessions - 3..][..3], sessions), (&more[..], 2));
 }
@@ -289,7 +320,7 @@ fn older_files_are_brought_up_to_date_and_newer_ones_left_alone() {
         old.pragma_update(None, "user_version", version as u32).unwrap();
         if version > 0 {
             let change = r#"{"change":"firmware-created","slug":"app"}"#;
-            let insert = "INSERT INTO changes (at_unix_ms, change, record) VALUES (5, 'firmware-created', ?)";
+            let insert = "INSERT INTO changes (at_unix_ms, prompt, change, record) VALUES (5, 'time', 'firmware-created', ?)";
             old.execute(insert, [change]).unwrap();
             old.execute("INSERT INTO store (created_unix_ms) VALUES (77)", []).unwrap();
         }
@@ -297,7 +328,7 @@ fn older_files_are_brought_up_to_date_and_newer_ones_left_alone() {
         let (store, restored) = open(place.path());
         let expected = usize::from(version > 0);
         assert_eq!(restored.records.len(), expected, "from version {version}");
-        assert_eq!(restored.created_unix_ms, if version > 0 { 77 } else { 1_000 });
+        assert_eq!(restored.created_ms, if version > 0 { 77 } else { 1_000 });
         drop(store);
         old = Connection::open(place.path().join("squall.db")).unwrap();
         let now: u32 = old.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
@@ -327,7 +358,7 @@ fn a_commit_that_fails_stores_nothing_and_can_be_tried_again() {
         device: DeviceId::new(format!("more-{number}")),
         tags: Tags::new(),
     };
-    let more: Vec<_> = (0..1_000).map(device).collect();
+    let more: Vec<_> = (0..1_000).map(|number| (SEEN, device(number))).collect();
     let batch = Batch {
         at: SimTime::ZERO,
         records: &more,
@@ -354,7 +385,7 @@ fn what_no_squall_has_written_is_named() {
     let place = tempfile::tempdir().unwrap();
     drop(open(place.path()));
     let path = place.path().join("squall.db");
-    let insert = "INSERT INTO changes (at_unix_ms, change, record) VALUES (0, 'x', '{\"change\":\"x\"}')";
+    let insert = "INSERT INTO changes (at_unix_ms, prompt, change, record) VALUES (0, 'time', 'x', '{\"change\":\"x\"}')";
     Connection::open(&path).unwrap().execute(insert, []).unwrap();
     let error = DiskStore::open(StoreFolder::open(place.path()).unwrap(), 0).unwrap_err();
     assert!(error.to_string().starts_with("`squall.db` holds the record `{"), "{error}");

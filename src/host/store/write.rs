@@ -5,16 +5,17 @@ use rusqlite::{Connection, Params};
 use super::super::events::KEPT_MAX;
 use super::{Batch, StoreError};
 use crate::model::{AttemptId, CohortRule, Tags, UpdateState};
-use crate::server::{DeviceNumber, Record};
+use crate::server::{DeviceNumber, Prompt, Record, Stamp};
 
 /// Events between two clean-ups of the table.
 const SWEEP: u64 = 4_096;
 
-/// Writes the changes that took place at `at`, milliseconds since 1970.
-pub(super) fn records(database: &Connection, records: &[Record], at: i64) -> Result<(), StoreError> {
-    let writer = Writer { database, at };
-    records.iter().try_for_each(|record| {
-        writer.note(record)?;
+/// Writes changes.
+pub(super) fn records(database: &Connection, records: &[(Stamp, Record)]) -> Result<(), StoreError> {
+    records.iter().try_for_each(|(stamp, record)| {
+        let at = signed(stamp.at_ms);
+        let writer = Writer { database, at };
+        writer.note(stamp.by, record)?;
         writer.carry_out(record)
     })
 }
@@ -37,6 +38,7 @@ pub(super) fn events(database: &Connection, batch: &Batch<'_>) -> Result<(), Sto
 
 struct Writer<'d> {
     database: &'d Connection,
+    /// Milliseconds since 1970.
     at: i64,
 }
 
@@ -47,7 +49,7 @@ impl Writer<'_> {
     }
 
     /// Adds a record to the journal.
-    fn note(&self, record: &Record) -> Result<(), StoreError> {
+    fn note(&self, prompt: Prompt, record: &Record) -> Result<(), StoreError> {
         let (device, attempt) = match record {
             // Of each boot of each device: the newest is enough.
             Record::SessionSeen { .. } => return Ok(()),
@@ -63,16 +65,19 @@ impl Writer<'_> {
             Record::FirmwareCreated { .. }
             | Record::ImageStored { .. }
             | Record::VersionCreated { .. }
+            | Record::VersionDeleted { .. }
             | Record::DeviceRegistered { .. }
             | Record::CohortCreated { .. }
             | Record::CohortChanged { .. }
             | Record::DeploymentCreated { .. }
-            | Record::DeploymentCancelled { .. } => (None, None),
+            | Record::DeploymentCancelled { .. }
+            | Record::DeploymentPaused { .. }
+            | Record::DeploymentResumed { .. } => (None, None),
         };
         let json = serde_json::to_string(record).expect("a record has a JSON form");
-        let insert = "INSERT INTO changes (at_unix_ms, change, device, attempt, record)
-            VALUES (?1, ?4 ->> '$.change', ?2, ?3, ?4)";
-        self.execute(insert, (self.at, device, attempt, json))
+        let insert = "INSERT INTO changes (at_unix_ms, prompt, change, device, attempt, record)
+            VALUES (?1, ?2, ?5 ->> '$.change', ?3, ?4, ?5)";
+        self.execute(insert, (self.at, prompt.word(), device, attempt, json))
     }
 
     /// Makes the tables say what has come of a record.
@@ -100,6 +105,11 @@ impl Writer<'_> {
                     self.at,
                 ),
             ),
+            Record::VersionDeleted { firmware } => {
+                let delete = "DELETE FROM versions WHERE slug = ? AND version = ?";
+                self.execute(delete, (firmware.slug.to_string(), firmware.version.to_string()))?;
+                self.execute("DELETE FROM images WHERE digest NOT IN (SELECT digest FROM versions)", [])
+            }
             Record::DeviceRegistered { device, tags } => {
                 // Numbers count from zero in the order of registration, as those of the core do.
                 let insert = "INSERT INTO devices (number, id, registered_unix_ms)
@@ -156,6 +166,12 @@ impl Writer<'_> {
             }
             Record::DeploymentCancelled { deployment } => {
                 self.execute("UPDATE deployments SET cancelled = 1 WHERE number = ?", [deployment.0])
+            }
+            Record::DeploymentPaused { deployment } => {
+                self.execute("UPDATE deployments SET paused = 1 WHERE number = ?", [deployment.0])
+            }
+            Record::DeploymentResumed { deployment } => {
+                self.execute("UPDATE deployments SET paused = 0 WHERE number = ?", [deployment.0])
             }
             Record::AttemptCreated {
                 attempt,
