@@ -9,6 +9,7 @@ use crate::play::Outcome;
 use crate::report::{ReportError, RunDirectory, timestamp};
 
 use super::refusal::Refusal;
+use super::report::ReportFlags;
 use super::{OutputFlags, ScenarioFlags, now};
 
 const EXAMPLES: &str = "\
@@ -26,6 +27,8 @@ pub struct RunArgs {
     scenario: ScenarioFlags,
     #[command(flatten)]
     output: OutputFlags,
+    #[command(flatten)]
+    reports: ReportFlags,
 }
 
 /// Carries the command out; gives the exit code.
@@ -34,6 +37,7 @@ pub fn run(args: &RunArgs) -> u8 {
 }
 
 fn play(args: &RunArgs) -> Result<u8, Refusal> {
+    args.reports.check(1)?;
     let plan = args.scenario.plan(&args.scenario.source()?, None)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
@@ -56,6 +60,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     let written = close(&directory, &outcome);
     args.output.say(&outcome);
     written?;
+    args.reports.write_of(&[directory.path()])?;
     Ok(outcome.status().exit_code())
 }
 
