@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AttemptId, AttemptResult, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion,
-    Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+    AttemptId, AttemptResult, Carried, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason,
+    FirmwareVersion, LEGAL, Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
 };
 use crate::time::SimTime;
 
-use super::group::{Entry, Group};
+use super::fault::{FaultFigures, FaultName};
+use super::fetching::{Again, Fetching, Request};
+use super::group::{Bytes, Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
-use super::series::{Series, Value};
+use super::series::{Series, Value, WholeRun};
 use super::timeline::{Happened, Timeline, TimelineRow};
 use super::trace::Trace;
 
@@ -58,6 +60,8 @@ pub struct RecorderSetup {
     pub trace: bool,
     /// Trends leave out what ended before this.
     pub warmup: Duration,
+    /// Faults in the order of the plan.
+    pub faults: Vec<FaultName>,
 }
 
 /// The value of a measure.
@@ -89,12 +93,14 @@ pub struct Recorder {
     fingerprint: u64,
     slowest: Option<(Duration, DeviceIndex)>,
     warmup: SimTime,
+    findings: Vec<(&'static str, u64)>,
 }
 
 impl Recorder {
     /// Lays down every series.
     pub fn new(setup: RecorderSetup) -> Self {
         let mut roster = Roster::new(setup.census);
+        roster.faults = setup.faults.into_iter().map(FaultFigures::new).collect();
         for label in setup.requested.iter().flat_map(|measure| &measure.labels) {
             if let LabelKey::Who(key) = &label.key {
                 roster.learn(key, &label.values);
@@ -133,7 +139,15 @@ impl Recorder {
             Observation::ManifestReceived { attempt } => self.on_manifest(at, device, *attempt),
             Observation::AttemptEnded { attempt, result, reason } => self.on_end(at, device, *attempt, *result, *reason),
             Observation::ResultPublished { attempt, complete: true } => self.on_published(at, device, *attempt),
-            Observation::Booted { firmware, .. } => self.on_main(device, firmware),
+            Observation::Booted { firmware, why, .. } => {
+                self.on_main(device, firmware);
+                let facts = Facts {
+                    word: why.word(),
+                    attempt: self.roster.rows[device.at()].current,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Boot(*why), facts);
+            }
             Observation::Installed { firmware } => self.on_installed(device, firmware),
             Observation::RolledBack => {
                 self.happened.rollbacks += 1;
@@ -143,21 +157,33 @@ impl Recorder {
                 };
                 self.enter(at, device, Entry::Rollback, facts);
             }
-            Observation::Requested { .. } => self.happened.requests += 1,
-            Observation::RetryScheduled { .. } => self.happened.retries += 1,
+            Observation::HandlerCalled { attempt, index, .. } => {
+                let fetching = &mut self.roster.rows[device.at()].fetching;
+                if !fetching.as_ref().is_some_and(|fetching| fetching.is_of(*attempt, *index)) {
+                    *fetching = Some(Box::new(Fetching::new(*attempt, *index)));
+                }
+            }
+            Observation::Requested { offset } => self.on_requested(at, device, *offset),
+            Observation::Answered { status, .. } => self.on_answered(at, device, *status),
+            Observation::RetryScheduled { reason, received, .. } => {
+                self.happened.retries += 1;
+                self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
+                self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
+            }
+            Observation::Downloaded { bytes, .. } => self.request_over(at, device, |fetching| fetching.over(*bytes, None)),
+            Observation::DownloadLost { received, .. } => {
+                self.request_over(at, device, |fetching| fetching.lost(*received));
+                self.wasted(at, device, *received);
+            }
+            Observation::HandlerReturned { .. } => self.request_over(at, device, |fetching| fetching.over(0, None)),
             Observation::ResultPublished { complete: false, .. }
             | Observation::Confirmed
             | Observation::Unbootable
-            | Observation::HandlerCalled { .. }
-            | Observation::HandlerReturned { .. }
-            | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
-            | Observation::Answered { .. }
-            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -180,9 +206,14 @@ impl Recorder {
                     self.on_state(at, device, deployment, *attempt, *to, *reason);
                 }
             }
-            ServerEvent::ManifestSent { device, .. } => {
+            ServerEvent::ManifestSent { device, attempt, repeat } => {
                 if let Some(device) = self.device_index(device.as_str()) {
                     self.trace_server(at, device, event);
+                    let facts = Facts {
+                        flag: *repeat,
+                        ..Facts::of_attempt(*attempt)
+                    };
+                    self.enter(at, device, Entry::Manifest { repeat: *repeat }, facts);
                 }
             }
             ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
@@ -190,11 +221,65 @@ impl Recorder {
         }
     }
 
-    /// Takes what came of a fault, given by name and kind, at a device; for the trace alone.
-    pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
-        if let Some(trace) = &mut self.trace {
-            trace.fault(at, device, fault, came, why);
+    /// A fault is dealt to so many more devices, and is planned to strike each so often; `None` where that is not known beforehand.
+    pub fn fault_planned(&mut self, fault: u16, devices: u64, each: Option<u64>) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.plan(devices, each);
         }
+    }
+
+    /// Takes what crossed the path of a device since it was last told.
+    pub fn observe_carried(&mut self, at: SimTime, device: DeviceIndex, carried: Carried) {
+        self.roster.rows[device.at()].carried.add(carried);
+        let sorts = [
+            ("up", "protocol", carried.up, Bytes::Up(carried.up)),
+            ("down", "protocol", carried.protocol, Bytes::Protocol(carried.protocol)),
+            ("down", "image", carried.image, Bytes::Image(carried.image)),
+        ];
+        for (dir, bytes, amount, entry) in sorts {
+            if amount > 0 {
+                let facts = Facts {
+                    dir,
+                    bytes,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Bytes(entry), facts);
+            }
+        }
+    }
+
+    /// Takes how often each invariant was broken so far.
+    pub fn observe_findings(&mut self, findings: Vec<(&'static str, u64)>) {
+        self.findings = findings;
+    }
+
+    /// Takes what came of a fault at a device.
+    pub fn observe_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, came: FaultCame, why: Option<&str>) {
+        let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
+            return;
+        };
+        figures.came(came, self.roster.rows[device.at()].phase, why);
+        if let Some(trace) = &mut self.trace {
+            trace.fault(at, device, (&figures.name, &figures.kind), came, why);
+        }
+        match came {
+            FaultCame::Done => self.enter_fault(at, device, fault, true),
+            FaultCame::Missed => self.enter_fault(at, device, fault, false),
+            FaultCame::Began | FaultCame::Ended => {}
+        }
+    }
+
+    /// A fault could have struck a message, request or operation of a device, and by its chance did not.
+    pub fn fault_spared(&mut self, at: SimTime, device: DeviceIndex, fault: u16) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.spare();
+            self.enter_fault(at, device, fault, false);
+        }
+    }
+
+    /// What came of the faults of the plan, in its order.
+    pub fn faults(&self) -> &[FaultFigures] {
+        &self.roster.faults
     }
 
     /// Sets tags of a device.
@@ -236,7 +321,12 @@ impl Recorder {
     /// among the requested ones.
     pub fn value(&self, measure: &Measure, now: SimTime) -> Option<Measured> {
         let series = self.requested.iter().find(|series| series.answers(measure))?;
-        series.value(measure.aggregate, now, &self.roster, &self.changes)
+        let legal = LEGAL.len() as u64;
+        let run = WholeRun {
+            coverage: (legal - self.matrix.unseen().len() as u64, legal),
+            findings: &self.findings,
+        };
+        series.value(measure.aggregate, now, &self.roster, &self.changes, &run)
     }
 
     /// Devices that fulfil every term of `selector` at this moment; its pick is not looked at.
@@ -290,6 +380,14 @@ impl Recorder {
         if let Some(trace) = &mut self.trace {
             trace.observe_server(at, device, event);
         }
+    }
+
+    fn enter_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, done: bool) {
+        let facts = Facts {
+            fault: Some((fault, done)),
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Fault { done }, facts);
     }
 
     fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
@@ -379,6 +477,76 @@ impl Recorder {
         self.enter(at, device, Entry::Attempt(result), facts.ended(result));
     }
 
+    fn why(&self, device: DeviceIndex, word: &'static str) -> Facts {
+        Facts {
+            word,
+            attempt: self.roster.rows[device.at()].current,
+            ..Facts::default()
+        }
+    }
+
+    fn on_requested(&mut self, at: SimTime, device: DeviceIndex, offset: u64) {
+        self.happened.requests += 1;
+        let Some(fetching) = &mut self.roster.rows[device.at()].fetching else {
+            return;
+        };
+        match fetching.asked(at, offset) {
+            Some(Again::Resume(why)) => self.enter(at, device, Entry::Resume, self.why(device, why)),
+            Some(Again::Restart(why, lost)) => {
+                self.enter(at, device, Entry::Restart, self.why(device, why));
+                self.wasted(at, device, lost);
+            }
+            None => {}
+        }
+    }
+
+    fn on_answered(&mut self, at: SimTime, device: DeviceIndex, status: u16) {
+        let fetching = self.roster.rows[device.at()].fetching.as_mut();
+        if let Some(request) = fetching.and_then(|fetching| fetching.answered(status)) {
+            self.enter(
+                at,
+                device,
+                Entry::FirstByte(at.since(request.at)),
+                self.of_request(device, request),
+            );
+        }
+    }
+
+    /// A request is over, answered or not.
+    fn request_over(&mut self, at: SimTime, device: DeviceIndex, over: impl FnOnce(&mut Fetching) -> Option<Request>) {
+        let fetching = self.roster.rows[device.at()].fetching.as_mut();
+        let Some(request) = fetching.and_then(|fetching| over(fetching)) else {
+            return;
+        };
+        let facts = self.of_request(device, request);
+        self.enter(at, device, Entry::Request, facts);
+        if request.code.is_some() {
+            self.enter(at, device, Entry::RequestTime(at.since(request.at)), facts);
+        }
+    }
+
+    fn of_request(&self, device: DeviceIndex, request: Request) -> Facts {
+        Facts {
+            code: request.code.unwrap_or(0),
+            flag: request.ranged,
+            attempt: self.roster.rows[device.at()].current,
+            ..Facts::default()
+        }
+    }
+
+    fn wasted(&mut self, at: SimTime, device: DeviceIndex, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.roster.rows[device.at()].carried.wasted += bytes;
+        let facts = Facts {
+            dir: "down",
+            bytes: "wasted",
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Bytes(Bytes::Wasted(bytes)), facts);
+    }
+
     fn on_published(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
         let Some(row) = self.roster.rows[device.at()].attempt(attempt) else {
             return;
@@ -462,6 +630,7 @@ impl Recorder {
                 row.due = at.max(boot_at);
             }
             let ended = to.ended() && !row.state.ended();
+            row.closed_by_server |= ended && !matches!(reason, StateReason::Results | StateReason::AttemptError);
             row.state = to;
             (fresh, row.due, ended)
         });

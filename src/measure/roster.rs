@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    AttemptId, AttemptResult, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key, Phase,
-    Session, Tags, UpdateState,
+    AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key,
+    Phase, Session, Tags, UpdateState,
 };
 use crate::time::SimTime;
 
+use super::fault::FaultFigures;
+use super::fetching::Fetching;
 use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
@@ -67,6 +69,8 @@ pub(super) struct AttemptRow {
     pub(super) received: Option<SimTime>,
     pub(super) result: Option<AttemptResult>,
     pub(super) reason: Option<FailureReason>,
+    /// The server closed it by itself: no result was to come.
+    pub(super) closed_by_server: bool,
 }
 
 impl AttemptRow {
@@ -96,6 +100,9 @@ pub(super) struct Row {
     pub(super) current: Option<AttemptId>,
     /// By id.
     pub(super) attempts: Vec<AttemptRow>,
+    /// The artifact that it fetches, or fetched last.
+    pub(super) fetching: Option<Box<Fetching>>,
+    pub(super) carried: Carried,
     /// Counted in [`Roster::open`].
     open: bool,
 }
@@ -171,6 +178,7 @@ impl Row {
                     received: None,
                     result: None,
                     reason: None,
+                    closed_by_server: false,
                 };
                 self.attempts.insert(at, fresh);
                 at
@@ -194,6 +202,8 @@ pub(super) struct Roster {
     pub(super) cohorts: Names<CohortName>,
     pub(super) firmware: Names<FirmwareVersion>,
     pub(super) deployments: Names<DeploymentName>,
+    /// Faults in the order of the plan.
+    pub(super) faults: Vec<FaultFigures>,
     pub(super) by_phase: [u64; Phase::ALL.len()],
     pub(super) by_session: [u64; Session::ALL.len()],
     pub(super) by_state: [u64; UpdateState::ALL.len()],
@@ -236,6 +246,8 @@ impl Roster {
             sequence: 0,
             current: None,
             attempts: Vec::new(),
+            fetching: None,
+            carried: Carried::default(),
             open: false,
         }
     }
@@ -258,6 +270,12 @@ impl Roster {
                 Key::Cohort | Key::Fleet | Key::Device | Key::Tag(_) | Key::Session | Key::Phase | Key::State => {}
             }
         }
+    }
+
+    /// Positions of the faults that `wanted` picks.
+    pub(super) fn faults_by(&self, wanted: impl Fn(&FaultFigures) -> bool) -> Vec<u16> {
+        let faults = self.faults.iter().enumerate().filter(|(_, fault)| wanted(fault));
+        faults.map(|(position, _)| position as u16).collect()
     }
 
     pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {

@@ -5,9 +5,11 @@
 //! [`Directive::Stop`] it names the devices that are still busy ([`Director::left_open`]) and takes the [`Outcome`].
 
 mod ending;
+mod faults;
 mod io;
 mod judging;
 mod outcome;
+mod pick;
 mod requests;
 mod setup;
 mod timeline;
@@ -18,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
+use crate::faults::{Happening, PlannedFault};
+use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -29,6 +32,7 @@ pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
 
 use ending::{QUIET, Stage};
+use faults::Faults;
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
@@ -45,6 +49,7 @@ pub struct Director {
     recorder: Recorder,
     referee: Referee,
     timeline: Timeline,
+    faults: Faults,
     judging: Judging,
     requests: Requests,
     stage: Stage,
@@ -74,8 +79,10 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
+                faults: plan.faults.iter().map(name_of).collect(),
             }),
             timeline: Timeline::new(&plan),
+            faults: Faults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
             stage: Stage::Trouble,
@@ -105,9 +112,14 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
-            Sighting::Fault { .. } => {}
+            Sighting::Fault {
+                device,
+                fault,
+                happening,
+            } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
+            Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -139,6 +151,9 @@ impl Director {
             self.recorder.second_over(self.next_second);
             self.next_second += SECOND;
             second = true;
+        }
+        if second {
+            self.recorder.observe_findings(self.referee.broken());
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         self.judging.judge_timed(&self.plan, &self.timeline, now, measured);
@@ -210,14 +225,16 @@ impl Director {
             Stage::Over { end, unsettled } => (end, unsettled),
             Stage::Trouble | Stage::Asked | Stage::Settling { .. } => (RunEnd::Interrupted, false),
         };
+        self.miss_what_is_left(now);
         self.recorder.second_over(now);
         if unsettled {
             self.judge_settled(now);
         }
-        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
-        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
+        self.recorder.observe_findings(self.referee.broken());
+        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
+        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         Outcome {
             plan: self.plan,
             mode: self.mode,
@@ -248,9 +265,60 @@ impl Director {
     fn on_observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         self.recorder.observe(at, device, observation);
         self.referee.observed(at, device, observation);
+        if let Observation::Transition { transition, .. } = observation {
+            self.faults.entered(&self.plan, at, device, *transition);
+        }
         let tried = matches!(observation, Observation::ConnectTried { .. });
         if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
             self.arrivals_left -= 1;
+        }
+    }
+
+    fn on_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, happening: Happening) {
+        self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        let (came, why) = match happening {
+            Happening::Began => (FaultCame::Began, None),
+            Happening::Done => (FaultCame::Done, None),
+            Happening::Missed(why) => (FaultCame::Missed, Some(why)),
+            Happening::Ended => (FaultCame::Ended, None),
+            Happening::Spared => return self.recorder.fault_spared(at, device, fault),
+        };
+        self.recorder.observe_fault(at, device, fault, came, why);
+    }
+
+    /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.
+    fn send_faults(&mut self, now: SimTime, out: &mut Vec<Directive>) {
+        while let Some(sending) = self.faults.send_next(&self.plan, &self.timeline, &self.recorder, now) {
+            let planned = &self.plan.faults[sending.fault];
+            let (devices, each) = (sending.devices.len() as u64, planned.planned_each());
+            self.recorder.fault_planned(sending.fault as u16, devices, each);
+            let lifts = planned.kind.lifts();
+            for &device in &sending.devices {
+                if !lifts.is_empty() {
+                    self.referee.lift(device, lifts);
+                }
+                let injections = self.faults.injections(&self.plan, &sending, device);
+                out.extend(
+                    injections
+                        .into_iter()
+                        .map(|injection| Directive::Inject(device, Box::new(injection))),
+                );
+            }
+        }
+    }
+
+    /// The run is over: what is planned and has not come about will not.
+    fn miss_what_is_left(&mut self, now: SimTime) {
+        let sent: Vec<bool> = (0..self.plan.faults.len()).map(|fault| self.faults.is_sent(fault)).collect();
+        for (fault, device, left, why) in self.faults.unmet(&self.plan) {
+            if !sent[fault] {
+                let each = self.plan.faults[fault].planned_each();
+                self.recorder.fault_planned(fault as u16, 1, each);
+            }
+            (0..left).for_each(|_| {
+                self.recorder
+                    .observe_fault(now, device, fault as u16, FaultCame::Missed, Some(why))
+            });
         }
     }
 
@@ -265,6 +333,7 @@ impl Director {
         while let Some(index) = self.timeline.due(now) {
             self.fire(index, &plan.steps[index], now, out);
         }
+        self.send_faults(now, out);
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
         } else if now >= SimTime::ZERO + plan.duration {
@@ -296,11 +365,12 @@ impl Director {
         }
     }
 
-    /// No arrival, timed step, timed expectation, running `for` or open attempt is left. Called after this second's judgements, which
+    /// No arrival, timed step, timed expectation, running `for`, bounded fault or open attempt is left. Called after this second's judgements, which
     /// are the last that every `when` gets.
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
-        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && self.at_rest(now)
+        let striking = self.faults.pending(&self.plan, &self.timeline, now);
+        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
     }
 
     /// No attempt is open, and nothing that was asked of the server can open one any more.
@@ -311,7 +381,11 @@ impl Director {
     /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
     fn must_end(&self, deployment: &DeploymentName, state: UpdateState) -> bool {
         let paused = || position(&self.plan, deployment.as_str()).is_some_and(|step| self.timeline.is_paused(step));
-        !(state.ended() || (state == UpdateState::Pending && paused()))
+        match state {
+            UpdateState::Pending => !paused(),
+            UpdateState::None | UpdateState::InProgress => true,
+            UpdateState::Succeeded | UpdateState::Failed | UpdateState::Cancelled => false,
+        }
     }
 
     /// Every device that is open after the settle bound breaks the rule, unless its own firmware or a pause keeps it from ending.
@@ -345,7 +419,10 @@ impl Director {
     fn schedule(&mut self) {
         let expected = self.judging.next_timed(&self.timeline);
         let (step, end) = match self.stage {
-            Stage::Trouble => (self.timeline.next_timed(), Some(SimTime::ZERO + self.plan.duration)),
+            Stage::Trouble => {
+                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline)];
+                (happens.into_iter().flatten().min(), Some(SimTime::ZERO + self.plan.duration))
+            }
             Stage::Asked => (None, None),
             Stage::Settling { until } => (None, Some(until)),
             Stage::Over { .. } => {
@@ -383,6 +460,14 @@ fn census(plan: &Plan) -> Census {
     Census {
         devices: devices.collect(),
         cohorts: plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect(),
+    }
+}
+
+/// A fault as the recorder is told of it.
+fn name_of(fault: &PlannedFault) -> FaultName {
+    FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
     }
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{LinkProfile, PlannedFault};
+use crate::faults::{LinkProfile, PlannedFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
 use crate::time::SimTime;
 use crate::verdict::Expectation;
+
+use super::start::AtStart;
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -83,6 +85,17 @@ impl Plan {
             key: planned.key,
             number: planned.number,
         }
+    }
+
+    /// Devices that match a selection as they stand at the start, in their order; its pick is not looked at.
+    pub fn matching_at_start(&self, who: &Selector) -> Vec<DeviceIndex> {
+        let start = AtStart {
+            fleets: &self.fleets,
+            devices: &self.devices,
+            cohorts: &self.cohorts,
+        };
+        let devices = (0..self.devices.len() as u32).map(DeviceIndex);
+        devices.filter(|device| start.matches(who, *device)).collect()
     }
 
     /// Every measure that the scenario names, so that series can be laid down before the run.
@@ -155,6 +168,8 @@ pub struct PlannedFleet {
     pub name: String,
     /// Its path to the server.
     pub link: Arc<LinkProfile>,
+    /// When its devices sleep, if they do.
+    pub sleep: Option<Sleep>,
     /// Settings of its devices.
     pub config: Arc<DeviceConfig>,
     /// What versions do on its devices.

@@ -160,6 +160,7 @@ fn fleet() -> PlannedFleet {
     };
     PlannedFleet {
         name: "meter".to_owned(),
+        sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
         config: Arc::new(config),
         behaviors: Arc::new(Behaviors {
@@ -322,6 +323,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         requested: plan.measures().cloned().collect(),
         trace: true,
         warmup: Duration::ZERO,
+        faults: Vec::new(),
     });
     let mut teller = Teller { recorder, plan };
     for device in (0..DEVICES).map(DeviceIndex) {
