@@ -3,9 +3,11 @@
 mod api;
 mod crashes;
 mod curl;
+mod handbook;
 mod images;
 mod mqtt;
 mod process;
 mod rig;
+mod secrets;
 mod store;
 mod tls;

@@ -82,7 +82,12 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let api = Api {
         core: core.clone(),
         events,
+<<<<<<< HEAD
         token: secrets.token,
+=======
+        answers: Default::default(),
+        token: TokenCheck::new(&credentials.token),
+>>>>>>> main
     };
     let shard = Shard {
         tls: tls_config,
