@@ -82,12 +82,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let api = Api {
         core: core.clone(),
         events,
-<<<<<<< HEAD
-        token: secrets.token,
-=======
         answers: Default::default(),
-        token: TokenCheck::new(&credentials.token),
->>>>>>> main
+        token: secrets.token,
     };
     let shard = Shard {
         tls: tls_config,

@@ -29,12 +29,7 @@ use tokio::net::TcpListener;
 
 use self::idempotency::Answers;
 use self::problem::ApiError;
-<<<<<<< HEAD
-use super::core_thread::CoreHandle;
-=======
 use super::core_thread::{CoreHandle, Guard};
-use super::credentials::TokenCheck;
->>>>>>> main
 use super::events::EventLog;
 use super::shard::handshake;
 use super::{http, listen};
@@ -131,13 +126,8 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let token = given
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-<<<<<<< HEAD
     if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
-        return next.run(request).await;
-=======
-    if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
         return problem::worded(next.run(request).await).await;
->>>>>>> main
     }
     let mut refused = ApiError::unauthorized().into_response();
     refused
