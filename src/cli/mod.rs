@@ -1,5 +1,6 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
+mod bench;
 mod check;
 mod compare;
 mod defect;
@@ -52,7 +53,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "new", "doctor", "profiles", "bench", "advise", "completions"];
+const NOT_YET: &[&str] = &["merge", "new", "doctor", "profiles", "advise", "completions"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -82,6 +83,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Measures what this build of squall takes on this machine
+    Bench(bench::BenchArgs),
     /// Runs real firmware on emulated boards, and cuts their power at every page erase
     Qemu(qemu::QemuArgs),
     /// Prints the JSON Schema of a file
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Qemu(args) => qemu::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
