@@ -24,6 +24,7 @@ Examples:
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
   squall serve --judge                               finds what devices do wrong (docs/judge.md)
   squall serve --limit connections=500 --limit connects=20/s
+  squall serve --store fleet                         goes on where it was when it is started again
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
 
@@ -43,6 +44,9 @@ pub struct ServeArgs {
     /// Certificate: `auto` makes an own authority, `auto+rsa` adds an RSA chain for old devices, `off` is plain text
     #[arg(long, value_name = "auto|auto+rsa|off|CERT,KEY", default_value = "auto", value_parser = parse_tls)]
     tls: TlsChoice,
+    /// Keep everything in this folder, and go on from what is there; without it everything goes with the process
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
@@ -73,6 +77,7 @@ pub fn run(args: ServeArgs) -> u8 {
         images: args.images,
         admin: args.admin,
         tls: args.tls,
+        store: args.store,
         chase: args.chase,
         first_attempt: args.first_attempt,
         limits,

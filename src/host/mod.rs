@@ -14,6 +14,7 @@ mod core_thread;
 mod credentials;
 mod events;
 mod gate;
+mod home;
 mod http;
 mod images;
 mod judge;
@@ -34,6 +35,7 @@ use crate::model::AttemptId;
 use crate::server::Limits;
 
 pub use run::serve;
+pub use store::StoreError;
 
 /// What `squall serve` was asked for.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct HostConfig {
     pub admin: SocketAddr,
     /// Certificate of the listeners.
     pub tls: TlsChoice,
+    /// Folder that everything is kept in; without one it goes with the process.
+    pub store: Option<PathBuf>,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
     /// Id of the first attempt.
@@ -139,6 +143,9 @@ pub enum HostError {
         /// Why.
         cause: io::Error,
     },
+    /// The store cannot be used.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
     /// A certificate or key does not serve.
     #[error("--tls: {0}")]
     Certificate(String),
