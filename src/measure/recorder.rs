@@ -157,6 +157,7 @@ impl Recorder {
                 };
                 self.enter(at, device, Entry::Rollback, facts);
             }
+            Observation::RecordLost { .. } => self.roster.rows[device.at()].damaged = true,
             Observation::HandlerCalled { attempt, index, .. } => {
                 let fetching = &mut self.roster.rows[device.at()].fetching;
                 if !fetching.as_ref().is_some_and(|fetching| fetching.is_of(*attempt, *index)) {
@@ -181,7 +182,6 @@ impl Recorder {
             | Observation::Unbootable
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
-            | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::FlashMisused { .. } => {}
@@ -401,6 +401,10 @@ impl Recorder {
         });
         self.touch(Changing::Phase);
         self.matrix.count(transition);
+        let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
+        if damaged && transition.legal_index().is_none() {
+            self.matrix.excuse();
+        }
         self.fingerprint = self
             .fingerprint
             .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
