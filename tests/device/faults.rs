@@ -164,19 +164,6 @@ fn a_lost_attempt_record_makes_the_attempt_begin_anew() {
 }
 
 #[test]
-fn after_a_lost_attempt_record_a_newer_attempt_starts_at_once() {
-    let mut rig = Rig::online(Setup::long());
-    rig.offer(5, main_only());
-    rig.run_to(Phase::Downloading);
-    rig.input(DeviceInput::LoseRecord(RecordKey::Attempt));
-    rig.input(DeviceInput::PowerCut { after_flash_ops: 0 });
-    rig.offer(6, main_only());
-    rig.input(DeviceInput::PowerOn);
-    rig.run_to_answer();
-    assert_eq!(rig.results(6), (vec![0], vec![], vec![]), "protocol 7.4, C1");
-}
-
-#[test]
 fn a_record_that_is_rewritten_in_time_is_not_lost() {
     let mut rig = Rig::online(setup());
     rig.input(DeviceInput::LoseRecord(RecordKey::Attempt));
