@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("live", &["play", "device", "faults", "qemu"]),
     ("story", &["measure"]),
     ("explore", &["sim", "story"]),
-    ("report", &["play", "measure", "verdict"]),
+    ("report", &["play", "measure", "verdict", "story"]),
 ];
 
 /// Modules that a row reaches through others but must not use all the same.

@@ -6,6 +6,7 @@
 mod engine;
 mod link;
 mod queue;
+mod wheel;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,17 +15,27 @@ use crate::play::{Director, Outcome};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
-pub use engine::Pulse;
+pub use engine::{PULSE, Pulse};
+pub use queue::QueueKind;
 
 /// Plays a plan to its end.
 pub fn play(plan: Arc<Plan>) -> Outcome {
     play_watched(plan, &mut |_, _| Pulse::GoOn)
 }
 
+/// Plays a plan to its end with this queue.
+pub fn play_with(plan: Arc<Plan>, queue: QueueKind) -> Outcome {
+    play_on(plan, queue, &mut |_, _| Pulse::GoOn)
+}
+
 /// Plays a plan, and every few thousand events shows the Director to `pulse`, which may end the run. A defect of a core ends it too:
 /// the outcome then says so, with device and time.
 pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
-    let mut engine = engine::Engine::new(plan);
+    play_on(plan, QueueKind::default(), pulse)
+}
+
+fn play_on(plan: Arc<Plan>, queue: QueueKind, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
+    let mut engine = engine::Engine::new(plan, queue);
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.run(pulse))) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         engine.fail(text.or_else(|| panic.downcast_ref().copied()).unwrap_or("panicked"));
