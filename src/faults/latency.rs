@@ -152,9 +152,9 @@ fn log2_q32(value_q32: u64) -> i64 {
 /// by a straight line.
 fn power_of_two_q32(fraction: u64) -> u64 {
     let (high, middle, rest) = (fraction >> 24, fraction >> 16 & 0xff, fraction & 0xffff);
-    let product = |one: u64, other: u64| (u128::from(one) * u128::from(other) >> 32) as u64;
+    let product = |one: u64, other: u64| ((u128::from(one) * u128::from(other)) >> 32) as u64;
     let power = product(POWERS_HIGH_Q32[high as usize], POWERS_MIDDLE_Q32[middle as usize]);
-    power + product(power, rest * LN_2_Q32 >> 32)
+    power + product(power, (rest * LN_2_Q32) >> 32)
 }
 
 /// 2^(n / 2^bits) for n in 0..256, as products of roots.
@@ -165,7 +165,7 @@ const fn powers_q32(bits: usize) -> [u64; 256] {
         let mut bit = 0;
         while bit < 8 {
             if n >> bit & 1 == 1 {
-                powers[n] = (powers[n] as u128 * ROOTS_OF_TWO_Q32[bits - bit - 1] as u128 >> 32) as u64;
+                powers[n] = ((powers[n] as u128 * ROOTS_OF_TWO_Q32[bits - bit - 1] as u128) >> 32) as u64;
             }
             bit += 1;
         }
