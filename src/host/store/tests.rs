@@ -20,6 +20,7 @@ fn config() -> ServerConfig {
         first_attempt: AttemptId::new(1).unwrap(),
         epoch_ms: 1_000,
         keep_history: true,
+        limits: crate::server::Limits::default(),
     }
 }
 
