@@ -3,6 +3,7 @@
 mod command;
 mod director;
 mod faults;
+mod limits;
 mod simulation;
 
 use std::sync::Arc;

@@ -10,7 +10,10 @@ use clap::Args;
 use crate::cli::INTERNAL;
 use crate::host::{Ended, HostConfig, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
+use crate::server::{LimitError, Limits};
 
+/// Exit code when an invariant broke.
+const BROKEN: u8 = 100;
 /// Exit code of an interrupted command.
 const INTERRUPTED: u8 = 130;
 
@@ -19,6 +22,9 @@ Examples:
   squall serve                                       free ports on loopback, TLS with an own CA
   squall serve --listen 127.0.0.1:8883 --tls auto+rsa
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
+  squall serve --judge                               finds what devices do wrong (docs/judge.md)
+  squall serve --limit connections=500 --limit connects=20/s
+  squall serve --store fleet                         goes on where it was when it is started again
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
 
@@ -38,12 +44,23 @@ pub struct ServeArgs {
     /// Certificate: `auto` makes an own authority, `auto+rsa` adds an RSA chain for old devices, `off` is plain text
     #[arg(long, value_name = "auto|auto+rsa|off|CERT,KEY", default_value = "auto", value_parser = parse_tls)]
     tls: TlsChoice,
+    /// Keep everything in this folder, and go on from what is there; without it everything goes with the process
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
+    /// What is refused beyond: connections, connects, downloads, egress, packet, connect-time, handshake, unread, queue, header; `none`
+    /// lifts one of the first four
+    #[arg(long = "limit", value_name = "KEY=VALUE", value_parser = parse_limit)]
+    limits: Vec<String>,
+    /// Hold every device against the invariants that can be seen from the server; findings go to standard error, the exit code is 100
+    /// when one broke
+    #[arg(long)]
+    judge: bool,
     /// Take orders on standard input and end with it
     #[arg(long, hide = true)]
     child: bool,
@@ -51,13 +68,20 @@ pub struct ServeArgs {
 
 /// Serves until it is told to end; gives the exit code.
 pub fn run(args: ServeArgs) -> u8 {
+    let mut limits = Limits::default();
+    for written in &args.limits {
+        limits.set(written).expect("every limit was read before");
+    }
     let config = HostConfig {
         listen: args.listen,
         images: args.images,
         admin: args.admin,
         tls: args.tls,
+        store: args.store,
         chase: args.chase,
         first_attempt: args.first_attempt,
+        limits,
+        judge: args.judge,
         child: args.child,
     };
     let ended = serve(&config, |line| {
@@ -67,8 +91,18 @@ pub fn run(args: ServeArgs) -> u8 {
         stdout.flush()
     });
     match ended {
-        Ok(Ended::Terminated | Ended::ParentGone) => 0,
-        Ok(Ended::Interrupted) => INTERRUPTED,
+        Ok(served) => {
+            let broken = served.verdict.as_ref().is_some_and(|verdict| verdict.broken);
+            if let Some(verdict) = served.verdict {
+                // Whoever started it may have gone.
+                let _nobody_reads = writeln!(std::io::stdout(), "{}", verdict.line);
+            }
+            match served.ended {
+                Ended::Terminated | Ended::ParentGone | Ended::Interrupted if broken => BROKEN,
+                Ended::Terminated | Ended::ParentGone => 0,
+                Ended::Interrupted => INTERRUPTED,
+            }
+        }
         Err(error) => {
             eprintln!("error: {error}");
             INTERNAL
@@ -89,6 +123,11 @@ fn parse_tls(text: &str) -> Result<TlsChoice, String> {
             Some(_) | None => Err("neither `auto`, `auto+rsa`, `off` nor two files CERT,KEY".to_owned()),
         },
     }
+}
+
+/// Checks a limit; all of them are put together later.
+fn parse_limit(text: &str) -> Result<String, LimitError> {
+    Limits::default().set(text).map(|()| text.to_owned())
 }
 
 fn parse_attempt(text: &str) -> Result<AttemptId, String> {

@@ -7,20 +7,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::events::EventLog;
+use super::judge::{Judge, SeenRequest};
+use super::listen::say;
 use super::outbox::Outbox;
-use super::store::MemoryStore;
-use crate::model::{AdminAction, ServerEvent};
-use crate::server::{AdminError, ConnectionId, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
+use super::store::{Batch, Store, StoreError};
+use crate::model::{AdminAction, DeviceId, ServerEvent};
+use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
 /// Most messages of one batch, hence of one commit.
 const BATCH_MAX: usize = 512;
+/// Pause before a commit that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that may wait for the core.
 const INBOX_MAX: usize = 4096;
 
@@ -42,6 +47,8 @@ pub(crate) enum Message {
     },
     /// A connection is gone.
     Closed(ConnectionId),
+    /// An image request was answered, which the judge wants to know.
+    Requested(Box<SeenRequest>),
     /// Somebody asks for a change.
     Admin {
         /// Which.
@@ -72,6 +79,7 @@ pub(crate) struct CoreGone;
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
     inbox: mpsc::Sender<Message>,
+    judged: bool,
 }
 
 impl CoreHandle {
@@ -79,7 +87,12 @@ impl CoreHandle {
     #[cfg(test)]
     pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        (CoreHandle { inbox }, messages)
+        (CoreHandle { inbox, judged: false }, messages)
+    }
+
+    /// True if a judge wants to know of image requests.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// Hands a message over, when there is room.
@@ -112,7 +125,7 @@ impl CoreHandle {
 pub(crate) struct CoreThread {
     server: Server,
     clock: Clock,
-    store: MemoryStore,
+    store: Store,
     events: Arc<EventLog>,
     inbox: mpsc::Receiver<Message>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
@@ -120,18 +133,30 @@ pub(crate) struct CoreThread {
     asked: u64,
     outputs: ServerOutputs,
     looks: Vec<Look>,
+    /// Watches, if it was asked for.
+    judge: Option<Judge>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
     cut: Vec<ConnectionId>,
 }
 
 impl CoreThread {
     /// The core's thread, yet to run, and the way to it.
-    pub(crate) fn new(server: Server, clock: Clock, events: Arc<EventLog>) -> (CoreThread, CoreHandle) {
+    pub(crate) fn new(
+        server: Server,
+        clock: Clock,
+        store: Store,
+        events: Arc<EventLog>,
+        judge: Option<Judge>,
+    ) -> (CoreThread, CoreHandle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        if let Some(judge) = &judge {
+            judge.begin(&server);
+        }
+        let judged = judge.is_some();
         let core = CoreThread {
             server,
             clock,
-            store: MemoryStore::default(),
+            store,
             events,
             inbox,
             outboxes: BTreeMap::new(),
@@ -139,25 +164,29 @@ impl CoreThread {
             asked: 0,
             outputs: Vec::new(),
             looks: Vec::new(),
+            judge,
             cut: Vec::new(),
         };
-        (core, CoreHandle { inbox: sender })
+        (core, CoreHandle { inbox: sender, judged })
     }
 
     /// Serves until nobody can ask any more.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written and that will not pass. Nothing was told that is not stored.
+    pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
                 biased;
-                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return },
+                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
             }
-            self.play(&mut batch);
+            self.play(&mut batch).await?;
         }
     }
 
-    fn play(&mut self, batch: &mut Vec<Message>) {
+    async fn play(&mut self, batch: &mut Vec<Message>) -> Result<(), StoreError> {
         let now = self.clock.now();
         for message in batch.drain(..) {
             self.take_in(message, now);
@@ -165,16 +194,20 @@ impl CoreThread {
         if self.server.next_timeout().is_some_and(|due| due <= now) {
             self.server.handle_timeout(now, &mut self.outputs);
         }
-        self.commit_and_carry_out(now);
+        self.commit_and_carry_out(now).await?;
         while !self.cut.is_empty() {
             for id in std::mem::take(&mut self.cut) {
                 self.server.handle_input(ServerInput::Closed(id), now, &mut self.outputs);
             }
-            self.commit_and_carry_out(now);
+            self.commit_and_carry_out(now).await?;
+        }
+        if let Some(judge) = &self.judge {
+            judge.speak();
         }
         for look in self.looks.drain(..) {
             look(&self.server);
         }
+        Ok(())
     }
 
     /// What a connection says after the core closed it is not heard.
@@ -187,6 +220,12 @@ impl CoreThread {
             Message::Received { from, packet } if self.outboxes.contains_key(&from) => ServerInput::Received { from, packet },
             Message::Closed(id) if self.outboxes.remove(&id).is_some() => ServerInput::Closed(id),
             Message::Received { .. } | Message::Closed(_) => return,
+            Message::Requested(request) => {
+                if let Some(judge) = &self.judge {
+                    judge.fetched(now, &request, &self.server);
+                }
+                return;
+            }
             Message::Admin { action, guard, answer } => {
                 if guard.is_some_and(|guard| !guard(&self.server)) {
                     // Whoever asked may have gone.
@@ -206,20 +245,58 @@ impl CoreThread {
                 return;
             }
         };
+        let shown = self.judge.as_ref().and_then(|_| self.heard(&input));
         self.server.handle_input(input, now, &mut self.outputs);
-    }
-
-    fn commit_and_carry_out(&mut self, now: SimTime) {
-        for output in &self.outputs {
-            if let ServerOutput::Record { stamp, record } = output {
-                self.store.append(*stamp, record);
+        if let (Some(judge), Some((from, device, packet))) = (&self.judge, shown) {
+            // Whose a CONNECT is shows when it has been accepted.
+            if let Some(device) = device.or_else(|| self.server.device_on(from)) {
+                judge.sent(now, &device, &packet);
             }
         }
-        self.store.commit();
+    }
+
+    /// What the judge is shown of an input: the packet, and whose it is, if that is known already.
+    fn heard(&self, input: &ServerInput) -> Option<(ConnectionId, Option<DeviceId>, Packet)> {
+        match input {
+            ServerInput::Received { from, packet } => Some((*from, self.server.device_on(*from), packet.clone())),
+            ServerInput::Opened(_) | ServerInput::Closed(_) | ServerInput::Admin { .. } => None,
+        }
+    }
+
+    /// Shows the judge what is about to be carried out.
+    fn show(judge: &Judge, server: &Server, output: &ServerOutput, now: SimTime) {
+        match output {
+            ServerOutput::Record {
+                record: Record::VersionCreated { firmware, .. },
+                ..
+            } => judge.stored(firmware, server),
+            ServerOutput::Transmit { to, packet } => {
+                if let Some(device) = server.device_on(*to) {
+                    judge.transmitted(now, &device, packet);
+                }
+            }
+            ServerOutput::Observed(event) => judge.server(now, event),
+            ServerOutput::Record { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => {}
+        }
+    }
+
+    async fn commit_and_carry_out(&mut self, now: SimTime) -> Result<(), StoreError> {
+        let mut records: Vec<(Stamp, Record)> = Vec::new();
         let mut seen: Vec<ServerEvent> = Vec::new();
+        let mut revealing = Vec::with_capacity(self.outputs.len());
         for output in std::mem::take(&mut self.outputs) {
+            if let Some(judge) = &self.judge {
+                CoreThread::show(judge, &self.server, &output, now);
+            }
             match output {
-                ServerOutput::Record { .. } => {}
+                ServerOutput::Record { stamp, record } => records.push((stamp, record)),
+                ServerOutput::Observed(event) => seen.push(event),
+                ServerOutput::Transmit { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => revealing.push(output),
+            }
+        }
+        self.commit(now, &records, &seen).await?;
+        for output in revealing {
+            match output {
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
                 ServerOutput::Close(id) => {
                     if let Some(outbox) = self.outboxes.remove(&id) {
@@ -232,12 +309,41 @@ impl CoreThread {
                         let _unheard = answer.send(result);
                     }
                 }
-                ServerOutput::Observed(event) => seen.push(event),
+                ServerOutput::Record { .. } | ServerOutput::Observed(_) => unreachable!("sorted out above"),
             }
         }
         if !seen.is_empty() {
             self.events.append(now, seen);
         }
+        Ok(())
+    }
+
+    /// Makes a batch durable. While the disk is full or away everybody waits: nothing may be told that is not stored.
+    async fn commit(&mut self, at: SimTime, records: &[(Stamp, Record)], events: &[ServerEvent]) -> Result<(), StoreError> {
+        let first_event = self.events.newest() + 1;
+        let batch = Batch {
+            at,
+            records,
+            first_event,
+            events,
+        };
+        let mut waited = false;
+        loop {
+            match self.store.commit(&batch) {
+                Ok(()) => break,
+                Err(error) if error.may_pass() => {
+                    if !std::mem::replace(&mut waited, true) {
+                        say(&format!("store: {error}; everybody waits until it can be written"));
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if waited {
+            say("store: it can be written again");
+        }
+        Ok(())
     }
 
     fn transmit(&mut self, to: ConnectionId, packet: Packet) {

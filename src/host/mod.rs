@@ -13,8 +13,11 @@ mod connection;
 mod core_thread;
 mod credentials;
 mod events;
+mod gate;
+mod home;
 mod http;
 mod images;
+mod judge;
 mod listen;
 mod outbox;
 mod ready;
@@ -29,8 +32,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::AttemptId;
+use crate::server::Limits;
 
 pub use run::serve;
+pub use store::StoreError;
 
 /// What `squall serve` was asked for.
 #[derive(Clone, Debug)]
@@ -43,10 +48,16 @@ pub struct HostConfig {
     pub admin: SocketAddr,
     /// Certificate of the listeners.
     pub tls: TlsChoice,
+    /// Folder that everything is kept in; without one it goes with the process.
+    pub store: Option<PathBuf>,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// What it refuses beyond.
+    pub limits: Limits,
+    /// Holds devices against the invariants that can be seen from here.
+    pub judge: bool,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.
     pub child: bool,
 }
@@ -79,6 +90,24 @@ pub enum Ended {
     Interrupted,
     /// The standard input of a child ended.
     ParentGone,
+}
+
+/// What a server came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Why it ended.
+    pub ended: Ended,
+    /// The judge's verdict, if there was one.
+    pub verdict: Option<Verdict>,
+}
+
+/// What the judge found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// One line of JSON.
+    pub line: String,
+    /// A rule broke.
+    pub broken: bool,
 }
 
 /// Why a server could not start, or ended badly.
@@ -114,6 +143,9 @@ pub enum HostError {
         /// Why.
         cause: io::Error,
     },
+    /// The store cannot be used.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
     /// A certificate or key does not serve.
     #[error("--tls: {0}")]
     Certificate(String),

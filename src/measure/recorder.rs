@@ -159,6 +159,7 @@ impl Recorder {
                 };
                 self.enter(at, device, Entry::Rollback, facts);
             }
+            Observation::RecordLost { .. } => self.roster.rows[device.at()].damaged = true,
             Observation::HandlerCalled { attempt, index, .. } => {
                 let fetching = &mut self.roster.rows[device.at()].fetching;
                 if !fetching.as_ref().is_some_and(|fetching| fetching.is_of(*attempt, *index)) {
@@ -186,7 +187,6 @@ impl Recorder {
             | Observation::Unbootable
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
-            | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::FlashMisused { .. } => {}
@@ -401,6 +401,10 @@ impl Recorder {
             (sequence, row.clock.turn(at))
         });
         self.matrix.count(transition);
+        let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
+        if damaged && transition.legal_index().is_none() {
+            self.matrix.excuse();
+        }
         let began = matches!(transition.to, Phase::Installing | Phase::Downloading);
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self

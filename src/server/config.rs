@@ -3,13 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{AttemptId, IngestKey};
+use crate::model::{AttemptId, KeyHash};
+
+use super::limits::Limits;
 
 /// Settings of a server; secrets among them are not printed.
 #[derive(Clone)]
 pub struct ServerConfig {
-    /// Passwords that devices may authenticate with.
-    pub ingest_keys: Vec<IngestKey>,
+    /// Hashes of the passwords that devices may authenticate with.
+    pub ingest_keys: Vec<KeyHash>,
     /// The key under which artifact secrets are made; the same after a restart, or secrets handed out before it stop working.
     pub artifact_key: [u8; 32],
     /// What stands in front of `/a/{attempt}/{index}`: scheme, host and port, without a slash at its end. At most
@@ -19,6 +21,8 @@ pub struct ServerConfig {
     pub chase: Duration,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
+    /// What a connection may cost. The counts among them are [`super::Admission`]'s.
+    pub limits: Limits,
     /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
     pub epoch_ms: u64,
     /// Keep what happened to every attempt and device, when and why, to be shown.
@@ -37,6 +41,7 @@ impl fmt::Debug for ServerConfig {
             .field("image_base", &self.image_base)
             .field("chase", &self.chase)
             .field("first_attempt", &self.first_attempt)
+            .field("limits", &self.limits)
             .field("epoch_ms", &self.epoch_ms)
             .field("keep_history", &self.keep_history)
             .finish_non_exhaustive()

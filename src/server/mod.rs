@@ -7,6 +7,7 @@
 //! durable store are the driver's.
 
 mod admin;
+mod admission;
 mod attempts;
 mod catalog;
 mod cohorts;
@@ -17,6 +18,7 @@ mod history;
 mod images;
 mod io;
 mod ledger;
+mod limits;
 mod membership;
 mod offers;
 mod record;
@@ -27,10 +29,13 @@ mod sessions;
 mod table;
 mod views;
 mod wakes;
+mod watched;
 
+pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
+pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
 pub use views::ServerCounts;
 
@@ -56,6 +61,10 @@ pub struct Server {
     ledger: Ledger,
     connections: Connections,
     ignored: u64,
+    /// Longest packet, bytes.
+    packet_max: u64,
+    /// Connections put out, by reason.
+    refusals: Refusals,
     epoch_ms: u64,
     /// Of the input that is being handled.
     stamp: Stamp,
@@ -75,18 +84,20 @@ impl Server {
             config.image_base
         );
         Server {
-            keys: Keys::new(&config.artifact_key, &config.ingest_keys),
+            keys: Keys::new(&config.artifact_key, config.ingest_keys),
             image_base: config.image_base,
             chase: config.chase,
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
-            connections: Connections::default(),
+            connections: Connections::new(config.limits.connect_time),
             ignored: 0,
             epoch_ms: config.epoch_ms,
             stamp: Stamp {
                 at_ms: config.epoch_ms,
                 by: Prompt::Time,
             },
+            packet_max: config.limits.packet,
+            refusals: Refusals::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::model::{
 use crate::wire::api::{AttemptView, CohortView, DeploymentView, DeviceView, FirmwareView, Page, VersionView};
 
 use super::Server;
+use super::admission::Refusals;
 use super::attempts::AttemptIndex;
 use super::cohorts::ALL;
 use super::deployments::Deployment;
@@ -28,6 +29,8 @@ pub struct ServerCounts {
     /// Messages of devices that were ignored since the start: foreign topics, bad payloads, results that are late, unknown, out of
     /// range or contradictory.
     pub ignored: u64,
+    /// Connections put out, by reason. Those that were not even let in are counted by [`super::Admission`].
+    pub refusals: Refusals,
 }
 
 impl Server {
@@ -147,6 +150,7 @@ impl Server {
             online,
             attempts: self.ledger.attempts.len() as u64,
             ignored: self.ignored,
+            refusals: self.refusals,
         }
     }
 

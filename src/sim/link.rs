@@ -15,6 +15,8 @@ pub(super) struct Port {
     pub(super) connection: Option<Connection>,
     /// The running download.
     pub(super) download: Option<Box<Download>>,
+    /// The server counts a download of this device.
+    served: bool,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
@@ -52,6 +54,8 @@ pub(super) struct Download {
     pub(super) credit: usize,
     /// What was not handed over; `None` until the answer is there.
     pub(super) body: Option<Bytes>,
+    /// The server answers it with an image.
+    served: bool,
 }
 
 impl Port {
@@ -88,6 +92,7 @@ impl Port {
             number,
             credit: 0,
             body: None,
+            served: false,
         }));
         number
     }
@@ -107,6 +112,22 @@ impl Port {
         }
         let bytes = std::mem::take(&mut running.credit).min(body.len());
         (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
+    }
+
+    /// The server answers the running download with an image.
+    pub(super) fn serve(&mut self) {
+        self.served = self.download.is_some();
+        if let Some(running) = &mut self.download {
+            running.served = true;
+        }
+    }
+
+    /// True, once, when the download that the server answered is over; a device that falls silent takes it along.
+    pub(super) fn served_to_the_end(&mut self) -> bool {
+        let running = self.download.as_ref().is_some_and(|download| download.served);
+        let over = self.served && !running;
+        self.served = running;
+        over
     }
 
     /// The server learns of a connection.

@@ -46,6 +46,20 @@ impl Client {
         self.stream.write_all(&bytes).unwrap();
     }
 
+    /// Sends these bytes, as far as the server takes them.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        let _closed_meanwhile = self.stream.write_all(bytes);
+    }
+
+    /// Sends these bytes, or says why not.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    pub fn give_up_writing_after(&self, time: Duration) {
+        self.stream.set_write_timeout(Some(time)).unwrap();
+    }
+
     /// The next packet; nothing at the end of the stream.
     pub fn receive(&mut self) -> Option<v4::Packet> {
         loop {

@@ -151,7 +151,7 @@ fn what_would_be_unsafe_or_useless_is_refused() {
 }
 
 #[test]
-fn a_full_descriptor_table_delays_but_ends_nothing() {
+fn a_full_descriptor_table_turns_away_but_ends_nothing() {
     let mut shell = Command::new("sh");
     shell
         .args([
@@ -162,15 +162,20 @@ fn a_full_descriptor_table_delays_but_ends_nothing() {
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
     let mut serve = Serve::from_command(&mut shell);
-    let crowd: Vec<_> = (0..100)
-        .map(|_| std::net::TcpStream::connect(serve.mqtt()).unwrap())
-        .collect();
+    let crowd: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(serve.mqtt())).collect();
     let mut said = String::new();
     std::io::BufReader::new(serve.child.stderr.as_mut().unwrap())
         .read_line(&mut said)
         .unwrap();
-    assert!(said.contains("mqtt: the limit of open files is reached"), "{said}");
+    assert!(
+        said.contains("the limit of open files is reached, new connections are refused"),
+        "{said}"
+    );
+    // What is left is kept for the management API.
+    assert_eq!(serve.ask("GET", "/v1/devices", "").status, 200);
     drop(crowd);
+    let room = || super::limits::metric(&serve, "squall_connections{listener=\"mqtt\"}") == 0;
+    assert!(super::rig::within_patience(room));
     let mut client = super::mqtt::Client::connect(&serve, "meter-1");
     client.subscribe("ota-cbor-c2d");
 }

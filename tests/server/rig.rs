@@ -8,7 +8,7 @@ use squall::model::{
     ServerEvent, StateReason, Tags, UpdateState, Whom,
 };
 use squall::server::{
-    AdminError, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
+    AdminError, ConnectionId, Limits, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
 };
 use squall::time::SimTime;
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, encode_results};
@@ -20,11 +20,12 @@ pub const CHASE: Duration = Duration::from_secs(30);
 
 pub fn config() -> ServerConfig {
     ServerConfig {
-        ingest_keys: vec![IngestKey::new("another-key"), IngestKey::new(KEY)],
+        ingest_keys: vec![IngestKey::new("another-key").hash(), IngestKey::new(KEY).hash()],
         artifact_key: [7; 32],
         image_base: "https://images.test:8443".into(),
         chase: CHASE,
         first_attempt: id(1001),
+        limits: Limits::default(),
         epoch_ms: 1_000,
         keep_history: true,
     }

@@ -151,18 +151,6 @@ fn silence_of_one_and_a_half_keep_alives_ends_a_connection() {
 }
 
 #[test]
-fn a_keep_alive_of_zero_allows_any_silence() {
-    let mut rig = Rig::new();
-    rig.input(ServerInput::Opened(ConnectionId(1)));
-    let Packet::Connect(mut packet) = connect("d1", KEY) else {
-        unreachable!()
-    };
-    packet.keep_alive_s = 0;
-    rig.received(1, Packet::Connect(packet));
-    assert_eq!(rig.server.next_timeout(), None);
-}
-
-#[test]
 fn bare_names_and_the_devices_own_topic_are_granted_and_nothing_else() {
     let mut rig = Rig::new();
     rig.online(1, "d1");

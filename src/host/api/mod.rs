@@ -9,11 +9,14 @@ mod etag;
 mod events;
 mod firmware;
 mod idempotency;
+mod metrics;
 mod openapi;
 mod page;
 mod problem;
 
 use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,16 +28,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 
 use self::idempotency::Answers;
 use self::problem::ApiError;
 use super::core_thread::{CoreHandle, Guard};
-use super::credentials::TokenCheck;
 use super::events::EventLog;
+use super::gate::Gate;
 use super::shard::handshake;
 use super::{http, listen};
-use crate::model::AdminAction;
+use crate::model::{AdminAction, KeyHash};
 use crate::server::Server;
 
 /// What the routes work with.
@@ -47,25 +49,36 @@ pub(crate) struct Api {
     /// Answers to requests with a key.
     pub(crate) answers: Answers,
     /// Who may use the API.
-    pub(crate) token: TokenCheck,
+    pub(crate) token: KeyHash,
+    /// Who may come in.
+    pub(crate) gate: Gate,
 }
 
 impl Api {
     /// Serves for ever; over TLS if so.
-    pub(crate) async fn serve(self, listener: &TcpListener, tls: Option<Arc<ServerConfig>>) {
+    ///
+    /// # Errors
+    /// If the listener cannot be used by this thread's runtime.
+    pub(crate) async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<Infallible> {
+        let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
-        listen::accept(listener, "admin", |stream| {
-            let service = service.clone();
-            match tls.clone() {
-                None => drop(tokio::spawn(http::answer(stream, service))),
-                Some(tls) => drop(tokio::spawn(async move {
-                    if let Some(stream) = Box::pin(handshake(tls, stream)).await {
-                        http::answer(stream, service).await;
+        let header = gate.limits().header;
+        let admit = || gate.enter_management();
+        listen::accept(listener, "admin", admit, |stream, permit| {
+            let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
+            drop(tokio::spawn(async move {
+                let _permit = permit;
+                match tls {
+                    None => http::answer(stream, service, header).await,
+                    Some(tls) => {
+                        if let Some(stream) = Box::pin(handshake(tls, stream, &gate)).await {
+                            http::answer(stream, service, header).await;
+                        }
                     }
-                })),
-            }
+                }
+            }));
         })
-        .await;
+        .await
     }
 
     fn routes(self) -> Router {
@@ -97,6 +110,7 @@ impl Api {
             .route("/v1/deployments/{name}/resume", post(deployments::resume))
             .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
+            .route("/metrics", get(metrics::show))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(self.clone(), idempotency::once))
@@ -127,7 +141,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let token = given
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
+    if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
         return problem::worded(next.run(request).await).await;
     }
     let mut refused = ApiError::unauthorized().into_response();

@@ -20,7 +20,7 @@ const COMMIT_IS_NOT_STOPPED: Rule = Rule {
     statement: "after the upgrade commit has begun, nothing of the attempt is canceled and no other one starts before the reboot",
     protocol: &[33],
 };
-const CALLED_OFF_RUNS_NOTHING: Rule = Rule {
+pub(in crate::verdict) const CALLED_OFF_RUNS_NOTHING: Rule = Rule {
     name: "called-off-runs-nothing",
     statement: "an attempt that is cancelled before it has started anything calls no handler, sends no request, ends canceled",
     protocol: &[34],

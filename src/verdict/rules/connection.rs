@@ -6,17 +6,17 @@ use crate::wire::{Packet, message_type, session, topic};
 use super::{Rule, Scene, Tally};
 use crate::verdict::view::LineStage;
 
-const METADATA_THEN_SUBSCRIPTIONS: Rule = Rule {
+pub(in crate::verdict) const METADATA_THEN_SUBSCRIPTIONS: Rule = Rule {
     name: "metadata-then-subscriptions",
     statement: "a connection begins with session metadata, then the subscription to the configuration, then that to OTA",
     protocol: &[41],
 };
-const RUN_ID_NAMES_THE_BOOT: Rule = Rule {
+pub(in crate::verdict) const RUN_ID_NAMES_THE_BOOT: Rule = Rule {
     name: "run-id-names-the-boot",
     statement: "the run id is constant within a boot and another in the next; the last attempt id never decreases within a boot",
     protocol: &[42],
 };
-const LAST_ATTEMPT_COVERS_THE_RECORD: Rule = Rule {
+pub(in crate::verdict) const LAST_ATTEMPT_COVERS_THE_RECORD: Rule = Rule {
     name: "last-attempt-covers-the-record",
     statement: "the last attempt id told is never below that of the stored attempt",
     protocol: &[43],
@@ -61,47 +61,11 @@ impl Connection {
 
     /// A packet was sent.
     pub(in crate::verdict) fn sent(&mut self, scene: &Scene<'_>, packet: &Packet) -> Beginning {
-        let stage = scene.view.line.stage;
-        match packet {
-            Packet::Connect(_) => Beginning::Stage(LineStage::Greeted),
-            Packet::Publish(publish)
-                if publish.topic == topic::INGEST && message_type(&publish.payload) == Some(SESSION_METADATA) =>
-            {
-                let may = matches!(stage, LineStage::Greeted | LineStage::Subscribed);
-                self.order
-                    .hold(scene, may, || format!("session metadata was sent when {}", words(stage)));
-                Beginning::Introduced(session::decode(&publish.payload).ok())
-            }
-            Packet::Publish(publish) => {
-                let topic = &publish.topic;
-                self.order.hold(scene, stage == LineStage::Subscribed, || {
-                    format!("a message to {topic} was sent when {}", words(stage))
-                });
-                Beginning::Other
-            }
-            Packet::Subscribe { filters, .. } => {
-                let to = |name| filters.iter().any(|(filter, _)| filter == name);
-                let next = match stage {
-                    LineStage::Introduced if to(topic::CONFIG_C2D) => Some(LineStage::HalfSubscribed),
-                    LineStage::HalfSubscribed if to(topic::OTA_C2D) => Some(LineStage::Subscribed),
-                    LineStage::Greeted | LineStage::Introduced | LineStage::HalfSubscribed | LineStage::Subscribed => None,
-                };
-                self.order.hold(scene, next.is_some(), || {
-                    let wanted = filters.first().map_or("nothing", |(filter, _)| filter);
-                    format!("a subscription to {wanted} was sent when {}", words(stage))
-                });
-                // Whatever is missing is found once; what follows is judged by itself.
-                Beginning::Stage(next.unwrap_or(LineStage::Subscribed))
-            }
-            Packet::ConnAck { .. }
-            | Packet::SubAck { .. }
-            | Packet::PubAck { .. }
-            | Packet::Unsubscribe { .. }
-            | Packet::UnsubAck { .. }
-            | Packet::PingRequest
-            | Packet::PingResponse
-            | Packet::Disconnect => Beginning::Other,
+        let LineStep { checked, beginning } = follow_line(scene.view.line.stage, packet);
+        if let Some(checked) = checked {
+            self.order.hold(scene, checked.is_ok(), || checked.err().unwrap_or_default());
         }
+        beginning
     }
 
     /// Session metadata was sent.
@@ -126,6 +90,65 @@ impl Connection {
         self.last.hold(scene, last >= stored, || {
             format!("the last attempt id was told as {last}, and attempt {stored} is stored")
         });
+    }
+}
+
+/// What a packet is to the beginning of a connection.
+#[derive(Debug)]
+pub(in crate::verdict) struct LineStep {
+    /// Whether it may come now, and if not, why; nothing where its order does not matter.
+    pub(in crate::verdict) checked: Option<Result<(), String>>,
+    /// What it does.
+    pub(in crate::verdict) beginning: Beginning,
+}
+
+/// Follows the beginning of a connection by one packet.
+pub(in crate::verdict) fn follow_line(stage: LineStage, packet: &Packet) -> LineStep {
+    let step = |may: bool, what: &dyn Fn() -> String, beginning| LineStep {
+        checked: Some(if may {
+            Ok(())
+        } else {
+            Err(format!("{} was sent when {}", what(), words(stage)))
+        }),
+        beginning,
+    };
+    let unchecked = |beginning| LineStep {
+        checked: None,
+        beginning,
+    };
+    match packet {
+        Packet::Connect(_) => unchecked(Beginning::Stage(LineStage::Greeted)),
+        Packet::Publish(publish) if publish.topic == topic::INGEST && message_type(&publish.payload) == Some(SESSION_METADATA) => {
+            let may = matches!(stage, LineStage::Greeted | LineStage::Subscribed);
+            let beginning = Beginning::Introduced(session::decode(&publish.payload).ok());
+            step(may, &|| "session metadata".to_owned(), beginning)
+        }
+        Packet::Publish(publish) => {
+            let what = || format!("a message to {}", publish.topic);
+            step(stage == LineStage::Subscribed, &what, Beginning::Other)
+        }
+        Packet::Subscribe { filters, .. } => {
+            let to = |name| filters.iter().any(|(filter, _)| filter == name);
+            let next = match stage {
+                LineStage::Introduced if to(topic::CONFIG_C2D) => Some(LineStage::HalfSubscribed),
+                LineStage::HalfSubscribed if to(topic::OTA_C2D) => Some(LineStage::Subscribed),
+                LineStage::Greeted | LineStage::Introduced | LineStage::HalfSubscribed | LineStage::Subscribed => None,
+            };
+            let what = || {
+                let wanted = filters.first().map_or("nothing", |(filter, _)| filter);
+                format!("a subscription to {wanted}")
+            };
+            // Whatever is missing is found once; what follows is judged by itself.
+            step(next.is_some(), &what, Beginning::Stage(next.unwrap_or(LineStage::Subscribed)))
+        }
+        Packet::ConnAck { .. }
+        | Packet::SubAck { .. }
+        | Packet::PubAck { .. }
+        | Packet::Unsubscribe { .. }
+        | Packet::UnsubAck { .. }
+        | Packet::PingRequest
+        | Packet::PingResponse
+        | Packet::Disconnect => unchecked(Beginning::Other),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::wire::{DownloadRequest, ImagePrint};
 use super::{Rule, Scene, Tally, contains};
 use crate::verdict::view::{Answer, Fetch, fold_slug, fold_version};
 
-const SECRETS_STAY: Rule = Rule {
+pub(in crate::verdict) const SECRETS_STAY: Rule = Rule {
     name: "secrets-stay",
     statement: "a secret goes into the request for its own artifact and nowhere else",
     protocol: &[51],

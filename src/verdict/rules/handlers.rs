@@ -10,7 +10,7 @@ const IN_ORDER: Rule = Rule {
     statement: "handlers run in the order of the manifest, one at a time",
     protocol: &[16],
 };
-const AFTER_SUCCESS: Rule = Rule {
+pub(in crate::verdict) const AFTER_SUCCESS: Rule = Rule {
     name: "handler-after-success",
     statement: "a handler is called only when every artifact before it has durably succeeded",
     protocol: &[17],
@@ -25,12 +25,12 @@ const ONCE_A_BOOT: Rule = Rule {
     statement: "a handler is called at most once in a boot, and never for an artifact with a durable result",
     protocol: &[20],
 };
-const NOTHING_FOR_INSTALLED: Rule = Rule {
+pub(in crate::verdict) const NOTHING_FOR_INSTALLED: Rule = Rule {
     name: "nothing-for-installed-versions",
     statement: "for a version that is stored as installed there is neither a handler call nor a request",
     protocol: &[22],
 };
-const ENDED_IS_ENDED: Rule = Rule {
+pub(in crate::verdict) const ENDED_IS_ENDED: Rule = Rule {
     name: "ended-runs-nothing",
     statement: "an attempt whose record is terminal is never accepted again and runs nothing",
     protocol: &[23],

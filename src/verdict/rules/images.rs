@@ -11,7 +11,7 @@ const PROBATION_AROUND_THE_UPGRADE: Rule = Rule {
     statement: "the probation record is durable before the upgrade request, and is deleted only after the main result is durable",
     protocol: &[24],
 };
-const MAIN_SUCCEEDS_RUNNING: Rule = Rule {
+pub(in crate::verdict) const MAIN_SUCCEEDS_RUNNING: Rule = Rule {
     name: "main-succeeds-running",
     statement: "main is stored as succeeded only while the image on trial runs and is confirmed, or its version was there already",
     protocol: &[25],
@@ -21,7 +21,7 @@ const UNCONFIRMED_GOES_BACK: Rule = Rule {
     statement: "an image that was not confirmed before a reset is put back, and main has failed",
     protocol: &[26],
 };
-const NO_SUCCESS_BEFORE_CONFIRMATION: Rule = Rule {
+pub(in crate::verdict) const NO_SUCCESS_BEFORE_CONFIRMATION: Rule = Rule {
     name: "no-success-before-confirmation",
     statement: "main is reported as succeeded only while the image asked for runs and is confirmed",
     protocol: &[27],

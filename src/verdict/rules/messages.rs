@@ -9,22 +9,22 @@ use crate::wire::ota::{Report, UpdateResults};
 
 use super::{Rule, Scene, Tally};
 
-const ONE_MAP: Rule = Rule {
+pub(in crate::verdict) const ONE_MAP: Rule = Rule {
     name: "results-are-one-map",
     statement: "UPDATE_RESULTS is one CBOR map with unsigned integer keys and an attempt id above zero",
     protocol: &[1],
 };
-const KEYS_OF_THE_TABLE: Rule = Rule {
+pub(in crate::verdict) const KEYS_OF_THE_TABLE: Rule = Rule {
     name: "keys-of-the-table",
     statement: "UPDATE_RESULTS has only keys that the message knows, each once",
     protocol: &[2],
 };
-const WELL_FORMED_RESULTS: Rule = Rule {
+pub(in crate::verdict) const WELL_FORMED_RESULTS: Rule = Rule {
     name: "well-formed-results",
     statement: "UPDATE_RESULTS has lists or an error, lists are not empty, ascending, disjoint and within the manifest",
     protocol: &[3],
 };
-const NO_UNKNOWN_ATTEMPT: Rule = Rule {
+pub(in crate::verdict) const NO_UNKNOWN_ATTEMPT: Rule = Rule {
     name: "no-unknown-attempt",
     statement: "a device accepts, stores and reports only attempts that the cloud has named to it",
     protocol: &[4],
@@ -39,7 +39,7 @@ const MALFORMED_IS_ANSWERED: Rule = Rule {
     statement: "a malformed message with a trustworthy id is answered with an error, unless it is superseded or power fails",
     protocol: &[6],
 };
-const RIGHT_ATTEMPT_ERROR: Rule = Rule {
+pub(in crate::verdict) const RIGHT_ATTEMPT_ERROR: Rule = Rule {
     name: "right-attempt-error",
     statement: "the error reported is the one that the message earned: 1 too many artifacts, 2 unknown type, 3 anything else",
     protocol: &[7],
@@ -102,15 +102,9 @@ impl Messages {
 
     /// A payload went out on the topic of results.
     pub(in crate::verdict) fn sent(&mut self, scene: &Scene<'_>, payload: &[u8]) {
-        let flaw = scan(payload).err();
-        let (map, key, form) = match &flaw {
-            None => (None, None, None),
-            Some(Flaw::Map(text)) => (Some(text), None, None),
-            Some(Flaw::Key(text)) => (None, Some(text), None),
-            Some(Flaw::Form(text)) => (None, None, Some(text)),
-        };
-        for (tally, text) in [(&mut self.map, map), (&mut self.keys, key), (&mut self.form, form)] {
-            tally.hold(scene, text.is_none(), || text.cloned().unwrap_or_default());
+        let tallies = [&mut self.map, &mut self.keys, &mut self.form];
+        for (tally, (_, text)) in tallies.into_iter().zip(flaws(payload)) {
+            tally.hold(scene, text.is_none(), || text.unwrap_or_default());
         }
     }
 
@@ -190,6 +184,17 @@ fn count(scene: &Scene<'_>, attempt: AttemptId) -> u64 {
         0 => u64::MAX,
         count => count,
     }
+}
+
+/// The rules on the form of a payload, each with what is wrong by it.
+pub(in crate::verdict) fn flaws(payload: &[u8]) -> [(&'static Rule, Option<String>); 3] {
+    let (map, keys, form) = match scan(payload) {
+        Ok(()) => (None, None, None),
+        Err(Flaw::Map(text)) => (Some(text), None, None),
+        Err(Flaw::Key(text)) => (None, Some(text), None),
+        Err(Flaw::Form(text)) => (None, None, Some(text)),
+    };
+    [(&ONE_MAP, map), (&KEYS_OF_THE_TABLE, keys), (&WELL_FORMED_RESULTS, form)]
 }
 
 /// Reads a payload strictly, with the tolerance of no receiver.

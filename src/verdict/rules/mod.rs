@@ -29,16 +29,32 @@ pub(super) use assignment::Assignment;
 pub(super) use attempts::Attempts;
 pub(super) use boot::Boot;
 pub(super) use cancellation::Cancellation;
-pub(super) use connection::{Beginning, Connection};
+pub(super) use connection::{Beginning, Connection, LineStep, follow_line};
 pub(super) use download::Download;
 pub(super) use handlers::{Call, Handlers};
 pub(super) use images::Images;
-pub(super) use messages::Messages;
+pub(super) use messages::{Messages, flaws};
 pub(super) use records::{Records, Written};
-pub(super) use reports::Reports;
+pub(super) use reports::{Reports, contradiction};
 pub(super) use settling::Settling;
 pub(super) use supersession::Supersession;
 pub(super) use transitions::Transitions;
+
+/// Rules of which something can be seen from the server's side.
+pub(super) mod outside {
+    pub(in crate::verdict) use super::cancellation::CALLED_OFF_RUNS_NOTHING;
+    pub(in crate::verdict) use super::connection::{
+        LAST_ATTEMPT_COVERS_THE_RECORD, METADATA_THEN_SUBSCRIPTIONS, RUN_ID_NAMES_THE_BOOT,
+    };
+    pub(in crate::verdict) use super::download::SECRETS_STAY;
+    pub(in crate::verdict) use super::handlers::{AFTER_SUCCESS, ENDED_IS_ENDED, NOTHING_FOR_INSTALLED};
+    pub(in crate::verdict) use super::images::{MAIN_SUCCEEDS_RUNNING, NO_SUCCESS_BEFORE_CONFIRMATION};
+    pub(in crate::verdict) use super::messages::{
+        KEYS_OF_THE_TABLE, NO_UNKNOWN_ATTEMPT, ONE_MAP, RIGHT_ATTEMPT_ERROR, WELL_FORMED_RESULTS,
+    };
+    pub(in crate::verdict) use super::records::FAILURE_ENDS_ALL;
+    pub(in crate::verdict) use super::reports::{REPORTS_ONLY_GROW, RESULT_NEVER_CHANGES, SUPERSEDED_IS_SILENT};
+}
 
 /// A rule that holds in every run.
 #[derive(Debug)]
@@ -121,7 +137,7 @@ fn row<T: Default>(rows: &mut Vec<T>, device: DeviceIndex) -> &mut T {
 }
 
 /// True if `part` stands somewhere in `bytes`.
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 

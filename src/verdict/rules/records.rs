@@ -6,7 +6,7 @@ use crate::wire::CborError;
 use super::{Rule, Scene, Tally, contains};
 use crate::verdict::view::{Marks, ProbationRecord, Stored, fold, fold_slug, read_attempt, read_probation, read_version};
 
-const FAILURE_ENDS_ALL: Rule = Rule {
+pub(in crate::verdict) const FAILURE_ENDS_ALL: Rule = Rule {
     name: "failure-ends-the-rest",
     statement: "once an artifact is stored as failed or canceled, none behind it is pending in the same record",
     protocol: &[18],

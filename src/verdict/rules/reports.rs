@@ -10,17 +10,17 @@ const DURABLE_BEFORE_REPORTED: Rule = Rule {
     statement: "a report says only what the attempt record says",
     protocol: &[13],
 };
-const RESULT_NEVER_CHANGES: Rule = Rule {
+pub(in crate::verdict) const RESULT_NEVER_CHANGES: Rule = Rule {
     name: "reported-result-never-changes",
     statement: "a result once reported stands in every later report of its attempt, unless the same id was rejected",
     protocol: &[14],
 };
-const REPORTS_ONLY_GROW: Rule = Rule {
+pub(in crate::verdict) const REPORTS_ONLY_GROW: Rule = Rule {
     name: "reports-only-grow",
     statement: "no report of an attempt lacks a result that an earlier one had",
     protocol: &[15],
 };
-const SUPERSEDED_IS_SILENT: Rule = Rule {
+pub(in crate::verdict) const SUPERSEDED_IS_SILENT: Rule = Rule {
     name: "superseded-is-silent",
     statement: "once a newer attempt has started, nothing of the older one is published",
     protocol: &[39],
@@ -100,7 +100,7 @@ fn undurable(scene: &Scene<'_>, results: &UpdateResults) -> Option<String> {
 }
 
 /// What a later report says otherwise than an earlier one.
-fn contradiction(before: Option<&Marks>, after: Option<&Marks>) -> Option<String> {
+pub(in crate::verdict) fn contradiction(before: Option<&Marks>, after: Option<&Marks>) -> Option<String> {
     match (before, after) {
         // A rejection of the same id takes the place of its results (protocol 3.7).
         (_, None) => None,
