@@ -28,6 +28,7 @@ pub mod sim;
 
 pub mod story;
 
+pub mod dashboard;
 pub mod explore;
 pub mod report;
 

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("live", &["play", "device", "faults"]),
     ("story", &["measure"]),
     ("explore", &["sim", "story"]),
+    ("dashboard", &["play", "story"]),
     ("report", &["play", "measure", "verdict"]),
 ];
 
@@ -42,6 +43,8 @@ const WORLD: &[(&str, &[&str])] = &[
     ("reqwest::", &["live"]),
     ("hyper::", &["host", "live"]),
     ("rumqttc::", &["host", "live"]),
+    ("ratatui::", &["dashboard"]),
+    ("signal_hook::", &["cli"]),
     ("std::fs", &["scenario", "host", "live", "report", "cli"]),
     ("std::net::Tcp", &["host", "live"]),
     ("std::thread", &["host", "live", "explore", "cli"]),

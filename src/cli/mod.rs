@@ -11,6 +11,7 @@ mod replay;
 mod results;
 mod run;
 mod schema;
+mod screen;
 mod serve;
 mod sim;
 

@@ -9,6 +9,7 @@ use crate::play::Outcome;
 use crate::report::{ReportError, RunDirectory, timestamp};
 
 use super::refusal::Refusal;
+use super::screen::{self, LiveScreen};
 use super::{OutputFlags, ScenarioFlags, now};
 
 const EXAMPLES: &str = "\
@@ -26,6 +27,12 @@ pub struct RunArgs {
     scenario: ScenarioFlags,
     #[command(flatten)]
     output: OutputFlags,
+    /// No screen, even where standard output is a terminal
+    #[arg(long)]
+    no_tui: bool,
+    /// Pictures that the screen shows in a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    fps: u32,
 }
 
 /// Carries the command out; gives the exit code.
@@ -44,15 +51,26 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     let began = now();
     let directory = RunDirectory::create(&args.output.out, &plan.name, began)?;
     directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
+    let (viewers, shown) = match args.shows_screen() {
+        true => {
+            let opened = screen::open(directory.path().to_owned(), args.output.color(), args.fps);
+            let (viewer, shown) = opened.map_err(|error| Refusal::internal(&format!("no thread for the screen: {error}")))?;
+            (vec![viewer], Some(shown))
+        }
+        false => (Vec::new(), None),
+    };
     let outcome = crate::live::play(
         plan,
         PlayOptions {
             server_program,
             log: Some(directory.path().join("log.txt")),
-            progress: progress(&args.output),
+            progress: args.progress(),
+            viewers,
+            before_exit: crate::dashboard::restore,
             started_at: Some(timestamp(began)),
         },
     );
+    shown.into_iter().for_each(LiveScreen::close);
     let written = close(&directory, &outcome);
     args.output.say(&outcome);
     written?;
@@ -64,12 +82,18 @@ fn close(directory: &RunDirectory, outcome: &Outcome) -> Result<(), ReportError>
     directory.write(outcome)
 }
 
-fn progress(output: &OutputFlags) -> Progress {
-    if output.quiet {
-        Progress::Off
-    } else if std::io::stderr().is_terminal() {
-        Progress::Bar
-    } else {
-        Progress::Lines
+impl RunArgs {
+    fn shows_screen(&self) -> bool {
+        !self.no_tui && screen::is_possible(&self.output)
+    }
+
+    fn progress(&self) -> Progress {
+        if self.output.quiet || self.shows_screen() {
+            Progress::Off
+        } else if std::io::stderr().is_terminal() {
+            Progress::Bar
+        } else {
+            Progress::Lines
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! conductor on the calling thread, which hands them to the Director and carries its directives out.
 
 mod admin;
+mod audience;
 mod child;
 mod clock;
 mod conductor;
@@ -26,14 +27,14 @@ mod stream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::play::{Director, Mode, Outcome};
+use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
 pub use descriptors::{TooLarge, make_room};
 
 /// How a plan is played in real time.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PlayOptions {
     /// The program whose `serve` command is the embedded server.
     pub server_program: PathBuf,
@@ -41,6 +42,10 @@ pub struct PlayOptions {
     pub log: Option<PathBuf>,
     /// What is shown meanwhile.
     pub progress: Progress,
+    /// Who watches besides.
+    pub viewers: Vec<Viewer>,
+    /// What is done before the second signal ends the process at once.
+    pub before_exit: fn(),
     /// When the run begins, RFC 3339, for the report.
     pub started_at: Option<String>,
 }
@@ -59,7 +64,7 @@ pub enum Progress {
 /// Plays `plan` from its arrivals to its end. Whatever goes wrong becomes part of the [`Outcome`]; call [`make_room`] before, so that
 /// a fleet that does not fit is refused before anything begins.
 pub fn play(plan: Arc<Plan>, options: PlayOptions) -> Outcome {
-    let begun = interrupt::watch().and_then(|interrupts| {
+    let begun = interrupt::watch(options.before_exit).and_then(|interrupts| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok((interrupts, runtime))
     });

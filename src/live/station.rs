@@ -77,6 +77,11 @@ impl Station {
         self.boot_at.or(armed.map(|(at, _)| at))
     }
 
+    /// Why the device is where it is.
+    pub fn why(&self, now: SimTime) -> Why {
+        self.device.explain(now)
+    }
+
     /// Why the device is not at rest, and whether its own firmware keeps it there; `None` if it is at rest.
     pub fn left_open(&self, now: SimTime) -> Option<(Why, bool)> {
         (!self.device.phase().at_rest()).then(|| (self.device.explain(now), self.device.stuck_by_firmware()))

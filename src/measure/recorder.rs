@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::board::{Board, Note, Noted, is_notable};
 use super::group::{Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
@@ -89,6 +90,8 @@ pub struct Recorder {
     fingerprint: u64,
     slowest: Option<(Duration, DeviceIndex)>,
     warmup: SimTime,
+    /// Made where somebody watches.
+    pub(super) board: Option<Box<Board>>,
 }
 
 impl Recorder {
@@ -117,13 +120,27 @@ impl Recorder {
         }
     }
 
+    /// Begins to keep what a screen shows; called before anything is observed.
+    pub fn watch(&mut self) {
+        self.board = Some(Box::new(Board::new(&self.roster)));
+    }
+
     /// Takes what was seen of a device.
     pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         if let Some(trace) = &mut self.trace {
             trace.observe(at, device, observation);
         }
         match observation {
-            Observation::Transition { transition, attempt, .. } => self.on_transition(at, device, *transition, *attempt),
+            Observation::Transition {
+                transition,
+                attempt,
+                reason,
+            } => {
+                self.on_transition(at, device, *transition, *attempt);
+                if is_notable(*transition) {
+                    self.note(at, Some(device), Noted::Transition(*transition, *reason));
+                }
+            }
             Observation::Session(session) => self.on_session(at, device, *session),
             Observation::ConnectTried {
                 result,
@@ -142,12 +159,17 @@ impl Recorder {
                     ..Facts::default()
                 };
                 self.enter(at, device, Entry::Rollback, facts);
+                self.note(at, Some(device), Noted::RolledBack);
             }
             Observation::Requested { .. } => self.happened.requests += 1,
-            Observation::RetryScheduled { .. } => self.happened.retries += 1,
+            Observation::RetryScheduled { reason, received, .. } => {
+                self.happened.retries += 1;
+                self.note(at, Some(device), Noted::Retry(*reason, *received));
+            }
+            Observation::Answered { status, .. } => self.happened.refusals += u64::from(*status >= 400),
+            Observation::Unbootable => self.note(at, Some(device), Noted::Unbootable),
             Observation::ResultPublished { complete: false, .. }
             | Observation::Confirmed
-            | Observation::Unbootable
             | Observation::HandlerCalled { .. }
             | Observation::HandlerReturned { .. }
             | Observation::Downloaded { .. }
@@ -156,7 +178,6 @@ impl Recorder {
             | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
-            | Observation::Answered { .. }
             | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
@@ -194,6 +215,18 @@ impl Recorder {
     pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
         if let Some(trace) = &mut self.trace {
             trace.fault(at, device, fault, came, why);
+        }
+    }
+
+    /// Bytes of images came to devices.
+    pub fn count_image_bytes(&mut self, bytes: u64) {
+        self.happened.image_bytes += bytes;
+    }
+
+    /// Keeps something for who watches; forgotten where nobody does.
+    pub fn note(&mut self, at: SimTime, device: Option<DeviceIndex>, what: Noted) {
+        if let Some(board) = &mut self.board {
+            board.note(Note { at, device, what });
         }
     }
 
@@ -301,6 +334,7 @@ impl Recorder {
             row.current = attempt.or(row.current);
             (sequence, row.clock.turn(at))
         });
+        self.recount(at, device);
         self.touch(Changing::Phase);
         self.matrix.count(transition);
         self.fingerprint = self
@@ -436,9 +470,14 @@ impl Recorder {
             self.cohorts.resize(usize::from(number) + 1, Group::default());
         }
         let cohorts = &mut self.roster.rows[device.at()].cohorts;
+        let before = cohorts.len();
         cohorts.retain(|other| *other != number);
+        let was = cohorts.len() < before;
         if member {
             cohorts.push(number);
+        }
+        if let Some(board) = self.board.as_mut().filter(|_| was != member) {
+            board.moved(device, number, member);
         }
     }
 
@@ -465,12 +504,19 @@ impl Recorder {
             row.state = to;
             (fresh, row.due, ended)
         });
+        self.recount(at, device);
         if fresh {
             self.release(attempt);
         }
         if ended {
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
+        }
+    }
+
+    fn recount(&mut self, at: SimTime, device: DeviceIndex) {
+        if let Some(board) = &mut self.board {
+            board.recount(at, device, &self.roster.rows[device.at()]);
         }
     }
 

@@ -179,7 +179,7 @@ impl Row {
         &mut self.attempts[at]
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.phase.at_rest() || self.attempts.iter().any(AttemptRow::open_at_server)
     }
 }
@@ -266,6 +266,14 @@ impl Roster {
             .binary_search_by(|index| self.rows[index.at()].id.as_str().cmp(id))
             .ok()?;
         Some(self.by_id[at])
+    }
+
+    /// Devices whose id begins with `start`, by id.
+    pub(super) fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
+        let id = |index: &DeviceIndex| self.rows[index.at()].id.as_str();
+        let first = self.by_id.partition_point(|index| id(index) < start);
+        let rest = self.by_id[first..].iter().copied();
+        rest.take_while(move |index| id(index).starts_with(start))
     }
 
     /// Carries out a change of one device and brings the counts over all of them up to date.

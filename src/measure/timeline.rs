@@ -32,6 +32,10 @@ pub struct Happened {
     pub manifests: u64,
     /// Image requests.
     pub requests: u64,
+    /// Image answers that were refusals: status 400 or above.
+    pub refusals: u64,
+    /// Bytes of images that devices got.
+    pub image_bytes: u64,
     /// Downloads that began to wait for another try.
     pub retries: u64,
     /// Returns to the old image.
@@ -46,6 +50,8 @@ impl Happened {
         self.connects_failed += later.connects_failed;
         self.manifests += later.manifests;
         self.requests += later.requests;
+        self.refusals += later.refusals;
+        self.image_bytes += later.image_bytes;
         self.retries += later.retries;
         self.rollbacks += later.rollbacks;
         self.ended.iter_mut().zip(later.ended).for_each(|(sum, more)| *sum += more);
@@ -102,6 +108,11 @@ impl Timeline {
         });
         self.rows = merged.collect();
         self.stride *= 2;
+    }
+
+    /// Seconds that a row covers.
+    pub const fn stride(&self) -> u64 {
+        self.stride
     }
 
     /// Rows in order of time; the last one may cover less time than the others.

@@ -8,17 +8,19 @@ mod ending;
 mod io;
 mod judging;
 mod outcome;
+mod picture;
 mod requests;
 mod setup;
 mod timeline;
 mod verbs;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
+use crate::measure::{Aggregate, Census, CensusDevice, Noted, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -27,12 +29,17 @@ use crate::wire::ImagePrint;
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
+pub use picture::{
+    Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
+    Viewer, WaitsFor, came_word,
+};
 
 use ending::{QUIET, Stage};
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
 use timeline::Timeline;
+use watching::Watching;
 
 /// How often `when` and `always` are judged and the timeline grows a row.
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,6 +64,7 @@ pub struct Director {
     arrivals_left: usize,
     left_open: BTreeMap<DeviceIndex, (Why, bool)>,
     errors: Errors,
+    watching: Watching,
 }
 
 impl Director {
@@ -85,6 +93,7 @@ impl Director {
             arrivals_left: plan.devices.len(),
             left_open: BTreeMap::new(),
             errors: Errors::default(),
+            watching: Watching::default(),
             plan,
             mode,
         };
@@ -287,6 +296,8 @@ impl Director {
 
     fn fire(&mut self, position: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
         self.timeline.fire(position, now);
+        self.recorder
+            .note(now, None, Noted::Run(format!("step `{}` fires", step.name)));
         if let StepVerb::Deploy { packages, .. } = &step.verb {
             self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
         }

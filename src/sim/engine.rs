@@ -9,7 +9,7 @@ use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, IngestKey};
-use crate::play::{Directive, Director, Mode, Outcome, Sighting};
+use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{ConnectionId, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
@@ -32,8 +32,28 @@ const IMAGE_HOST: &str = "sim.invalid";
 pub enum Pulse {
     /// Go on.
     GoOn,
+    /// Go on, and look again before anything happens that lies behind this moment.
+    Until(SimTime),
     /// End the run as interrupted.
     Interrupt,
+}
+
+/// A simulation as who watches it sees it.
+pub struct Scene<'a> {
+    /// The moment: nothing that lies behind it has happened.
+    pub now: SimTime,
+    /// Who knows what came of the run so far.
+    pub director: &'a mut Director,
+    edges: &'a [Edge],
+}
+
+impl Scene<'_> {
+    /// The run as it stands.
+    pub fn picture(&mut self, ask: &Ask) -> Picture {
+        let (edges, now) = (self.edges, self.now);
+        let why = |device: DeviceIndex| edges.get(device.at()).map(|edge| edge.device().explain(now));
+        self.director.picture(now, ask, &why)
+    }
 }
 
 /// One simulation.
@@ -82,19 +102,50 @@ impl Engine {
     }
 
     /// Plays until the Director stops.
-    pub(super) fn run(&mut self, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) {
+    pub(super) fn run(&mut self, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) {
         self.set_up();
         for (index, device) in Arc::clone(&self.plan).devices.iter().enumerate() {
             self.push(DeviceIndex(index as u32), device.boot_at, Event::PowerOn);
         }
         let mut steps = 0_u64;
-        while !self.over && self.step() {
+        let mut until = None;
+        while !self.over {
+            while let Some(shown) = until.filter(|until| self.next_at().is_some_and(|next| next > *until)) {
+                self.now = self.now.max(shown);
+                until = self.look(pulse);
+            }
+            if self.over || !self.step() {
+                break;
+            }
             steps += 1;
-            if steps.is_multiple_of(PULSE) && pulse(self.now, &self.director) == Pulse::Interrupt {
-                self.director.interrupt(self.now, &mut self.directives);
-                self.carry_out_directives();
+            if steps.is_multiple_of(PULSE) {
+                until = self.look(pulse);
             }
         }
+    }
+
+    /// Shows the simulation; gives the moment to look again at, at the latest.
+    fn look(&mut self, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Option<SimTime> {
+        let scene = Scene {
+            now: self.now,
+            director: &mut self.director,
+            edges: &self.edges,
+        };
+        match pulse(scene) {
+            Pulse::GoOn => None,
+            Pulse::Until(moment) => Some(moment),
+            Pulse::Interrupt => {
+                self.director.interrupt(self.now, &mut self.directives);
+                self.carry_out_directives();
+                None
+            }
+        }
+    }
+
+    /// When something happens next.
+    fn next_at(&self) -> Option<SimTime> {
+        let moments = [self.queue.next_at(), self.server.next_timeout(), self.director.next_timeout()];
+        moments.into_iter().flatten().min()
     }
 
     /// Ends the run because of a defect.
@@ -108,6 +159,11 @@ impl Engine {
             device.unwrap_or_default()
         );
         self.director.fail(self.now, message, &mut self.directives);
+    }
+
+    /// Keeps what pictures show, from before anything happens.
+    pub(super) fn watch(&mut self) {
+        self.director.watch();
     }
 
     /// Closes the books.
@@ -266,6 +322,9 @@ impl Engine {
             let Some(event) = self.ports[device.at()].next_of_body() else {
                 break;
             };
+            if let DownloadEvent::Body(bytes) = &event {
+                self.director.count_image_bytes(bytes.len() as u64);
+            }
             self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
         self.outputs = outputs;

@@ -14,7 +14,7 @@ use crate::play::{Director, Outcome};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
-pub use engine::Pulse;
+pub use engine::{Pulse, Scene};
 
 /// Plays a plan to its end.
 pub fn play(plan: Arc<Plan>) -> Outcome {
@@ -24,7 +24,17 @@ pub fn play(plan: Arc<Plan>) -> Outcome {
 /// Plays a plan, and every few thousand events shows the Director to `pulse`, which may end the run. A defect of a core ends it too:
 /// the outcome then says so, with device and time.
 pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
+    conduct(engine::Engine::new(plan), &mut |scene| pulse(scene.now, scene.director))
+}
+
+/// Plays a plan for somebody who watches: every picture can be had, and [`Pulse::Until`] sets the pace.
+pub fn play_shown(plan: Arc<Plan>, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
     let mut engine = engine::Engine::new(plan);
+    engine.watch();
+    conduct(engine, pulse)
+}
+
+fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.run(pulse))) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         engine.fail(text.or_else(|| panic.downcast_ref().copied()).unwrap_or("panicked"));
