@@ -17,7 +17,7 @@ scenario = { name = "lucky", duration = "30s" }
 firmware.app = ["1.0.0", "1.1.0"]
 fleet.demo = { count = 10, runs = "app@1.0.0", arrive = "poisson 3/s" }
 step = [{ at = "6s", deploy = "app@1.1.0", to = "all" }]
-expect = [{ that = "devices{session:online} count >= 8", at = "3s" }]
+expect = [{ that = "devices{session:online} count >= 8", at = "6s" }]
 "#;
 
 #[test]
@@ -154,7 +154,7 @@ fn an_interrupted_simulation_replays_as_far_as_it_went() {
     let mut pulses = 0;
     let outcome = play_watched(Arc::new(plan), &mut |_, _| {
         pulses += 1;
-        if pulses == 3 { Pulse::Interrupt } else { Pulse::GoOn }
+        if pulses == 2 { Pulse::Interrupt } else { Pulse::GoOn }
     });
     assert_eq!(outcome.status(), Status::Interrupted);
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! Tests of `report` across modules.
 
+mod files;
 mod rig;
 
 use std::fs;

@@ -135,10 +135,15 @@ impl OutputFlags {
         }
     }
 
-    /// Whether standard output gets color: a terminal, and neither a flag nor the environment speaks against it.
+    /// Whether standard output gets color.
     pub fn color(&self) -> bool {
-        let off = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| value.is_empty() || found == value);
-        let unwanted = self.no_color || self.json || off("CLICOLOR", "0") || off("TERM", "dumb");
-        !unwanted && std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty()).eq(&false) && std::io::stdout().is_terminal()
+        may_color(self.no_color || self.json)
     }
+}
+
+/// Whether standard output gets color: a terminal, and neither a flag nor the environment speaks against it.
+pub(super) fn may_color(unwanted: bool) -> bool {
+    let off = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| value.is_empty() || found == value);
+    let unwanted = unwanted || off("CLICOLOR", "0") || off("TERM", "dumb");
+    !unwanted && std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty()).eq(&false) && std::io::stdout().is_terminal()
 }

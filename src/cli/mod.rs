@@ -8,6 +8,7 @@ mod image;
 mod interrupt;
 mod refusal;
 mod replay;
+mod report;
 mod results;
 mod run;
 mod schema;
@@ -43,12 +44,12 @@ Examples:
   squall sim quickstart --seed 7             the same in virtual time
   squall explore quickstart --seeds 200      two hundred seeds, and what breaks them
   squall replay runs/latest --device demo-00042    one device's life in sentences
+  squall report runs/latest --report comment.md    a comment for a change
   squall check scenarios/*.toml              what is wrong with them, if anything is
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
 const NOT_YET: &[&str] = &[
-    "report",
     "compare",
     "qemu",
     "merge",
@@ -78,6 +79,8 @@ enum Command {
     Explore(explore::ExploreArgs),
     /// Tells the life of one device of a run, or plays a simulation again and compares
     Replay(replay::ReplayArgs),
+    /// Makes reports of a run again from its data
+    Report(report::ReportArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),

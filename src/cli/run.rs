@@ -9,6 +9,7 @@ use crate::play::Outcome;
 use crate::report::{ReportError, RunDirectory, timestamp};
 
 use super::refusal::Refusal;
+use super::report::ReportFlags;
 use super::screen::{self, LiveScreen};
 use super::{OutputFlags, ScenarioFlags, now};
 
@@ -27,6 +28,8 @@ pub struct RunArgs {
     scenario: ScenarioFlags,
     #[command(flatten)]
     output: OutputFlags,
+    #[command(flatten)]
+    reports: ReportFlags,
     /// No screen, even where standard output is a terminal
     #[arg(long)]
     no_tui: bool,
@@ -41,6 +44,7 @@ pub fn run(args: &RunArgs) -> u8 {
 }
 
 fn play(args: &RunArgs) -> Result<u8, Refusal> {
+    args.reports.check(1)?;
     let plan = args.scenario.plan(&args.scenario.source()?, None)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
@@ -74,6 +78,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     let written = close(&directory, &outcome);
     args.output.say(&outcome);
     written?;
+    args.reports.write_of(&[directory.path()])?;
     Ok(outcome.status().exit_code())
 }
 

@@ -15,6 +15,7 @@ use crate::time::SimTime;
 
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
+use super::report::ReportFlags;
 use super::screen::{self, Speed, watched};
 use super::{OutputFlags, ScenarioFlags, now};
 
@@ -36,6 +37,8 @@ pub struct SimArgs {
     scenario: ScenarioFlags,
     #[command(flatten)]
     output: OutputFlags,
+    #[command(flatten)]
+    reports: ReportFlags,
     /// Plays N seeds, from the scenario's seed on, each into a folder of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
@@ -61,6 +64,7 @@ fn play(args: &SimArgs) -> Result<u8, Refusal> {
             &"`--watch` needs a terminal on standard output that is not `TERM=dumb`",
         ));
     }
+    args.reports.check(args.repeat.unwrap_or(1) as usize)?;
     let source = args.scenario.source()?;
     let first = args.scenario.plan(&source, None)?;
     if !args.output.quiet {
@@ -69,7 +73,11 @@ fn play(args: &SimArgs) -> Result<u8, Refusal> {
     let directory = RunDirectory::create(&args.output.out, &first.name, now())?;
     let interrupt = Interrupt::listen();
     match args.repeat {
-        None => play_one(args, &first, &directory, &interrupt).map(Status::exit_code),
+        None => {
+            let status = play_one(args, &first, &directory, &interrupt)?;
+            args.reports.write_of(&[directory.path()])?;
+            Ok(status.exit_code())
+        }
         Some(count) => play_seeds(args, &source, first, count, &directory, &interrupt),
     }
 }
@@ -84,16 +92,21 @@ fn play_seeds(
     interrupt: &Interrupt,
 ) -> Result<u8, Refusal> {
     let mut gravest = Status::Passed;
+    let mut folders = Vec::new();
     for repetition in 1..=count {
         let seed = first.seed.wrapping_add(u64::from(repetition - 1));
         let plan = args.scenario.plan(source, Some(seed))?;
-        let status = play_one(args, &plan, &directory.within(&format!("rep-{repetition:02}"))?, interrupt)?;
+        let folder = directory.within(&format!("rep-{repetition:02}"))?;
+        let status = play_one(args, &plan, &folder, interrupt)?;
+        folders.push(folder);
         gravest = gravest.graver(status);
         if interrupt.asked() {
             gravest = gravest.graver(Status::Interrupted);
             break;
         }
     }
+    let folders: Vec<_> = folders.iter().map(RunDirectory::path).collect();
+    args.reports.write_of(&folders)?;
     Ok(gravest.exit_code())
 }
 

@@ -83,7 +83,7 @@ impl Latency {
     pub fn lognormal(median: Duration, p99: Duration) -> Self {
         let median_ns = median.as_nanos().max(1);
         let ratio_q32 = u64::try_from((p99.as_nanos().max(median_ns) << 32) / median_ns).unwrap_or(u64::MAX);
-        let spread_q16 = (log2_q32(ratio_q32) / Z99_Q16) as i64;
+        let spread_q16 = log2_q32(ratio_q32) / Z99_Q16;
         Latency {
             median,
             p99: p99.max(median),
@@ -107,7 +107,7 @@ impl Latency {
             Shape::Constant => self.median,
             Shape::Even { low } => {
                 let width = (self.median - low).as_nanos() * 2 + 1;
-                low + Duration::from_nanos((u128::from(draw) * width >> 64) as u64)
+                low + Duration::from_nanos(((u128::from(draw) * width) >> 64) as u64)
             }
             Shape::Lognormal { spread_q16 } => {
                 let exponent_q32 = spread_q16 * i64::from(normal_q16(draw));
@@ -124,7 +124,7 @@ fn normal_q16(draw: u64) -> i32 {
     let row = (position >> 56) as usize;
     let fraction = i64::from((position >> 40) as u16);
     let (low, high) = (i64::from(NORMAL_Q16[row]), i64::from(NORMAL_Q16[(row + 1).min(255)]));
-    let z = (low + ((high - low) * fraction >> 16)) as i32;
+    let z = (low + (((high - low) * fraction) >> 16)) as i32;
     if upper { z } else { -z }
 }
 
@@ -134,7 +134,7 @@ fn log2_q32(value_q32: u64) -> i64 {
     let mut mantissa = u128::from(value_q32.max(1 << 32)) >> whole;
     let mut fraction = 0i64;
     for bit in (0..32).rev() {
-        mantissa = mantissa * mantissa >> 32;
+        mantissa = (mantissa * mantissa) >> 32;
         if mantissa >= 2 << 32 {
             mantissa >>= 1;
             fraction |= 1 << bit;
@@ -151,7 +151,7 @@ fn scale_by_power_of_two(value: u64, exponent_q32: i64) -> u64 {
         .iter()
         .enumerate()
         .filter(|(index, _)| fraction >> (31 - index) & 1 == 1)
-        .fold(1u128 << 32, |product, (_, root)| product * u128::from(*root) >> 32);
+        .fold(1u128 << 32, |product, (_, root)| (product * u128::from(*root)) >> 32);
     let scaled = u128::from(value) * power_q32;
     let shifted = if whole >= 0 {
         scaled.checked_shl(whole.min(127) as u32).unwrap_or(u128::MAX)

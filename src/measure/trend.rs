@@ -52,6 +52,11 @@ impl Trend {
         self.too_long
     }
 
+    /// The distribution in microseconds; `None` without values.
+    pub fn histogram(&self) -> Option<&Histogram<u64>> {
+        self.histogram.as_deref()
+    }
+
     /// Sum, seconds.
     pub fn sum(&self) -> f64 {
         self.sum_us as f64 / 1e6

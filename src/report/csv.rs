@@ -1,4 +1,4 @@
-//! `devices.csv` and `timeline.csv`.
+//! `devices.csv`, `timeline.csv`, and a table of metrics.
 
 use std::io::{self, Write};
 
@@ -6,6 +6,7 @@ use crate::measure::Timeline;
 use crate::model::{AttemptResult, Phase, Session, UpdateState};
 use crate::play::Outcome;
 
+use super::summary::Summary;
 use super::untrusted::cell;
 
 /// One row a device, as it stood at the end.
@@ -71,4 +72,35 @@ pub(super) fn timeline_csv(timeline: &Timeline, file: &mut dyn Write) -> io::Res
         writeln!(file, "{},{}", row.at, cells.join(","))?;
     }
     Ok(())
+}
+
+/// One row a metric; with several runs their numbers stand first.
+pub(super) fn metrics_csv(runs: &[&Summary]) -> String {
+    let mut text = "run,scenario,mode,seed,metric,labels,type,unit,count,sum,min,avg,med,p90,p95,p99,p999,max\n".to_owned();
+    for (number, summary) in runs.iter().enumerate() {
+        let scenario = &summary.scenario;
+        for row in &summary.metrics {
+            let labels: Vec<_> = row.labels.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            let values = [
+                row.sum, row.min, row.avg, row.med, row.p90, row.p95, row.p99, row.p999, row.max,
+            ];
+            let values = values.map(|value| value.map_or(String::new(), |value| value.to_string()));
+            let heads = [
+                (number + 1).to_string(),
+                cell(&scenario.name),
+                cell(&summary.mode),
+                scenario.seed.to_string(),
+                cell(&row.name),
+                cell(&labels.join(",")),
+                cell(&row.kind),
+                cell(&row.unit),
+                row.count.to_string(),
+            ];
+            text.push_str(&heads.join(","));
+            text.push(',');
+            text.push_str(&values.join(","));
+            text.push('\n');
+        }
+    }
+    text
 }

@@ -9,6 +9,8 @@ use crate::measure::Trace;
 use crate::play::Outcome;
 
 use super::csv::{devices_csv, timeline_csv};
+use super::histograms::write_histograms;
+use super::junit::junit;
 use super::summary::Summary;
 use super::text::{Style, text_of};
 use super::untrusted::clean;
@@ -90,11 +92,20 @@ impl RunDirectory {
             self.put("summary.txt", &text_of(&summary, Style::Plain)),
             self.stream("devices.csv", |file| devices_csv(outcome, file)),
             self.stream("timeline.csv", |file| timeline_csv(outcome.recorder.timeline(), file)),
+            self.stream("histograms.hlog", |file| {
+                write_histograms(&outcome.recorder, outcome.elapsed, file)
+            }),
         ];
         if let Some(trace) = outcome.recorder.trace() {
             written.push(self.stream("trace.ndjson.zst", |file| write_trace(outcome, trace, file)));
         }
+        written.push(self.reports(&summary));
         written.into_iter().collect()
+    }
+
+    /// What is made of the data that stands in the folder by now.
+    fn reports(&self, summary: &Summary) -> Result<(), ReportError> {
+        self.put("junit.xml", &junit(&[summary]))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), ReportError> {

@@ -1,20 +1,29 @@
-//! What is said at the end: text, JSON, CSV, the run directory.
+//! What is said at the end: text, JSON, CSV, JUnit, Markdown, the run directory.
 //!
-//! Everything is made of a [`crate::play::Outcome`]; nothing here measures or judges. Of a simulation every file but the log is a
+//! Data files are made of a [`crate::play::Outcome`]; reports for people and machines are made of the data files, by way of a
+//! [`Recording`], so that they can be had again. Nothing here measures or judges. Of a simulation every file but the log is a
 //! function of the outcome alone: no clock, no host name, no absolute path.
 
 mod csv;
 mod directory;
 mod failures;
+mod file;
+mod histograms;
+mod junit;
+mod markdown;
+mod recording;
 mod sum;
 mod summary;
 mod text;
 mod untrusted;
 
 pub use directory::{ReportError, RunDirectory, timestamp};
+pub use file::{Format, FormatError};
+pub use markdown::MARKDOWN_MARKER;
+pub use recording::{Recording, RecordingError};
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
     summary_schema,
 };
-pub use text::{Style, rerun_command, summary_text};
+pub use text::{Style, rerun_command, summary_text, text_of};

@@ -254,6 +254,20 @@ fn trend(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], trend: &Tren
     }
 }
 
+/// Labels as a row shows them: key to values joined by `|`, a key that is turned round with its `!`.
+pub(super) fn shown_labels(labels: &[Label]) -> BTreeMap<String, String> {
+    let mut shown: BTreeMap<String, String> = BTreeMap::new();
+    for label in labels {
+        let key = format!("{}{}", if label.negated { "!" } else { "" }, label.key);
+        let values = label.values.join("|");
+        shown
+            .entry(key)
+            .and_modify(|all| *all = format!("{all},{values}"))
+            .or_insert(values);
+    }
+    shown
+}
+
 /// The row of a series that the scenario asks for.
 fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: SimTime) -> MetricRow {
     let value = |aggregate: Aggregate| {
@@ -275,18 +289,9 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => ("trend", "s"),
     };
     let count = value(Aggregate::Count).unwrap_or(0.0) as u64;
-    let mut shown: BTreeMap<String, String> = BTreeMap::new();
-    for label in labels {
-        let key = format!("{}{}", if label.negated { "!" } else { "" }, label.key);
-        let values = label.values.join("|");
-        shown
-            .entry(key)
-            .and_modify(|all| *all = format!("{all},{values}"))
-            .or_insert(values);
-    }
     MetricRow {
         name: metric.to_string(),
-        labels: shown,
+        labels: shown_labels(labels),
         kind: kind.to_owned(),
         unit: unit.to_owned(),
         count,
@@ -451,6 +456,8 @@ fn files(outcome: &Outcome) -> BTreeMap<String, String> {
         ("text", "summary.txt"),
         ("timeline", "timeline.csv"),
         ("devices", "devices.csv"),
+        ("histograms", "histograms.hlog"),
+        ("junit", "junit.xml"),
         ("log", "log.txt"),
     ];
     if outcome.recorder.trace().is_some() {

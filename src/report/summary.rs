@@ -11,7 +11,7 @@ use crate::play::Outcome;
 pub const SUMMARY_SCHEMA: &str = "squall.summary/1";
 
 /// The summary of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// `squall.summary/1`.
     pub schema: String,
@@ -92,7 +92,7 @@ pub struct ScenarioRow {
 }
 
 /// A machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineRow {
     /// Processor model.
     pub cpu: String,
@@ -105,7 +105,7 @@ pub struct MachineRow {
 }
 
 /// Devices at the end of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Devices {
     /// How many there are.
     pub total: u64,
@@ -120,7 +120,7 @@ pub struct Devices {
 }
 
 /// One series.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricRow {
     /// Name of the metric.
     pub name: String,
@@ -154,7 +154,7 @@ pub struct MetricRow {
 }
 
 /// One expectation, judged.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectationRow {
     /// The measure as written.
     pub that: String,
@@ -177,7 +177,7 @@ pub struct ExpectationRow {
 }
 
 /// How much was checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Invariants {
     /// Rules held.
     pub rules: u32,
@@ -186,7 +186,7 @@ pub struct Invariants {
 }
 
 /// A broken invariant.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FindingRow {
     /// Name of the rule.
     pub rule: String,
@@ -197,7 +197,7 @@ pub struct FindingRow {
 }
 
 /// The first time that a rule was broken.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FirstFinding {
     /// By which device, if by one.
     pub device: Option<String>,
@@ -208,7 +208,7 @@ pub struct FirstFinding {
 }
 
 /// Trouble of the harness.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorRow {
     /// What went wrong.
     pub message: String,
@@ -219,7 +219,7 @@ pub struct ErrorRow {
 }
 
 /// Attempts that failed for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureRow {
     /// How many.
     pub count: u64,
@@ -230,7 +230,7 @@ pub struct FailureRow {
 }
 
 /// A phase change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransitionRow {
     /// Phase left.
     pub from: String,
@@ -243,7 +243,7 @@ pub struct TransitionRow {
 }
 
 /// Which legal phase changes were seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {
     /// Legal pairs in all.
     pub legal: u32,
@@ -254,7 +254,7 @@ pub struct Coverage {
 }
 
 /// A device that hung.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StuckRow {
     /// Which device.
     pub device: String,
@@ -267,7 +267,7 @@ pub struct StuckRow {
 }
 
 /// The device whose update took longest.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowestRow {
     /// Which device.
     pub device: String,
@@ -276,7 +276,7 @@ pub struct SlowestRow {
 }
 
 /// A fault of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultRow {
     /// Its name.
     pub name: String,
@@ -293,7 +293,7 @@ pub struct FaultRow {
 }
 
 /// Something to know before believing the figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Note {
     /// One word: `link`, `tls`, `warmup`, `trace`.
     pub about: String,
@@ -302,7 +302,7 @@ pub struct Note {
 }
 
 /// How the harness fared.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HarnessRow {
     /// False when the harness was the bottleneck.
     pub valid: bool,

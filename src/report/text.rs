@@ -64,7 +64,7 @@ pub fn summary_text(outcome: &Outcome, style: Style) -> String {
 }
 
 /// The same from a summary.
-pub(super) fn text_of(summary: &Summary, style: Style) -> String {
+pub fn text_of(summary: &Summary, style: Style) -> String {
     let mut page = Page {
         text: String::new(),
         style,
@@ -377,7 +377,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// What the first line says besides its word.
-fn judgement(summary: &Summary) -> String {
+pub(super) fn judgement(summary: &Summary) -> String {
     let expected = summary.expectations.len() as u64;
     let failed = summary.expectations.iter().filter(|row| !row.passed).count() as u64;
     match summary.status.as_str() {
@@ -395,7 +395,7 @@ fn judgement(summary: &Summary) -> String {
 }
 
 /// The measured value of an expectation with its unit.
-fn value_of(row: &ExpectationRow) -> String {
+pub(super) fn value_of(row: &ExpectationRow) -> String {
     match (row.measured, row.unit.as_str()) {
         (None, _) if row.endless => "open".to_owned(),
         (None, _) => "undefined".to_owned(),
@@ -403,6 +403,16 @@ fn value_of(row: &ExpectationRow) -> String {
         (Some(value), "s") => span(Some(value)),
         (Some(value), "1/s") => format!("{value:.2}/s"),
         (Some(value), _) => show_count(value as u64),
+    }
+}
+
+/// What an expectation is held against, with its unit.
+pub(super) fn limit_of(row: &ExpectationRow) -> String {
+    match row.unit.as_str() {
+        "%" => share(row.limit),
+        "s" => span(Some(row.limit)),
+        "1/s" => format!("{:.2}/s", row.limit),
+        _ => show_count(row.limit as u64),
     }
 }
 
@@ -417,7 +427,7 @@ fn share(percent: f64) -> String {
     format!("{shown:.2} %")
 }
 
-fn span(seconds: Option<f64>) -> String {
+pub(super) fn span(seconds: Option<f64>) -> String {
     seconds.map_or_else(
         || "-".to_owned(),
         |seconds| show_duration(Duration::from_secs_f64(seconds.max(0.0))),
@@ -425,7 +435,7 @@ fn span(seconds: Option<f64>) -> String {
 }
 
 /// How long a run was: `14.8 s`, `6m58s`, `6h02m`.
-fn length(seconds: f64) -> String {
+pub(super) fn length(seconds: f64) -> String {
     match seconds.round() as u64 {
         0..60 => span(Some(seconds)),
         s @ 60..3600 => format!("{}m{:02}s", s / 60, s % 60),
@@ -433,7 +443,7 @@ fn length(seconds: f64) -> String {
     }
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", show_count(count))
 }

@@ -189,6 +189,7 @@ impl Referee {
             Observation::Installed { firmware } => rules.assignment.runs(at, device, firmware),
             Observation::RecordDeleted { record } => rules.images.deleted(&scene, record),
             Observation::UpgradeRequested => rules.images.upgrade_requested(&scene),
+            Observation::RecordLost { .. } => rules.transitions.damaged(device),
             // Judged where its bytes are read.
             Observation::RecordWritten { .. }
             | Observation::Confirmed
@@ -197,7 +198,6 @@ impl Referee {
             | Observation::ResultPublished { .. }
             | Observation::Unbootable
             | Observation::RolledBack
-            | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::Requested { .. }
             | Observation::Answered { .. }

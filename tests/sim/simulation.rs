@@ -115,7 +115,14 @@ fn a_device_more_leaves_every_other_device_as_it_was() {
     };
     let lives = fleet(20);
     assert!(lives.iter().all(|life| life.len() > 5));
-    assert_eq!(lives, fleet(21));
+    for (one, other) in lives.iter().zip(fleet(21)) {
+        let phases = |life: &[(SimTime, Transition)]| life.iter().map(|(_, transition)| *transition).collect::<Vec<_>>();
+        assert_eq!(phases(one), phases(&other));
+        // An attempt number that is a byte longer takes as much longer on the link, half a microsecond here: no draw is another.
+        let shift = |(one, other): (&(SimTime, Transition), &(SimTime, Transition))| other.0.since(one.0).max(one.0.since(other.0));
+        let shifted = one.iter().zip(&other).map(shift).max().unwrap_or_default();
+        assert!(shifted < Duration::from_micros(10), "{shifted:?}: {one:?} {other:?}");
+    }
 }
 
 #[test]
@@ -143,14 +150,15 @@ fn connecting_takes_a_round_trip_each_for_tcp_tls_connect_and_subscribe() {
             scenario = {{ duration = "20s" }}
             {server}
             firmware.app = ["1.0.0"]
-            fleet.demo = {{ count = 3, runs = "app@1.0.0", link = "wifi" }}
+            link.short = {{ like = "lan", latency = "14ms", down = "1 Gbit/s", up = "1 Gbit/s", loss = "0 %", join = "0s" }}
+            fleet.demo = {{ count = 3, runs = "app@1.0.0", link = "short" }}
             expect = ["connect_time count == 3", "connect_time max < 1s"]"#
         ));
         let outcome = play(Arc::new(plan));
         assert_passed(&outcome);
         outcome.judgements[1].measured.unwrap()
     };
-    // Wi-Fi's round trip is 28 ms; histograms keep three digits.
+    // The round trip is 28 ms, bytes take next to nothing; histograms keep three digits.
     let [with_tls, without] = ["", "server = { tls = \"off\" }"].map(connect_time);
     assert!((0.1119..0.1122).contains(&with_tls), "{with_tls}");
     assert!((0.0839..0.0842).contains(&without), "{without}");
@@ -164,7 +172,7 @@ fn a_cancel_stops_downloads_and_the_fleet_comes_to_rest() {
         firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "256 KiB" } }
         fleet.demo = { count = 50, runs = "app@1.0.0", arrive = "over 10s" }
         step = [{ name = "one", at = "4s", deploy = "app@1.1.0", to = "all" }, { name = "halt", at = "9s", cancel = "one" }]
-        expect = ["attempts{result:cancelled} count > 30"]"#,
+        expect = ["attempts{result:cancelled} count >= 30"]"#,
     );
     let outcome = play(Arc::new(plan));
     assert_passed(&outcome);

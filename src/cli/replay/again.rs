@@ -8,6 +8,7 @@ use crate::cli::{INTERNAL, OutputFlags};
 use crate::play::{Outcome, Status};
 use crate::scenario::{Overrides, Plan, Source, load};
 use crate::sim::{Pulse, play_watched};
+use crate::time::SimTime;
 
 use super::ReplayArgs;
 use super::recorded::{Recorded, TRACE};
@@ -103,7 +104,7 @@ fn difference(recorded: &Recorded, outcome: &Outcome, cut: Option<f64>) -> Optio
     };
     let rows = trace.sorted();
     let early = |at: f64| cut.is_none_or(|cut| at < cut);
-    let mut replayed = rows.iter().filter(|row| early(row.at.as_secs_f64()));
+    let mut replayed = rows.iter().filter(|row| early(rounded(row.at)));
     let mut text = String::new();
     loop {
         let stored = match lines.next() {
@@ -134,6 +135,11 @@ fn difference(recorded: &Recorded, outcome: &Outcome, cut: Option<f64>) -> Optio
         )
     };
     (!same && cut.is_none()).then(problem)
+}
+
+/// Seconds to six decimals, as files tell them: what was cut is cut at a time of that precision.
+fn rounded(at: SimTime) -> f64 {
+    (at.as_secs_f64() * 1e6).round() / 1e6
 }
 
 /// The time of a line; infinite where it has none.

@@ -1,5 +1,7 @@
 //! Every phase change is one of the contract's.
 
+use std::collections::BTreeSet;
+
 use crate::model::{AttemptId, DeviceIndex, Phase, Transition};
 use crate::time::SimTime;
 
@@ -16,6 +18,8 @@ const LEGAL_TRANSITION: Rule = Rule {
 pub(in crate::verdict) struct Transitions {
     tally: Tally,
     phases: Vec<Option<Phase>>,
+    /// Devices that found a record damaged, and have shown no phase since.
+    damaged: BTreeSet<DeviceIndex>,
 }
 
 impl Default for Transitions {
@@ -23,6 +27,7 @@ impl Default for Transitions {
         Transitions {
             tally: Tally::new(&LEGAL_TRANSITION),
             phases: Vec::new(),
+            damaged: BTreeSet::new(),
         }
     }
 }
@@ -30,6 +35,11 @@ impl Default for Transitions {
 impl Transitions {
     pub(in crate::verdict) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// A device found a record damaged: to which phase it comes then stands in protocol 7.4, and not in the table.
+    pub(in crate::verdict) fn damaged(&mut self, device: DeviceIndex) {
+        self.damaged.insert(device);
     }
 
     pub(in crate::verdict) fn changed(
@@ -42,7 +52,7 @@ impl Transitions {
         let phase = row(&mut self.phases, device);
         let stood = phase.unwrap_or(Phase::Idle);
         *phase = Some(transition.to);
-        let legal = transition.legal_index().is_some();
+        let legal = transition.legal_index().is_some() || self.damaged.remove(&device);
         self.tally.check(legal && stood == transition.from, at, device, || {
             let concerned = attempt.map_or(String::new(), |attempt| format!(" in attempt {attempt}"));
             match legal {
@@ -95,6 +105,23 @@ mod tests {
         assert_eq!(watch.tally.broken, 1);
         let text = watch.tally.first.unwrap().text;
         assert_eq!(text, "accepted>probation (normal) in attempt 7 is not in the table");
+    }
+
+    #[test]
+    fn a_damaged_record_excuses_the_one_change_that_follows_it() {
+        let mut watch = watch(&[(Phase::Idle, Phase::Accepted)]);
+        watch.damaged(DeviceIndex(5));
+        for (from, to) in [(Phase::Accepted, Phase::Idle), (Phase::Idle, Phase::Downloading)] {
+            let cause = Cause::Power;
+            watch.changed(
+                SimTime::ZERO,
+                DeviceIndex(5),
+                Transition { from, to, cause },
+                AttemptId::new(7),
+            );
+        }
+        assert_eq!((watch.tally.checks, watch.tally.broken), (3, 1));
+        assert!(watch.tally.first.unwrap().text.starts_with("idle>downloading"));
     }
 
     #[test]
