@@ -72,7 +72,10 @@ fn keys_change_what_the_next_picture_shows() {
     let picture = picture();
     shown.draw(&picture);
     let ask = |shown: &Shown| shown.screen.ask();
-    assert_eq!((ask(&shown).cohort, ask(&shown).seconds_a_bar, ask(&shown).life), (None, 1, None));
+    assert_eq!(
+        (ask(&shown).cohort, ask(&shown).seconds_a_bar, ask(&shown).life),
+        (None, 1, None)
+    );
     shown.press(KeyCode::Char('c'));
     assert_eq!(ask(&shown).cohort.unwrap().as_str(), "canary");
     (0..3).for_each(|_| drop(shown.press(KeyCode::Char('c'))));
@@ -93,7 +96,11 @@ fn keys_change_what_the_next_picture_shows() {
     assert_eq!(shown.press(KeyCode::Char('q')), Some(Wish::Stop));
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     shown.press(KeyCode::Char('/'));
-    assert_eq!(shown.screen.on_key(ctrl_c), Some(Wish::Stop), "Ctrl-C ends the run from anywhere");
+    assert_eq!(
+        shown.screen.on_key(ctrl_c),
+        Some(Wish::Stop),
+        "Ctrl-C ends the run from anywhere"
+    );
 }
 
 #[test]
@@ -150,14 +157,22 @@ fn every_picture_of_a_run_adds_up() {
         };
         assert_eq!((north.devices(), all.devices()), (25, 50));
         assert_eq!(picture.slowest.len() as u64, picture.open, "at {}", picture.at);
-        assert!(picture.slowest.iter().all(|device| device.open_for.is_some() && device.why.is_some()));
+        assert!(
+            picture
+                .slowest
+                .iter()
+                .all(|device| device.open_for.is_some() && device.why.is_some())
+        );
         assert_eq!(picture.sessions.iter().sum::<u64>(), 50);
     }
     assert!(pictures.iter().any(|picture| picture.open > 5), "some devices were seen open");
     let last = pictures.last().unwrap();
     let downloaded = last.throughput.rows.iter().find(|row| row.bytes).unwrap();
     assert!(downloaded.total > 50 * 64 * 1024 && downloaded.peak > 0.0, "{downloaded:?}");
-    assert!(last.notes.iter().any(|note| note.device.starts_with("demo-")), "failures are in the log");
+    assert!(
+        last.notes.iter().any(|note| note.device.starts_with("demo-")),
+        "failures are in the log"
+    );
     assert_eq!(last.expectations[0].holds, Some(true));
 }
 

@@ -1,12 +1,13 @@
 //! `squall run`: plays a scenario in real time, against a server of its own.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, make_room};
-use crate::play::Outcome;
-use crate::report::{ReportError, RunDirectory, timestamp};
+use crate::live::{PlayOptions, Progress, export, make_room};
+use crate::play::{Outcome, Viewer};
+use crate::report::{ReportError, RunDirectory, prometheus_text, timestamp};
 
 use super::refusal::Refusal;
 use super::report::ReportFlags;
@@ -18,6 +19,7 @@ Examples:
   squall run quickstart                              a built-in example
   squall run my.toml -d 2000 --seed 3                your file, other size, other luck
   squall run my.toml --set fleet.demo.link=lan       one value changed
+  squall run my.toml --metrics 127.0.0.1:9464        live figures for Prometheus
   squall run my.toml -q --json > summary.json        for a script";
 
 /// Arguments of `squall run`.
@@ -36,6 +38,12 @@ pub struct RunArgs {
     /// Pictures that the screen shows in a second
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
     fps: u32,
+    /// Serves live figures to Prometheus at this address, on loopback, for example 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// Lets `--metrics` listen on addresses that other machines reach
+    #[arg(long, requires = "metrics")]
+    metrics_for_all: bool,
 }
 
 /// Carries the command out; gives the exit code.
@@ -45,6 +53,14 @@ pub fn run(args: &RunArgs) -> u8 {
 
 fn play(args: &RunArgs) -> Result<u8, Refusal> {
     args.reports.check(1)?;
+    if let Some(address) = args
+        .metrics
+        .filter(|address| !address.ip().is_loopback() && !args.metrics_for_all)
+    {
+        let problem =
+            format!("`--metrics {address}`: other machines reach this address; use 127.0.0.1, or add `--metrics-for-all`");
+        return Err(Refusal::bad_input(&problem));
+    }
     let plan = args.scenario.plan(&args.scenario.source()?, None)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
@@ -55,7 +71,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     let began = now();
     let directory = RunDirectory::create(&args.output.out, &plan.name, began)?;
     directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
-    let (viewers, shown) = match args.shows_screen() {
+    let (mut viewers, shown) = match args.shows_screen() {
         true => {
             let opened = screen::open(directory.path().to_owned(), args.output.color(), args.fps);
             let (viewer, shown) = opened.map_err(|error| Refusal::internal(&format!("no thread for the screen: {error}")))?;
@@ -63,6 +79,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
         }
         false => (Vec::new(), None),
     };
+    viewers.extend(args.export()?);
     let outcome = crate::live::play(
         plan,
         PlayOptions {
@@ -88,6 +105,19 @@ fn close(directory: &RunDirectory, outcome: &Outcome) -> Result<(), ReportError>
 }
 
 impl RunArgs {
+    /// Listens where figures are to be served, and says where that is.
+    fn export(&self) -> Result<Option<Viewer>, Refusal> {
+        let Some(address) = self.metrics else {
+            return Ok(None);
+        };
+        let served = export(address, prometheus_text);
+        let (viewer, bound) = served.map_err(|error| Refusal::internal(&format!("`--metrics {address}`: {error}")))?;
+        if !self.output.quiet {
+            eprintln!("metrics at http://{bound}/metrics");
+        }
+        Ok(Some(viewer))
+    }
+
     fn shows_screen(&self) -> bool {
         !self.no_tui && screen::is_possible(&self.output)
     }

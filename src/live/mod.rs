@@ -6,12 +6,14 @@
 
 mod admin;
 mod audience;
+mod capacity;
 mod child;
 mod clock;
 mod conductor;
 mod descriptors;
 mod download;
 mod events;
+mod exporter;
 mod gauges;
 mod harness;
 mod interrupt;
@@ -31,7 +33,9 @@ use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
+pub use exporter::export;
 
 /// How a plan is played in real time.
 #[derive(Debug)]

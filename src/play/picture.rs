@@ -174,6 +174,8 @@ pub struct LatencyLine {
     pub name: &'static str,
     /// Number of values.
     pub count: u64,
+    /// Their sum, seconds.
+    pub sum: f64,
     /// Median, 95th and 99th percentile and largest, seconds.
     pub spread: [Option<f64>; 4],
 }
@@ -238,6 +240,17 @@ pub struct Life {
     pub happened: Option<Vec<(SimTime, Happening)>>,
     /// Names in what happened.
     pub names: TraceNames,
+}
+
+impl Life {
+    /// The part of it up to a moment.
+    #[must_use]
+    pub fn until(mut self, moment: SimTime) -> Life {
+        if let Some(happened) = &mut self.happened {
+            happened.retain(|(at, _)| *at <= moment);
+        }
+        self
+    }
 }
 
 /// Somebody who watches a run in real time: what is wanted is read, pictures go out.

@@ -235,6 +235,7 @@ fn latency(group: &Group) -> Vec<LatencyLine> {
         LatencyLine {
             name,
             count: trend.count(),
+            sum: trend.sum(),
             spread: [med, p95, p99, trend.max()],
         }
     };

@@ -11,6 +11,7 @@ mod file;
 mod histograms;
 mod junit;
 mod markdown;
+mod prometheus;
 mod recording;
 mod sum;
 mod summary;
@@ -20,6 +21,7 @@ mod untrusted;
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
 pub use markdown::MARKDOWN_MARKER;
+pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,

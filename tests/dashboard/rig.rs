@@ -155,7 +155,13 @@ fn throughput() -> Throughput {
     Throughput {
         seconds_a_bar: 1,
         rows: vec![
-            row("download", true, |at| if at < 20 { 0.0 } else { 1_300_000.0 + at as f64 * 1_000.0 }, 1_690_000.0, 44_040_192),
+            row(
+                "download",
+                true,
+                |at| if at < 20 { 0.0 } else { 1_300_000.0 + at as f64 * 1_000.0 },
+                1_690_000.0,
+                44_040_192,
+            ),
             row("offers", false, |at| if at % 20 < 3 { 6.0 } else { 0.0 }, 6.0, 218),
             row("results", false, |at| if at < 30 { 0.0 } else { (at % 7) as f64 }, 6.2, 157),
             row("connects", false, |at| if at < 10 { 200.0 } else { 0.5 }, 200.0, 2_183),
@@ -169,6 +175,7 @@ fn latency() -> Vec<LatencyLine> {
     let line = |name, count, spread: [f64; 4]| LatencyLine {
         name,
         count,
+        sum: 0.0,
         spread: spread.map(Some),
     };
     vec![
@@ -177,6 +184,7 @@ fn latency() -> Vec<LatencyLine> {
         LatencyLine {
             name: "deploy_time",
             count: 0,
+            sum: 0.0,
             spread: [None; 4],
         },
         line("downloading", 223, [7.10, 7.62, 8.21, 8.90]),
@@ -203,7 +211,8 @@ fn flow() -> Box<[[u64; Phase::ALL.len()]; Phase::ALL.len()]> {
         (Phase::Probation, Phase::Succeeded, 151),
         (Phase::Reverting, Phase::Failed, 6),
     ];
-    seen.into_iter().for_each(|(from, to, count)| flow[from as usize][to as usize] = count);
+    seen.into_iter()
+        .for_each(|(from, to, count)| flow[from as usize][to as usize] = count);
     flow
 }
 
@@ -264,7 +273,11 @@ fn notes() -> Vec<NoteLine> {
     };
     vec![
         note(72_000, "meter-01544", Noted::Fault("cut".to_owned(), FaultCame::Done)),
-        note(71_840, "meter-00977", Noted::Transition(failed, Some(FailureReason::ResetBeforeConfirm))),
+        note(
+            71_840,
+            "meter-00977",
+            Noted::Transition(failed, Some(FailureReason::ResetBeforeConfirm)),
+        ),
         note(71_020, "meter-00977", Noted::RolledBack),
         note(70_220, "meter-00977", Noted::Transition(reverting, None)),
         note(69_930, "meter-00412", Noted::Retry(RetryReason::Status, 0)),

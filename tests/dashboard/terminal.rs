@@ -87,7 +87,9 @@ impl Session {
 
     /// The program has given the terminal back: the ordinary screen, a cursor.
     fn restored(&self) -> String {
-        self.until("the terminal is given back", |screen| !screen.alternate_screen() && !screen.hide_cursor())
+        self.until("the terminal is given back", |screen| {
+            !screen.alternate_screen() && !screen.hide_cursor()
+        })
     }
 
     fn exit_code(&mut self) -> u32 {
@@ -133,7 +135,9 @@ fn a_real_run_is_watched_asked_and_ended_at_the_keys() {
     let mut session = Session::start(&["run", "pty.toml", "--out", "out"], (120, 35));
     session.shows("Fleet: server state");
     session.shows("step `ship` fires");
-    session.until("devices on probation", |screen| screen.contents().contains("never confirms by itself"));
+    session.until("devices on probation", |screen| {
+        screen.contents().contains("never confirms by itself")
+    });
     session.press("?");
     session.shows("end the run; every file is written");
     session.press("?");
@@ -145,7 +149,9 @@ fn a_real_run_is_watched_asked_and_ended_at_the_keys() {
     session.shows("saved out/");
     session.master.resize(size(80, 24)).unwrap();
     session.parser.lock().unwrap().screen_mut().set_size(24, 80);
-    session.until("the screen of 80 x 24", |screen| screen.contents().lines().count() <= 24 && screen.contents().contains("? help"));
+    session.until("the screen of 80 x 24", |screen| {
+        screen.contents().lines().count() <= 24 && screen.contents().contains("? help")
+    });
     // Ctrl-Z: back to the shell, and on again.
     session.press("\x1a");
     session.restored();

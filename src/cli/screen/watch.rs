@@ -162,7 +162,13 @@ impl Watch {
         let present = scene.picture(&self.show.screen.ask());
         self.remember(&present);
         let past = self.past.iter().rev().nth(self.back).filter(|_| self.back > 0);
-        let shown = past.cloned().unwrap_or(present);
+        let shown = past.map_or_else(
+            || present.clone(),
+            |past| Picture {
+                life: present.life.clone().map(|life| life.until(past.at)),
+                ..past.clone()
+            },
+        );
         self.show.screen.set_pace(Pace {
             speed: Some(self.speed),
             paused: self.paused,

@@ -18,14 +18,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture
     if area.height == 0 {
         return;
     }
+    let room = usize::from(area.height).saturating_sub(3);
     let title = format!(
         "Slowest open devices and why ({} of {})",
-        picture.slowest.len(),
+        picture.slowest.len().min(room),
         show_count(picture.open)
     );
     let inner = framed(frame, area, state, Pane::Devices, &title);
-    let (width, height) = (usize::from(inner.width), usize::from(inner.height));
-    let room = height.saturating_sub(1);
+    let width = usize::from(inner.width);
     state.room.devices = room.max(3) * 2;
     let longest = picture
         .slowest

@@ -27,11 +27,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
         .unwrap_or(0);
     let name = longest.clamp(6, 14);
     let bar = width.saturating_sub(name + 2 * COUNT + 1);
+    let legend = if bar < 23 {
+        "█ok ▒open ×bad"
+    } else {
+        "█ok ▒open ×failed ·none"
+    };
     let heading = format!(
         "{}{} {}{}",
         text::left("cohort", name),
         text::right("devices", COUNT),
-        text::left("█ok ▒open ×failed ·none", bar),
+        text::left(legend, bar),
         text::right("ok", COUNT)
     );
     let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
@@ -100,7 +105,7 @@ fn footer(picture: &Picture, width: usize, room: usize) -> Vec<String> {
         return Vec::new();
     };
     let states = format!(
-        "pending {}  in progress {}  failed {}  cancelled {}",
+        "pending {} in progress {} failed {} cancelled {}",
         show_count(all.of(UpdateState::Pending)),
         show_count(all.of(UpdateState::InProgress)),
         show_count(all.of(UpdateState::Failed)),

@@ -68,7 +68,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
             .map(|from| row(*from, column, picture, state)),
     );
     if legend == 1 {
-        let text = "(number: seen   -: legal, not seen   blank: illegal   !: illegal, seen)";
+        let text = "(number: seen  -: legal, not seen  blank: illegal  !: illegal, seen)";
         shown.push(Line::from(Span::styled(text::fit(text, width), state.style(Tint::Quiet))));
     }
     lines(frame, inner, shown);
