@@ -229,6 +229,7 @@ fn throughput(recorder: &Recorder, ask: &Ask) -> Throughput {
     Throughput { seconds_a_bar, rows }
 }
 
+/// The metrics, then the phases that took most time in all.
 fn latency(group: &Group) -> Vec<LatencyLine> {
     let line = |name: &'static str, trend: &Trend| {
         let [med, p95, p99] = trend.percentiles([50.0, 95.0, 99.0]);
@@ -239,10 +240,12 @@ fn latency(group: &Group) -> Vec<LatencyLine> {
             spread: [med, p95, p99, trend.max()],
         }
     };
-    let phases = Phase::ALL
+    let timed = Phase::ALL
         .iter()
-        .filter(|phase| group.phase_time[**phase as usize].count() > 0);
-    let phases = phases.map(|&phase| line(phase.word(), &group.phase_time[phase as usize]));
+        .map(|phase| (phase.word(), &group.phase_time[*phase as usize]));
+    let mut phases: Vec<_> = timed.filter(|(_, trend)| trend.count() > 0).collect();
+    phases.sort_by(|(_, one), (_, other)| other.sum().total_cmp(&one.sum()));
+    let phases = phases.into_iter().map(|(name, trend)| line(name, trend));
     let [connect, update, deploy] = [
         line("connect_time", &group.connect_time),
         line("update_time", &group.update_time),
