@@ -55,6 +55,10 @@ pub enum Purpose {
     FaultChance = 21,
     /// Where in a download, an image or an attempt the n-th happening of a fault strikes.
     FaultPlace = 22,
+    /// Which bits are mixed where a torn operation stopped.
+    TornBits = 23,
+    /// What a cheating device makes up.
+    Cheat = 24,
 }
 
 /// The source of every random choice of a run.

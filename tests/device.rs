@@ -9,4 +9,5 @@ pub(crate) mod rig;
 mod rollback;
 mod session;
 pub(crate) mod setup;
+mod sweep;
 mod updates;

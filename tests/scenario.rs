@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use squall::device::{BootOutcome, Jitter};
+use squall::device::{BootOutcome, Jitter, SwapMethod};
 use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault};
 use squall::model::{CohortRule, Tags};
 use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load, outline};
@@ -189,10 +189,10 @@ fn links_and_flash_of_ones_own_change_what_they_name() {
     assert_eq!((chip.slot_size, chip.page_size, chip.write_size), (256 << 10, 4 << 10, 8));
     assert_eq!(chip.page_erase, Duration::from_nanos(87_500_000 / 8));
     assert_eq!(farm.config.max_artifacts, 32);
-    assert_eq!(
-        (fleet("tiny").config.chip.page_size, fleet("gate").config.max_artifacts),
-        (1 << 10, 4)
-    );
+    let tiny = &fleet("tiny").config;
+    assert_eq!((tiny.chip.page_size, tiny.swap), (1 << 10, SwapMethod::Move));
+    let gate = &fleet("gate").config;
+    assert_eq!((gate.max_artifacts, gate.swap), (4, SwapMethod::Offset));
 }
 
 /// Every broken file with its exact message, through the function and through the binary; nothing is started.
@@ -626,7 +626,7 @@ flash = { like = "nrf5340", size = "2 MiB", slot = "256 KiB", write = "8 B", tim
 [fleet.tiny]
 count = 3
 runs = "app@1.0.0"
-flash = "nrf51822"
+flash = { like = "nrf51822", swap = "move" }
 [link.farm]
 like = "nb-iot"
 latency = "300ms p99 2s"

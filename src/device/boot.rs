@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::behavior::BootOutcome;
 use super::defect::Defect;
-use super::flash::{Progress, Tear};
+use super::flash::Progress;
 use super::io::{DeviceOutput, Outputs};
 use super::slot::{Found, Slot};
 use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
+use super::tear::Tear;
 use super::worker::STORAGE_RETRY_FIRST;
 use super::{Device, Memory};
 use crate::luck::Purpose;
@@ -192,14 +193,11 @@ impl Device {
         }
         let ordinal = self.ordinals.tears;
         self.ordinals.tears = ordinal.wrapping_add(1);
-        let drawn = self.luck.below(
-            Purpose::TornOperation,
-            self.identity.key,
-            ordinal.into(),
-            Tear::ALL.len() as u64,
-        );
+        let (key, ordinal) = (self.identity.key, u64::from(ordinal));
+        let way = self.luck.below(Purpose::TornOperation, key, ordinal, Tear::WAYS);
+        let bits = self.luck.draw(Purpose::TornBits, key, ordinal);
         self.flash
-            .interrupt(Tear::ALL[drawn as usize], &self.config.chip, &self.behaviors, out);
+            .interrupt(Tear::drawn(way, bits), &self.config.chip, &self.behaviors, out);
     }
 
     /// The image stops doing anything, its connection is neither served nor closed.
@@ -220,7 +218,7 @@ impl Device {
             None => self.start_image(why, now),
             Some(Wanted::Resume(kind)) => {
                 self.show_swap(kind, why, out);
-                let swap = Swap::resume(kind, &self.flash.primary, &self.flash.secondary);
+                let swap = Swap::resume(self.config.swap, kind, &self.flash.primary, &self.flash.secondary);
                 self.flash_in_boot(why, Stretch::Swap(swap), now);
             }
             Some(Wanted::Begin(kind)) => {
@@ -235,7 +233,7 @@ impl Device {
     /// Where the image that a swap brings in stands in the secondary slot.
     fn incoming_at(&self, kind: SwapType) -> u32 {
         match kind {
-            SwapType::Test | SwapType::Permanent => self.config.chip.page_size,
+            SwapType::Test | SwapType::Permanent => self.config.image_at(),
             SwapType::Revert => 0,
         }
     }
@@ -267,7 +265,7 @@ impl Device {
         let outgoing = pages(&self.flash.primary, 0).unwrap_or(0);
         match (incoming, kind) {
             (Some(incoming), _) => {
-                let swap = Swap::begin(kind, (outgoing, incoming), &self.flash.secondary);
+                let swap = Swap::begin(self.config.swap, kind, (outgoing, incoming), &self.flash.secondary);
                 self.flash_in_boot(why, Stretch::Swap(swap), now);
             }
             (None, SwapType::Test | SwapType::Permanent) => self.flash_in_boot(why, Stretch::Refuse { at }, now),

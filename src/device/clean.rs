@@ -17,7 +17,7 @@ use crate::model::RecordKey;
 /// be as large.
 pub fn clean_duration(config: &DeviceConfig, image_bytes: u64) -> Duration {
     let chip = &config.chip;
-    let flash: Duration = stretches(chip, image_bytes).map(|stretch| stretch.duration(chip)).sum();
+    let flash: Duration = stretches(config, image_bytes).map(|stretch| stretch.duration(chip)).sum();
     // Searched for its build id, checked before the swap and again before it starts.
     let hashing = chip.hash(image_bytes) * 3 + chip.verify * 2;
     flash + hashing + chip.boot
@@ -26,13 +26,15 @@ pub fn clean_duration(config: &DeviceConfig, image_bytes: u64) -> Duration {
 /// How many flash operations that attempt has, from its first record to that of its report.
 pub fn clean_ops(config: &DeviceConfig, image_bytes: u64) -> u64 {
     let chip = &config.chip;
-    stretches(chip, image_bytes).map(|stretch| u64::from(stretch.ops(chip))).sum()
+    stretches(config, image_bytes)
+        .map(|stretch| u64::from(stretch.ops(chip)))
+        .sum()
 }
 
 /// How many page erases that attempt has.
 pub fn clean_erases(config: &DeviceConfig, image_bytes: u64) -> u64 {
     let chip = &config.chip;
-    stretches(chip, image_bytes)
+    stretches(config, image_bytes)
         .map(|stretch| u64::from(stretch.erases(chip)))
         .sum()
 }
@@ -58,7 +60,8 @@ fn pages(chip: &Chip, image_bytes: u64) -> impl Iterator<Item = Stretch> {
     })
 }
 
-fn stretches(chip: &Chip, image_bytes: u64) -> impl Iterator<Item = Stretch> {
+fn stretches(config: &DeviceConfig, image_bytes: u64) -> impl Iterator<Item = Stretch> {
+    let chip = &*config.chip;
     let page_size = chip.page_size;
     let image_bytes = u32::try_from(image_bytes).unwrap_or(u32::MAX).min(chip.image_limit());
     let size = image_bytes.div_ceil(page_size) as u16;
@@ -72,7 +75,7 @@ fn stretches(chip: &Chip, image_bytes: u64) -> impl Iterator<Item = Stretch> {
     let after = [
         store(RecordKey::Probation, VALUE_LIMIT),
         Stretch::Request,
-        Stretch::Swap(Swap::begin(SwapType::Test, (size, size), &Slot::default())),
+        Stretch::Swap(Swap::begin(config.swap, SwapType::Test, (size, size), &Slot::default())),
         Stretch::Confirm,
         store(version, 32),
         attempt(),

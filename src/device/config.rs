@@ -45,8 +45,20 @@ pub struct DeviceConfig {
 /// How MCUboot exchanges the images of the two slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwapMethod {
-    /// The new image stands one page higher in the secondary slot: two erases and writes a page (realism.md, section 3).
+    /// The new image stands one page higher in the secondary slot: two erases and writes a page.
     Offset,
+    /// The old image first moves up by one page in its own slot: three erases and writes a page.
+    Move,
+}
+
+impl SwapMethod {
+    /// Its word in scenarios.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SwapMethod::Offset => "offset",
+            SwapMethod::Move => "move",
+        }
+    }
 }
 
 /// Geometry and times of a chip's flash, and its speed at hashing. Sources stand in `profiles/chips.toml`.
@@ -92,6 +104,16 @@ pub enum Jitter {
     Half,
     /// Evenly in [0, c].
     Full,
+}
+
+impl DeviceConfig {
+    /// Where in the secondary slot an image is written that is to be swapped in.
+    pub(super) fn image_at(&self) -> u32 {
+        match self.swap {
+            SwapMethod::Offset => self.chip.page_size,
+            SwapMethod::Move => 0,
+        }
+    }
 }
 
 impl Chip {

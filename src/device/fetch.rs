@@ -310,8 +310,7 @@ impl Device {
             self.give_up(FailureReason::TooBig, now, out);
             return;
         }
-        // The image stands one page higher than it will run.
-        let at = chip.page_size + offset as u32;
+        let at = self.config.image_at() + offset as u32;
         let first = offset == 0;
         let before = if first { None } else { self.flash.secondary.ending_at(at) };
         let bytes = self.behaviors.shared(offset, &bytes, before).unwrap_or(bytes);
@@ -343,7 +342,7 @@ impl Device {
         let Some(index) = self.running_handler() else {
             return;
         };
-        let at = self.config.chip.page_size;
+        let at = self.config.image_at();
         let slot = &self.flash.secondary;
         let build_id = slot.image(at, &self.behaviors).and_then(|found| slot.build_id(at, &found));
         match build_id {

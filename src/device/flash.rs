@@ -14,7 +14,8 @@ use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
 use super::slot::{Mark, Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
-use super::swap::{Field, Swap};
+use super::swap::Field;
+use super::tear::Tear;
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
@@ -76,22 +77,6 @@ struct Work {
     began: SimTime,
     /// When the last one ends.
     ends: SimTime,
-}
-
-/// How an operation ends when power fails during it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tear {
-    /// It has changed nothing yet.
-    Nothing,
-    /// It is half done. Records and status entries are atomic: nothing.
-    Part,
-    /// It was just complete.
-    All,
-}
-
-impl Tear {
-    /// Every way.
-    pub(super) const ALL: [Tear; 3] = [Tear::Nothing, Tear::Part, Tear::All];
 }
 
 /// How far the work has come.
@@ -302,7 +287,7 @@ impl Flash {
         };
         match tear {
             Tear::Nothing => {}
-            Tear::Part => self.apply_part(&op, chip, known),
+            Tear::Part(bits) => self.apply_part(&op, bits, chip, known),
             Tear::All => {
                 self.apply(&op, &work.stretch, chip, known, out);
                 let erase = op.is_erase();
@@ -331,7 +316,7 @@ impl Flash {
         }
     }
 
-    fn slot(&mut self, side: Side) -> &mut Slot {
+    pub(super) fn slot(&mut self, side: Side) -> &mut Slot {
         match side {
             Side::Primary => &mut self.primary,
             Side::Secondary => &mut self.secondary,
@@ -358,6 +343,9 @@ impl Flash {
             Op::EraseTrailer(side, true) => self.slot(side).trailer = Trailer::default(),
             Op::EraseTrailer(side, false) => self.slot(side).trailer.status = 0,
             Op::Write(at, ref bytes) => {
+                if !at.is_multiple_of(chip.write_size.max(1)) {
+                    observe(UNALIGNED);
+                }
                 if !self.secondary.write(at, bytes.clone(), known) {
                     observe(WRITTEN_TWICE);
                 }
@@ -373,8 +361,8 @@ impl Flash {
                     _ => {}
                 }
             }
-            Op::Copy { to, at, from, len } => {
-                if !self.copy(to, at, from, len, known) {
+            Op::Copy { to, from, len } => {
+                if !self.copy(to, from, len, known) {
                     observe(WRITTEN_TWICE);
                 }
             }
@@ -389,48 +377,11 @@ impl Flash {
         }
     }
 
-    fn apply_part(&mut self, op: &Op<'_>, chip: &Chip, known: &Behaviors) {
-        let half = |len: u32| (len / 2).next_multiple_of(chip.write_size.max(1)).min(len);
-        match *op {
-            Op::Store(..) | Op::Delete(_) | Op::Status | Op::EraseTrailer(_, false) => {}
-            Op::ErasePage(side, page) => {
-                let start = page * chip.page_size;
-                self.slot(side).erase(start..start + chip.page_size / 2);
-            }
-            Op::EraseTrailer(side, true) => {
-                let trailer = &mut self.slot(side).trailer;
-                if trailer.magic == Mark::Set {
-                    trailer.magic = Mark::Torn;
-                }
-            }
-            // A misuse is observed where the operation is complete; torn, it changes nothing.
-            Op::Write(at, ref bytes) => {
-                let _ = self
-                    .secondary
-                    .write(at, bytes.slice(..half(bytes.len() as u32) as usize), known);
-            }
-            Op::Copy { to, at, from, len } => {
-                let _ = self.copy(to, at, from, half(len), known);
-            }
-            Op::Field(side, field) => {
-                let trailer = &mut self.slot(side).trailer;
-                match field {
-                    Field::Magic => trailer.magic = Mark::Torn,
-                    Field::ImageOk => trailer.image_ok = Mark::Torn,
-                    Field::CopyDone => trailer.copy_done = Mark::Torn,
-                    Field::Swap(_) | Field::Sizes(..) => {}
-                }
-            }
-        }
-    }
-
-    fn copy(&mut self, to: Side, at: u32, from: u32, len: u32, known: &Behaviors) -> bool {
-        let (source, target) = match to {
-            Side::Primary => (&self.secondary, &mut self.primary),
-            Side::Secondary => (&self.primary, &mut self.secondary),
-        };
-        let mut pieces = source.pieces(from..from + len);
-        pieces.all(|(distance, bytes)| target.write(at + distance, bytes, known))
+    pub(super) fn copy(&mut self, to: (Side, u32), from: (Side, u32), len: u32, known: &Behaviors) -> bool {
+        let pieces: Vec<_> = self.slot(from.0).pieces(from.1..from.1 + len).collect();
+        let target = self.slot(to.0);
+        let mut pieces = pieces.into_iter();
+        pieces.all(|(distance, bytes)| target.write(to.1 + distance, bytes, known))
     }
 
     /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
@@ -457,42 +408,6 @@ impl Flash {
         self.erased = self.erased.wrapping_add(stretch.erases(chip));
         true
     }
-
-    fn exchange(&mut self, swap: &Swap, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
-        let page = chip.page_size;
-        let sizes = swap.sizes();
-        let (outward, inward) = (u32::from(sizes.0) * page, u32::from(sizes.1) * page);
-        let (low, high) = match swap.kind() {
-            SwapType::Test | SwapType::Permanent => (0, page),
-            SwapType::Revert => (page, 0),
-        };
-        let leaving: Vec<_> = self.primary.pieces(0..outward).collect();
-        let coming: Vec<_> = self.secondary.pieces(high..high + inward).collect();
-        self.primary.erase(0..inward);
-        self.secondary.erase(low..low + outward);
-        for (at, bytes) in coming {
-            let _ = self.primary.write(at, bytes, known);
-        }
-        for (at, bytes) in leaving {
-            let _ = self.secondary.write(low + at, bytes, known);
-        }
-        self.secondary.trailer = Trailer::default();
-        self.primary.trailer = Trailer {
-            magic: Mark::Set,
-            swap: Some(swap.kind()),
-            sizes: Some(sizes),
-            image_ok: if swap.kind() == SwapType::Test {
-                Mark::Unset
-            } else {
-                Mark::Set
-            },
-            copy_done: Mark::Set,
-            status: sizes.0 + sizes.1,
-        };
-        if swap.kind() == SwapType::Revert {
-            out.push(DeviceOutput::Observed(Observation::RolledBack));
-        }
-    }
 }
 
 impl Traps {
@@ -516,6 +431,10 @@ const WRITTEN_TWICE: Observation = Observation::FlashMisused {
     what: "a write to flash that was not erased",
 };
 
+const UNALIGNED: Observation = Observation::FlashMisused {
+    what: "a write that begins within a unit of writing",
+};
+
 impl Trailer {
     /// Writes a field; false if it was complete before.
     fn set(&mut self, field: Field) -> bool {
@@ -532,8 +451,9 @@ impl Trailer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::swap::Swap;
     use super::*;
-    use crate::device::{BootOutcome, Dealt, ImageBehavior};
+    use crate::device::{BootOutcome, Dealt, ImageBehavior, SwapMethod};
     use crate::model::Digest;
 
     fn chip() -> Chip {
@@ -591,46 +511,54 @@ mod tests {
 
     #[test]
     fn work_done_as_a_whole_leaves_what_its_operations_leave() {
-        for (old_len, new_len) in [(5000, 5000), (9000, 2000), (2000, 9000), (1024, 1024), (100, 3000)] {
-            let (old, new) = (content(old_len, 1), content(new_len, 2));
-            let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
-            for known in [known(&[&old, &new]), Behaviors::default()] {
-                let mut pair = [false, true].map(|_| Flash::new(old.clone()));
-                let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
-                    let ends = [0, 1].map(|n| {
-                        let stretch = stretch(&pair[n]);
-                        finish(&mut pair[n], stretch, n == 1, &known)
-                    });
-                    assert_eq!(ends[0], ends[1], "the same time");
-                    assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
-                    assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
-                    assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
-                    assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);
-                    assert_eq!(pair[0].secondary.trailer, pair[1].secondary.trailer);
-                    (pair[0].primary.clone(), pair[0].secondary.clone())
-                };
-                for (n, page) in new.chunks(1024).enumerate() {
-                    let page = new.slice_ref(page);
-                    both(&|_| Stretch::Page {
-                        at: (n as u32 + 1) * 1024,
-                        bytes: page.clone(),
-                        first: n == 0,
-                    });
-                }
-                both(&|_| Stretch::Request);
-                let swapped = both(&|flash| Stretch::Swap(Swap::begin(SwapType::Test, sizes, &flash.secondary)));
-                assert_eq!(bytes(&swapped.0)[..new_len], new[..]);
-                assert_eq!(bytes(&swapped.1)[..old_len], old[..]);
-                let back = (sizes.1, sizes.0);
-                let reverted = both(&|flash| Stretch::Swap(Swap::begin(SwapType::Revert, back, &flash.secondary)));
-                assert_eq!(bytes(&reverted.0)[..old_len], old[..]);
+        let lengths = [(5000, 5000), (9000, 2000), (2000, 9000), (1024, 1024), (100, 3000)];
+        for (method, start) in [(SwapMethod::Offset, 1), (SwapMethod::Move, 0)] {
+            lengths.iter().for_each(|lengths| whole_and_stepwise(method, start, *lengths));
+        }
+    }
+
+    /// `start`: the page of the secondary slot at which a new image begins.
+    fn whole_and_stepwise(method: SwapMethod, start: u32, (old_len, new_len): (usize, usize)) {
+        let (old, new) = (content(old_len, 1), content(new_len, 2));
+        let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
+        for known in [known(&[&old, &new]), Behaviors::default()] {
+            let mut pair = [false, true].map(|_| Flash::new(old.clone()));
+            let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
+                let ends = [0, 1].map(|n| {
+                    let stretch = stretch(&pair[n]);
+                    finish(&mut pair[n], stretch, n == 1, &known)
+                });
+                assert_eq!(ends[0], ends[1], "the same time");
+                assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
+                assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
+                assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
+                assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);
+                assert_eq!(pair[0].secondary.trailer, pair[1].secondary.trailer);
+                (pair[0].primary.clone(), pair[0].secondary.clone())
+            };
+            for (n, page) in new.chunks(1024).enumerate() {
+                let page = new.slice_ref(page);
+                both(&|_| Stretch::Page {
+                    at: (n as u32 + start) * 1024,
+                    bytes: page.clone(),
+                    first: n == 0,
+                });
             }
+            both(&|_| Stretch::Request);
+            let swapped = both(&|flash| Stretch::Swap(Swap::begin(method, SwapType::Test, sizes, &flash.secondary)));
+            assert_eq!(bytes(&swapped.0)[..new_len], new[..]);
+            assert_eq!(bytes(&swapped.1)[..old_len], old[..]);
+            let back = (sizes.1, sizes.0);
+            let reverted = both(&|flash| Stretch::Swap(Swap::begin(method, SwapType::Revert, back, &flash.secondary)));
+            assert_eq!(bytes(&reverted.0)[..old_len], old[..]);
         }
     }
 
     #[test]
     fn time_and_number_of_operations_are_those_of_the_list() {
-        let swaps = [SwapType::Test, SwapType::Revert].map(|kind| Stretch::Swap(Swap::begin(kind, (5, 3), &Slot::default())));
+        let swaps = [SwapMethod::Offset, SwapMethod::Move].map(|method| {
+            [SwapType::Test, SwapType::Revert].map(|kind| Stretch::Swap(Swap::begin(method, kind, (5, 3), &Slot::default())))
+        });
         let page = Stretch::Page {
             at: 2048,
             bytes: content(1000, 3),
@@ -638,6 +566,7 @@ mod tests {
         };
         for stretch in swaps
             .into_iter()
+            .flatten()
             .chain([page, Stretch::Request, Stretch::Refuse { at: 1024 }])
         {
             let ops = (0..).map_while(|n| stretch.op(n, &chip())).map(|op| op.duration(&chip()));

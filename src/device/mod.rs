@@ -12,6 +12,7 @@ mod clean;
 mod config;
 mod defect;
 mod download;
+mod exchange;
 mod explain;
 mod fetch;
 mod flash;
@@ -25,6 +26,7 @@ mod shown;
 mod slot;
 mod stretch;
 mod swap;
+mod tear;
 mod timers;
 mod worker;
 
@@ -162,11 +164,7 @@ impl Device {
             DeviceInput::ResetReleased => self.on_reset_released(now, out),
             DeviceInput::FlashTrap(trap) => self.flash.set(trap),
             DeviceInput::ForgetTraps => self.flash.forget_traps(),
-            DeviceInput::FlipBits { bits, draw } => {
-                self.flash
-                    .secondary
-                    .flip(self.config.chip.page_size, bits, draw, &self.behaviors)
-            }
+            DeviceInput::FlipBits { bits, draw } => self.flash.secondary.flip(self.config.image_at(), bits, draw, &self.behaviors),
             DeviceInput::LoseRecord(record) => self.flash.doom(record),
             DeviceInput::AppAbort => self.abort_download(now, out),
             DeviceInput::Connected => self.on_connected(now, out),

@@ -175,6 +175,21 @@ impl Slot {
         }
     }
 
+    /// Some bits of what stands in the range read as erased: power failed while they were erased or written.
+    pub(super) fn set_bits(&mut self, range: Range<u32>, bits: u64, known: &Behaviors) {
+        if self.is_erased(range.clone()) {
+            return;
+        }
+        let mut mixed = vec![0; range.len()];
+        self.read(range.start, &mut mixed);
+        for (byte, mask) in mixed.iter_mut().zip(bits.to_le_bytes().into_iter().cycle()) {
+            *byte |= mask;
+        }
+        self.erase(range.clone());
+        let written = self.write(range.start, mixed.into(), known);
+        debug_assert!(written, "the range was erased");
+    }
+
     /// What stands in a range, each piece with its distance from the start of the range.
     pub(super) fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (u32, Bytes)> + '_ {
         let start = range.start;

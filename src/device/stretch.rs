@@ -61,7 +61,7 @@ pub(super) enum Op<'a> {
     EraseTrailer(Side, bool),
     Write(u32, Bytes),
     Field(Side, Field),
-    Copy { to: Side, at: u32, from: u32, len: u32 },
+    Copy { to: (Side, u32), from: (Side, u32), len: u32 },
     Status,
 }
 
@@ -74,22 +74,22 @@ impl Stretch {
 
     /// Number of erases among them.
     pub(super) fn erases(&self, chip: &Chip) -> u32 {
-        let (moves, halves) = self.moves(chip).unwrap_or_default();
+        let (moves, count) = self.moves(chip).unwrap_or_default();
         let erase = |n: &u32| self.op(*n, chip).is_some_and(|op| op.is_erase());
         let after = (moves.end..self.ops(chip)).filter(erase).count() as u32;
-        // Each half of a step erases the page that it writes.
-        (0..moves.start).filter(erase).count() as u32 + halves + after
+        // Each move erases the page that it writes.
+        (0..moves.start).filter(erase).count() as u32 + count + after
     }
 
     /// Time from its first operation's start to its last one's end.
     pub(super) fn duration(&self, chip: &Chip) -> Duration {
         let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
-        let (moves, halves) = self.moves(chip).unwrap_or_default();
-        let one_half = moves.start..moves.start + (moves.end - moves.start).checked_div(halves).unwrap_or(0);
-        let moving: Duration = one_half.filter_map(lasts).sum();
+        let (moves, count) = self.moves(chip).unwrap_or_default();
+        let one_move = moves.start..moves.start + (moves.end - moves.start).checked_div(count).unwrap_or(0);
+        let moving: Duration = one_move.filter_map(lasts).sum();
         let before: Duration = (0..moves.start).filter_map(lasts).sum();
         let after: Duration = (moves.end..).map_while(lasts).sum();
-        before + moving * halves + after
+        before + moving * count + after
     }
 
     /// The part of a swap that is long and regular.
@@ -148,15 +148,9 @@ impl Op<'_> {
             SwapOp::EraseTrailer { side, fields } => Op::EraseTrailer(side, fields),
             SwapOp::Field(side, field) => Op::Field(side, field),
             SwapOp::ErasePage { side, page } => Op::ErasePage(side, page),
-            SwapOp::Copy {
-                to: (side, page),
-                from,
-                at,
-                len,
-            } => Op::Copy {
-                to: side,
-                at: page * chip.page_size + at,
-                from: from * chip.page_size + at,
+            SwapOp::Copy { to, from, at, len } => Op::Copy {
+                to: (to.0, to.1 * chip.page_size + at),
+                from: (from.0, from.1 * chip.page_size + at),
                 len,
             },
             SwapOp::Status => Op::Status,

@@ -1,11 +1,14 @@
-//! MCUboot's swap by offset as a list of flash operations that can be resumed after any of them.
+//! MCUboot's swaps as lists of flash operations that can be resumed after any of them.
 //!
-//! The new image stands one page higher in the secondary slot than it will run. A swap goes up through the pages: the old page moves
-//! out to the page below the new one, then the new page moves in; the way back goes down. Each half of a step ends with an entry in
-//! the primary trailer's status, so that an interrupted swap repeats at most half a step. Before a revert the secondary trailer
-//! announces it, because the primary trailer must be erased before it can be written again.
+//! **By offset**, the new image stands one page higher in the secondary slot than it will run. A swap goes up through the pages: the
+//! old page moves out to the page below the new one, then the new page moves in; the way back goes down. **By move**, both images
+//! stand at the start of their slots: every page of the primary slot first moves up by one, from the last to the first, then page by
+//! page the new one comes in and the old one goes out; the way back is the same.
+//!
+//! Each page moved ends with an entry in the primary trailer's status, so that an interrupted swap repeats at most one page. Before a
+//! revert the secondary trailer announces it, because the primary trailer must be erased before it can be written again.
 
-use super::config::Chip;
+use super::config::{Chip, SwapMethod};
 use super::slot::{Mark, Side, Slot};
 use crate::mcuboot::{SwapType, TrailerLayout};
 use crate::model::Share;
@@ -25,6 +28,7 @@ pub(super) enum Wanted {
 /// A swap as far as it still has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Swap {
+    method: SwapMethod,
     kind: SwapType,
     /// Pages of the images in the primary and the secondary slot when the swap began.
     sizes: (u16, u16),
@@ -34,7 +38,7 @@ pub(super) struct Swap {
     fresh: bool,
     /// The secondary trailer has to be erased.
     clear: bool,
-    /// Halves of steps already done.
+    /// Moves already done.
     first: u16,
     /// The image must be confirmed at the end.
     confirm: bool,
@@ -59,18 +63,18 @@ pub(super) enum SwapOp {
         /// Its number.
         page: u32,
     },
-    /// Copies a part of a page to the other slot.
+    /// Copies a part of a page.
     Copy {
         /// Slot and page written.
         to: (Side, u32),
-        /// Page read in the other slot.
-        from: u32,
+        /// Slot and page read.
+        from: (Side, u32),
         /// Where in the page.
         at: u32,
         /// Bytes.
         len: u32,
     },
-    /// Notes that another half of a step is done.
+    /// Notes that another page has moved.
     Status,
 }
 
@@ -90,7 +94,7 @@ impl Chip {
         TrailerLayout::new(self.slot_size, self.write_size).map_or(1, |layout| layout.size().div_ceil(self.page_size))
     }
 
-    /// Bytes of the largest image: the new one stands one page higher, and both leave the trailer alone.
+    /// Bytes of the largest image: one page is left to the swap, whichever way it goes, and the trailer is left alone.
     pub(crate) fn image_limit(&self) -> u32 {
         self.slot_size.saturating_sub((self.trailer_pages() + 1) * self.page_size)
     }
@@ -115,9 +119,10 @@ pub(super) fn wanted(primary: &Slot, secondary: &Slot) -> Option<Wanted> {
 
 impl Swap {
     /// A swap from its beginning, for images of these sizes in pages.
-    pub(super) fn begin(kind: SwapType, sizes: (u16, u16), secondary: &Slot) -> Swap {
+    pub(super) fn begin(method: SwapMethod, kind: SwapType, sizes: (u16, u16), secondary: &Slot) -> Swap {
         let announced = kind != SwapType::Revert || secondary.trailer.magic == Mark::Set;
         Swap {
+            method,
             kind,
             sizes,
             announce: (!announced).then(|| !secondary.trailer.is_blank()),
@@ -129,9 +134,10 @@ impl Swap {
     }
 
     /// The rest of an interrupted swap.
-    pub(super) fn resume(kind: SwapType, primary: &Slot, secondary: &Slot) -> Swap {
+    pub(super) fn resume(method: SwapMethod, kind: SwapType, primary: &Slot, secondary: &Slot) -> Swap {
         let trailer = &primary.trailer;
         Swap {
+            method,
             kind,
             sizes: trailer.sizes.unwrap_or_default(),
             announce: None,
@@ -140,6 +146,11 @@ impl Swap {
             first: trailer.status,
             confirm: kind != SwapType::Test && trailer.image_ok != Mark::Set,
         }
+    }
+
+    /// How it is done.
+    pub(super) fn method(&self) -> SwapMethod {
+        self.method
     }
 
     /// What the swap is for.
@@ -157,22 +168,22 @@ impl Swap {
         self.sizes
     }
 
-    /// The operations that move pages, by number: as many halves of steps, one as long as the other, as the second value says.
+    /// The operations that move pages, by number: as many moves, one as long as the other, as the second value says.
     pub(super) fn moves(&self, chip: &Chip) -> (std::ops::Range<u32>, u32) {
         let trailer = chip.trailer_pages();
         let announced = self.announce.map_or(0, |dirty| 2 + if dirty { trailer } else { 0 });
         let start = announced + if self.fresh { trailer + 3 } else { 0 } + if self.clear { trailer } else { 0 };
-        let halves = u32::from(self.halves().saturating_sub(self.first));
-        (start..start + halves * (chip.writes_a_page() + 2), halves)
+        let moves = u32::from(self.pages_moved().saturating_sub(self.first));
+        (start..start + moves * (chip.writes_a_page() + 2), moves)
     }
 
     /// The operation at which this share of all pages has moved, those moved before an interruption included.
     pub(super) fn op_at(&self, done: Share, chip: &Chip) -> u32 {
         let (moves, _) = self.moves(chip);
-        let half = chip.writes_a_page() + 2;
-        let all = u64::from(u32::from(self.halves()) * half);
+        let one = chip.writes_a_page() + 2;
+        let all = u64::from(u32::from(self.pages_moved()) * one);
         let target = u128::from(all) * u128::from(done.0.min(Share::WHOLE.0)) / u128::from(Share::WHOLE.0);
-        let before = u32::from(self.first) * half;
+        let before = u32::from(self.first) * one;
         (moves.start + (target as u32).saturating_sub(before)).min(moves.end)
     }
 
@@ -210,10 +221,10 @@ impl Swap {
         if let Some(page) = stage(if self.clear { trailer } else { 0 }) {
             return Some(erase(Side::Secondary, page));
         }
-        let ops_a_half = chip.writes_a_page() + 2;
-        if let Some(op) = stage(u32::from(self.halves().saturating_sub(self.first)) * ops_a_half) {
-            let half = self.first + (op / ops_a_half) as u16;
-            return Some(self.half_op(half, op % ops_a_half, chip));
+        let ops_a_move = chip.writes_a_page() + 2;
+        if let Some(op) = stage(u32::from(self.pages_moved().saturating_sub(self.first)) * ops_a_move) {
+            let number = self.first + (op / ops_a_move) as u16;
+            return Some(self.move_op(number, op % ops_a_move, chip));
         }
         if stage(u32::from(self.confirm)).is_some() {
             return Some(SwapOp::Field(Side::Primary, Field::ImageOk));
@@ -221,31 +232,34 @@ impl Swap {
         stage(1).map(|_| SwapOp::Field(Side::Primary, Field::CopyDone))
     }
 
-    /// Halves of steps in all: every page of either image moves once.
-    fn halves(&self) -> u16 {
-        self.sizes.0 + self.sizes.1
+    /// Moves in all. By offset every page of either image moves once; by move every page of the longer image moves up, in and out.
+    pub(super) fn pages_moved(&self) -> u16 {
+        let (old, new) = self.sizes;
+        match self.method {
+            SwapMethod::Offset => old + new,
+            SwapMethod::Move => 3 * old.max(new),
+        }
     }
 
-    fn half_op(&self, half: u16, op: u32, chip: &Chip) -> SwapOp {
-        let (side, page, from) = self.half(half);
+    fn move_op(&self, number: u16, op: u32, chip: &Chip) -> SwapOp {
+        let (to, from) = match self.method {
+            SwapMethod::Offset => self.move_by_offset(number),
+            SwapMethod::Move => self.move_by_move(number),
+        };
         if op == 0 {
-            return SwapOp::ErasePage { side, page };
+            return SwapOp::ErasePage { side: to.0, page: to.1 };
         }
         let at = (op - 1) * WRITE_LIMIT;
         if at >= chip.page_size {
             return SwapOp::Status;
         }
-        SwapOp::Copy {
-            to: (side, page),
-            from,
-            at,
-            len: WRITE_LIMIT.min(chip.page_size - at),
-        }
+        let len = WRITE_LIMIT.min(chip.page_size - at);
+        SwapOp::Copy { to, from, at, len }
     }
 
-    /// The slot and page that the `n`-th half of a step writes, and the page of the other slot that it reads. Where one image is
-    /// longer, its pages beyond the other have a step of one half.
-    fn half(&self, n: u16) -> (Side, u32, u32) {
+    /// The page that the `n`-th move writes, and the one that it reads. Where one image is longer, each of its pages beyond the other
+    /// has one move.
+    fn move_by_offset(&self, n: u16) -> ((Side, u32), (Side, u32)) {
         let (old, new) = self.sizes;
         let (short, long) = (old.min(new), old.max(new));
         let (page, inward) = match self.kind {
@@ -259,10 +273,20 @@ impl Swap {
         };
         let page = u32::from(page);
         match (self.kind, inward) {
-            (SwapType::Test | SwapType::Permanent, false) => (Side::Secondary, page, page),
-            (SwapType::Test | SwapType::Permanent, true) => (Side::Primary, page, page + 1),
-            (SwapType::Revert, false) => (Side::Secondary, page + 1, page),
-            (SwapType::Revert, true) => (Side::Primary, page, page),
+            (SwapType::Test | SwapType::Permanent, false) => ((Side::Secondary, page), (Side::Primary, page)),
+            (SwapType::Test | SwapType::Permanent, true) => ((Side::Primary, page), (Side::Secondary, page + 1)),
+            (SwapType::Revert, false) => ((Side::Secondary, page + 1), (Side::Primary, page)),
+            (SwapType::Revert, true) => ((Side::Primary, page), (Side::Secondary, page)),
+        }
+    }
+
+    /// As [`Self::move_by_offset`]; the same in both directions.
+    fn move_by_move(&self, n: u16) -> ((Side, u32), (Side, u32)) {
+        let (n, long) = (u32::from(n), u32::from(self.sizes.0.max(self.sizes.1)));
+        match n.checked_sub(long) {
+            None => ((Side::Primary, long - n), (Side::Primary, long - n - 1)),
+            Some(step) if step % 2 == 0 => ((Side::Primary, step / 2), (Side::Secondary, step / 2)),
+            Some(step) => ((Side::Secondary, step / 2), (Side::Primary, step / 2 + 1)),
         }
     }
 }

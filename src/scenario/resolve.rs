@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior, SwapMethod};
+use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
 use crate::faults::PlannedFault;
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
@@ -99,7 +99,7 @@ impl Resolver<'_> {
             main: main.slug.clone(),
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
-            swap: SwapMethod::Offset,
+            swap: fleet.flash.swap,
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,

@@ -294,6 +294,14 @@ impl Rig {
         self.observations().filter_map(transition).collect()
     }
 
+    /// The results in the attempt record as it was last written: 0 pending, 1 succeeded, 2 failed, 3 canceled.
+    pub fn stored_results(&self) -> Option<&[u8]> {
+        match self.stored.as_ref()? {
+            (_, Stored::Results(results)) => Some(results),
+            (_, Stored::Error(_)) => None,
+        }
+    }
+
     /// Phases entered, in order.
     pub fn path(&self) -> Vec<Phase> {
         self.transitions().into_iter().map(|(_, to, _)| to).collect()

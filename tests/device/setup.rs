@@ -66,6 +66,7 @@ pub struct Setup {
     pub installs: Vec<(&'static str, InstallOutcome)>,
     pub retry: Backoff,
     pub keep_alive: Duration,
+    pub swap: SwapMethod,
     /// Versions whose images the device's fleet does not know.
     pub unknown: bool,
     /// A defect of the device, which then is expected to break rules.
@@ -86,6 +87,7 @@ impl Default for Setup {
                 jitter: Jitter::Half,
             },
             keep_alive: Duration::from_secs(60),
+            swap: SwapMethod::Offset,
             unknown: false,
             defect: None,
         }
@@ -114,7 +116,7 @@ impl Setup {
             main: "app".parse().unwrap(),
             ingest_key: IngestKey::new("ingest-key"),
             chip: Arc::new(self.chip.clone()),
-            swap: SwapMethod::Offset,
+            swap: self.swap,
             reconnect: Backoff {
                 first: constant,
                 max: constant,
@@ -163,6 +165,7 @@ impl Setup {
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
         cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
+        cloud.images.insert("/radio-3.0.0".into(), Bytes::from(vec![0xa5; 20_000]));
         Rig::new(device, cloud, referee, self.defect.is_none())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::Chip;
+use crate::device::{Chip, SwapMethod};
 
 use super::super::chips;
 use super::super::document::{Node, Value};
@@ -34,6 +34,8 @@ const UNSCALED: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(in super::super) struct FlashFile {
     pub chip: Arc<Chip>,
+    /// How its bootloader swaps.
+    pub swap: SwapMethod,
     /// As TOML, with every figure that a scenario can choose where it chooses any.
     pub written: String,
 }
@@ -47,6 +49,7 @@ impl FlashFile {
     fn named(name: &str) -> Option<FlashFile> {
         Some(FlashFile {
             chip: chips::chip(name)?,
+            swap: SwapMethod::Offset,
             written: quoted(name),
         })
     }
@@ -80,7 +83,7 @@ fn read_own(fields: &Fields<'_>) -> Option<FlashFile> {
             .ok_or_else(|| unknown(name, "chip", &fields.subject))
     });
     let like = like.map_or(chips::DEFAULT, |like| like.value);
-    read_swap(fields);
+    let swap = read_swap(fields);
     let scale = read_scale(fields);
     let given = ["size", "slot", "page", "write"].map(|key| read_bytes(fields, key));
     let mut chip = Chip::clone(&*chips::chip(like)?);
@@ -111,12 +114,14 @@ fn read_own(fields: &Fields<'_>) -> Option<FlashFile> {
     let sizes = sizes.map(|(key, bytes)| format!("{key} = {}", quoted(&exact_size(bytes.into()))));
     Some(FlashFile {
         written: format!(
-            "{{ like = {}, {}, swap = \"offset\", time_scale = {} }}",
+            "{{ like = {}, {}, swap = {}, time_scale = {} }}",
             quoted(like),
             sizes.join(", "),
+            quoted(swap.word()),
             scale as f64 / UNSCALED as f64
         ),
         chip: Arc::new(chip),
+        swap,
     })
 }
 
@@ -132,15 +137,20 @@ fn read_bytes(fields: &Fields<'_>, key: &str) -> Option<Written<u32>> {
     }
 }
 
-fn read_swap(fields: &Fields<'_>) {
-    fields.parsed("swap", "\"offset\"", |swap| match swap {
-        "offset" => Ok(()),
-        "move" | "scratch" => Err(Complaint::new(
-            format!("not supported yet: swap `{swap}` in {}", fields.subject),
-            "leave it out, or write its default, offset",
+fn read_swap(fields: &Fields<'_>) -> SwapMethod {
+    let read = fields.parsed("swap", "\"offset\"", |swap| match swap {
+        "offset" => Ok(SwapMethod::Offset),
+        "move" => Ok(SwapMethod::Move),
+        "scratch" => Err(Complaint::new(
+            format!("not supported yet: swap `scratch` in {}", fields.subject),
+            "write offset, its default, or move",
         )),
-        _ => one_of(swap, &["offset", "move", "scratch"], "swap", &fields.subject).map(drop),
+        _ => {
+            let unknown = one_of(swap, &["offset", "move", "scratch"], "swap", &fields.subject);
+            unknown.map(|_| SwapMethod::Offset)
+        }
     });
+    read.map_or(SwapMethod::Offset, |swap| swap.value)
 }
 
 /// The factor of all times, in millionths.
