@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "run",
     "sim",
     "explore",
@@ -16,6 +16,7 @@ const VERBS: [&str; 13] = [
     "serve",
     "report",
     "image",
+    "qemu",
     "new",
     "doctor",
     "profiles",

@@ -82,11 +82,20 @@ fn a_first_time_walk_through_the_guides_works_as_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut walked = 0;
     for page in ["first-run.md", "failing-run.md"].map(page) {
-        for line in blocks(&page, "```console\n").flat_map(str::lines).filter_map(|line| line.strip_prefix("$ squall ")) {
+        for line in blocks(&page, "```console\n")
+            .flat_map(str::lines)
+            .filter_map(|line| line.strip_prefix("$ squall "))
+        {
             let (line, code) = line.split_once("  # exit code ").unwrap_or((line, "0"));
             let output = squall_in(folder.path(), line);
-            let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
-            assert_eq!(output.status.code().unwrap().to_string(), code.trim(), "squall {line}\n{said}");
+            let said = [&output.stdout, &output.stderr]
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                .concat();
+            assert_eq!(
+                output.status.code().unwrap().to_string(),
+                code.trim(),
+                "squall {line}\n{said}"
+            );
             walked += 1;
         }
     }

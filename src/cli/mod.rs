@@ -10,6 +10,7 @@ mod image;
 mod interrupt;
 mod new;
 mod profiles;
+mod qemu;
 mod refusal;
 mod replay;
 mod report;
@@ -53,7 +54,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["compare", "qemu", "merge", "bench", "advise"];
+const NOT_YET: &[&str] = &["compare", "merge", "bench", "advise"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -81,6 +82,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Runs real firmware on emulated boards, and cuts their power at every page erase
+    Qemu(qemu::QemuArgs),
     /// Writes a commented starter scenario
     New(new::NewArgs),
     /// Says what this machine can carry, and what is missing
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
         Command::New(args) => new::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
