@@ -49,9 +49,9 @@ fn enter_tells_a_devices_story_and_help_lists_the_keys() {
 #[test]
 fn no_size_breaks_the_screen() {
     let picture = picture();
-    for width in [1, 5, 40, 59, 60, 61, 79, 80, 81, 99, 109, 110, 111, 160, 300] {
-        for height in [1, 5, 19, 20, 21, 23, 24, 25, 33, 34, 35, 80] {
-            for key in ['x', 'f', '?', '/'] {
+    for width in [1, 40, 59, 60, 79, 80, 109, 110, 180] {
+        for height in [1, 19, 20, 23, 24, 34, 35, 60] {
+            for key in ['f', '?', '/'] {
                 let text = drawn(width, height, &[KeyCode::Char(key), KeyCode::Enter], &picture);
                 assert_eq!(text.lines().count(), usize::from(height));
             }

@@ -1,6 +1,7 @@
 //! The real program in a pseudo-terminal: its screen is read, keys are typed, signals are sent.
 
 use std::io::{Read as _, Write};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Session {
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
         let child = pair.slave.spawn_command(command).unwrap();
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(height, width, 0)));
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(height), cells(width), 0)));
         let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -110,6 +111,10 @@ impl Drop for Session {
     }
 }
 
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
+}
+
 fn size(width: u16, height: u16) -> PtySize {
     PtySize {
         rows: height,
@@ -148,7 +153,7 @@ fn a_real_run_is_watched_asked_and_ended_at_the_keys() {
     session.press("s");
     session.shows("saved out/");
     session.master.resize(size(80, 24)).unwrap();
-    session.parser.lock().unwrap().screen_mut().set_size(24, 80);
+    session.parser.lock().unwrap().screen_mut().set_size(cells(24), cells(80));
     session.until("the screen of 80 x 24", |screen| {
         screen.contents().lines().count() <= 24 && screen.contents().contains("? help")
     });
@@ -184,13 +189,16 @@ fn a_signal_ends_a_watched_run_in_good_order() {
 #[test]
 fn a_simulation_is_stopped_stepped_and_gone_back_in() {
     let mut session = Session::start(&["sim", "pty.toml", "--watch", "5x", "--out", "out"], (120, 35));
-    session.shows("step `ship` fires");
+    session.until("a few seconds of the run", |screen| {
+        let text = screen.contents();
+        (4..30).any(|second| text.contains(&format!("00:{second:02} of 01:00")))
+    });
     session.press(" ");
     session.shows("PAUSED");
     session.press("\x1b[D\x1b[D");
     session.shows("2 pictures back");
     session.press("\x1b[C\x1b[C");
-    session.until("the present", |screen| !screen.contents().contains("back  "));
+    session.until("the present", |screen| !screen.contents().contains("pictures back"));
     session.press("\x1b[C");
     session.press(">>>>>>> ");
     session.restored();

@@ -69,7 +69,7 @@ fn too_small(frame: &mut Frame<'_>, area: Rect) {
 
 /// Large: every pane. Middle: all but the flow. Small: fleet, throughput, and the chosen pane or the log.
 fn places(area: Rect, state: &State, picture: &Picture) -> Places {
-    if area.width >= 110 && area.height >= 33 {
+    if area.width >= 110 && area.height >= 34 {
         large(area, picture)
     } else if area.width >= 80 && area.height >= 23 {
         middle(area, state)
