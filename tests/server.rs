@@ -7,4 +7,5 @@ mod durability;
 mod images;
 mod offers;
 mod rig;
+mod rollouts;
 mod sessions;

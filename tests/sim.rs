@@ -2,6 +2,7 @@
 
 mod command;
 mod director;
+mod faults;
 mod simulation;
 
 use std::sync::Arc;

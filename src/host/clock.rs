@@ -30,6 +30,14 @@ impl Clock {
         SimTime::from_nanos(monotonic_ns().saturating_sub(self.epoch_ns))
     }
 
+    /// The epoch as the machine's calendar has it now, milliseconds since 1970.
+    pub(crate) fn epoch_ms(self) -> u64 {
+        let calendar = clock_gettime(ClockId::Realtime);
+        let since_1970 = Duration::new(calendar.tv_sec.unsigned_abs(), calendar.tv_nsec.unsigned_abs() as u32);
+        let passed = Duration::from_nanos(self.now().as_nanos());
+        u64::try_from(since_1970.saturating_sub(passed).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Waits until `due`; for ever if that is never.
     pub(crate) async fn sleep_until(self, due: Option<SimTime>) {
         match due {

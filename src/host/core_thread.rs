@@ -200,15 +200,15 @@ impl CoreThread {
 
     fn commit_and_carry_out(&mut self, now: SimTime) {
         for output in &self.outputs {
-            if let ServerOutput::Record(record) = output {
-                self.store.append(record);
+            if let ServerOutput::Record { stamp, record } = output {
+                self.store.append(*stamp, record);
             }
         }
         self.store.commit();
         let mut seen: Vec<ServerEvent> = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                ServerOutput::Record(_) => {}
+                ServerOutput::Record { .. } => {}
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
                 ServerOutput::Close(id) => {
                     if let Some(outbox) = self.outboxes.remove(&id) {

@@ -75,6 +75,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         image_base: line.images.clone(),
         chase: config.chase,
         first_attempt: config.first_attempt,
+        epoch_ms: clock.epoch_ms(),
+        keep_history: true,
     });
     let (core_thread, core) = CoreThread::new(server, clock, Arc::clone(&events));
     let api = Api {

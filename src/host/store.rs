@@ -1,7 +1,7 @@
 //! Where records go. In memory nothing outlives the process, so a commit has nothing to wait for; what stands behind it waits all the
 //! same, which is the shape that a store on disk needs.
 
-use crate::server::Record;
+use crate::server::{Record, Stamp};
 
 /// Accepts records and forgets them.
 #[derive(Debug, Default)]
@@ -12,8 +12,8 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     /// Adds a record to the batch.
-    pub(crate) fn append(&mut self, record: &Record) {
-        let _forgotten = record;
+    pub(crate) fn append(&mut self, stamp: Stamp, record: &Record) {
+        let _forgotten = (stamp, record);
         self.uncommitted += 1;
     }
 

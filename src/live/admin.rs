@@ -7,7 +7,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use rustls::ClientConfig;
 use serde::Serialize;
 
-use crate::model::{AdminAction, CohortName, CohortRule, DeviceId};
+use crate::model::{AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, Whom};
 use crate::wire::api::{
     CohortBody, Credentials, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, MembersBody, Problem, TagsBody,
 };
@@ -83,6 +83,10 @@ impl Admin {
                 self.at(Method::PUT, &["v1", "firmware", &slug, "versions", &version])
                     .body(image)
             }
+            AdminAction::DeleteVersion { firmware } => {
+                let (slug, version) = (firmware.slug.to_string(), firmware.version.to_string());
+                self.at(Method::DELETE, &["v1", "firmware", &slug, "versions", &version])
+            }
             AdminAction::RegisterDevices { devices } => {
                 let devices = devices.into_iter().map(|device| DeviceBody {
                     id: device.id,
@@ -110,18 +114,26 @@ impl Admin {
                 };
                 self.post(&["v1", "deployments"], &body)
             }
-            AdminAction::Cancel { deployment } => self.at(Method::POST, &["v1", "deployments", deployment.as_str(), "cancel"]),
+            AdminAction::Cancel { deployment } => self.rollout(&deployment, "cancel"),
+            AdminAction::Pause { deployment } => self.rollout(&deployment, "pause"),
+            AdminAction::Resume { deployment } => self.rollout(&deployment, "resume"),
+            AdminAction::Retry { deployment } => self.rollout(&deployment, "retry"),
             AdminAction::Join { cohort, devices } => self.members(&cohort, "join", devices),
             AdminAction::Leave { cohort, devices } => self.members(&cohort, "leave", devices),
-            AdminAction::Tag { devices, tags } => {
-                let tags = tags.into_iter().map(|(key, value)| (key, Some(value))).collect();
-                self.post(&["v1", "tags"], &TagsBody { devices, tags })
-            }
-            AdminAction::Untag { devices, keys } => {
-                let tags = keys.into_iter().map(|key| (key, None)).collect();
-                self.post(&["v1", "tags"], &TagsBody { devices, tags })
+            AdminAction::ChangeTags { whom, set, remove } => {
+                let set = set.into_iter().map(|(key, value)| (key, Some(value)));
+                let tags = set.chain(remove.into_iter().map(|key| (key, None))).collect();
+                let (devices, who) = match whom {
+                    Whom::Devices(devices) => (Some(devices), None),
+                    Whom::Matching(who) => (None, Some(who.to_string())),
+                };
+                self.post(&["v1", "tags"], &TagsBody { devices, who, tags })
             }
         }
+    }
+
+    fn rollout(&self, deployment: &DeploymentName, verb: &str) -> RequestBuilder {
+        self.at(Method::POST, &["v1", "deployments", deployment.as_str(), verb])
     }
 
     fn members(&self, cohort: &CohortName, verb: &str, devices: Vec<DeviceId>) -> RequestBuilder {
@@ -218,9 +230,10 @@ mod tests {
         };
         let body = r#"{"devices":[{"id":"d-1","tags":{"region":"west"}}]}"#;
         assert_eq!(sent(devices), ("POST".into(), "/v1/devices".into(), body.into()));
-        let untag = AdminAction::Untag {
-            devices: vec!["d-1".into()],
-            keys: vec!["region".to_owned()],
+        let untag = AdminAction::ChangeTags {
+            whom: Whom::Devices(vec!["d-1".into()]),
+            set: [].into(),
+            remove: vec!["region".to_owned()],
         };
         assert_eq!(
             sent(untag),

@@ -4,6 +4,7 @@
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
 mod board;
+mod fault;
 mod grammar;
 mod group;
 mod happening;
@@ -20,6 +21,8 @@ mod trace;
 mod trend;
 
 pub use board::{Note, Noted, States};
+pub use fault::{FaultFigures, FaultName};
+pub use grammar::Kind;
 pub use group::Group;
 pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 pub use line::{LineError, TraceLine};

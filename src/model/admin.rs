@@ -19,12 +19,17 @@ pub enum AdminAction {
         /// Its short identifier.
         slug: Slug,
     },
-    /// Adds a version with its image to a firmware. A version is immutable once it is deployed.
+    /// Adds a version with its image to a firmware. A version never changes.
     CreateVersion {
         /// Firmware and version.
         firmware: FirmwareVersion,
         /// The image file.
         image: Bytes,
+    },
+    /// Takes away a version that was never deployed.
+    DeleteVersion {
+        /// Firmware and version.
+        firmware: FirmwareVersion,
     },
     /// Makes devices known before they connect, or changes the tags of known ones.
     RegisterDevices {
@@ -61,6 +66,21 @@ pub enum AdminAction {
         /// Which deployment.
         deployment: DeploymentName,
     },
+    /// Lets a deployment make no new offers; what was offered goes on.
+    Pause {
+        /// Which deployment.
+        deployment: DeploymentName,
+    },
+    /// Lets a deployment make offers again.
+    Resume {
+        /// Which deployment.
+        deployment: DeploymentName,
+    },
+    /// Makes a new attempt of a deployment for each device whose latest one failed.
+    Retry {
+        /// Which deployment.
+        deployment: DeploymentName,
+    },
     /// Puts devices into a cohort by hand.
     Join {
         /// Which cohort.
@@ -75,20 +95,25 @@ pub enum AdminAction {
         /// Which devices.
         devices: Vec<DeviceId>,
     },
-    /// Sets tags on devices.
-    Tag {
+    /// Changes tags of devices, all of them or none.
+    ChangeTags {
         /// Which devices.
-        devices: Vec<DeviceId>,
+        whom: Whom,
         /// Tags to set.
-        tags: Tags,
-    },
-    /// Removes tags from devices.
-    Untag {
-        /// Which devices.
-        devices: Vec<DeviceId>,
+        set: Tags,
         /// Keys to remove.
-        keys: Vec<String>,
+        remove: Vec<String>,
     },
+}
+
+/// The devices that a change is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// These.
+    Devices(Vec<DeviceId>),
+    /// All that match when the change is made. A server knows the keys `device`, `tag.K`, `cohort`, `session`, `runs`, `state` and
+    /// `step` (a deployment), and picks none.
+    Matching(Selector),
 }
 
 /// A device as it is registered.

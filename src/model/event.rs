@@ -70,6 +70,8 @@ word_enum! {
     StateReason {
         /// A deployment reached the device.
         Deployed = "deployed",
+        /// A person or a step asked for another attempt after one that failed.
+        Retried = "retried",
         /// The manifest was sent.
         Offered = "offered",
         /// Complete results came.

@@ -13,7 +13,7 @@ mod text;
 mod why;
 mod words;
 
-pub use admin::{AdminAction, CohortRule, NewDevice, Tags};
+pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
 pub use event::{ServerEvent, StateReason};
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, IngestKey};
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};

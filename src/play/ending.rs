@@ -53,6 +53,9 @@ fn clean_attempt(plan: &Plan) -> Duration {
     let deployments = plan.steps.iter().filter_map(|step| match &step.verb {
         StepVerb::Deploy { packages, .. } => Some(packages),
         StepVerb::Cancel { .. }
+        | StepVerb::Pause { .. }
+        | StepVerb::Resume { .. }
+        | StepVerb::Retry { .. }
         | StepVerb::Join { .. }
         | StepVerb::Leave { .. }
         | StepVerb::Tag { .. }

@@ -5,9 +5,11 @@
 //! [`Directive::Stop`] it names the devices that are still busy ([`Director::left_open`]) and takes the [`Outcome`].
 
 mod ending;
+mod faults;
 mod io;
 mod judging;
 mod outcome;
+mod pick;
 mod picture;
 mod requests;
 mod setup;
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::measure::{Aggregate, Census, CensusDevice, Noted, Recorder, RecorderSetup};
+use crate::faults::{Happening, PlannedFault};
+use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -35,10 +38,11 @@ pub use picture::{
 };
 
 use ending::{QUIET, Stage};
+use faults::Faults;
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
-use timeline::Timeline;
+use timeline::{Timeline, position};
 use watching::Watching;
 
 /// How often `when` and `always` are judged and the timeline grows a row.
@@ -52,6 +56,7 @@ pub struct Director {
     recorder: Recorder,
     referee: Referee,
     timeline: Timeline,
+    faults: Faults,
     judging: Judging,
     requests: Requests,
     stage: Stage,
@@ -82,8 +87,10 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
+                faults: plan.faults.iter().map(name_of).collect(),
             }),
             timeline: Timeline::new(&plan),
+            faults: Faults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
             stage: Stage::Trouble,
@@ -114,7 +121,11 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
-            Sighting::Fault { .. } => {}
+            Sighting::Fault {
+                device,
+                fault,
+                happening,
+            } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Server(event) => {
@@ -219,6 +230,7 @@ impl Director {
             Stage::Over { end, unsettled } => (end, unsettled),
             Stage::Trouble | Stage::Asked | Stage::Settling { .. } => (RunEnd::Interrupted, false),
         };
+        self.miss_what_is_left(now);
         self.recorder.second_over(now);
         if unsettled {
             self.judge_settled(now);
@@ -257,23 +269,75 @@ impl Director {
     fn on_observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         self.recorder.observe(at, device, observation);
         self.referee.observed(at, device, observation);
+        if let Observation::Transition { transition, .. } = observation {
+            self.faults.entered(&self.plan, at, device, *transition);
+        }
         let tried = matches!(observation, Observation::ConnectTried { .. });
         if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
             self.arrivals_left -= 1;
         }
     }
 
+    fn on_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, happening: Happening) {
+        self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        let (came, why) = match happening {
+            Happening::Began => (FaultCame::Began, None),
+            Happening::Done => (FaultCame::Done, None),
+            Happening::Missed(why) => (FaultCame::Missed, Some(why)),
+            Happening::Ended => (FaultCame::Ended, None),
+            Happening::Spared => return self.recorder.fault_spared(at, device, fault),
+        };
+        self.recorder.observe_fault(at, device, fault, came, why);
+    }
+
+    /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.
+    fn send_faults(&mut self, now: SimTime, out: &mut Vec<Directive>) {
+        while let Some(sending) = self.faults.send_next(&self.plan, &self.timeline, &self.recorder, now) {
+            let planned = &self.plan.faults[sending.fault];
+            let (devices, each) = (sending.devices.len() as u64, planned.planned_each());
+            self.recorder.fault_planned(sending.fault as u16, devices, each);
+            let lifts = planned.kind.lifts();
+            for &device in &sending.devices {
+                if !lifts.is_empty() {
+                    self.referee.lift(device, lifts);
+                }
+                let injections = self.faults.injections(&self.plan, &sending, device);
+                out.extend(
+                    injections
+                        .into_iter()
+                        .map(|injection| Directive::Inject(device, Box::new(injection))),
+                );
+            }
+        }
+    }
+
+    /// The run is over: what is planned and has not come about will not.
+    fn miss_what_is_left(&mut self, now: SimTime) {
+        let sent: Vec<bool> = (0..self.plan.faults.len()).map(|fault| self.faults.is_sent(fault)).collect();
+        for (fault, device, left, why) in self.faults.unmet(&self.plan) {
+            if !sent[fault] {
+                let each = self.plan.faults[fault].planned_each();
+                self.recorder.fault_planned(fault as u16, 1, each);
+            }
+            (0..left).for_each(|_| {
+                self.recorder
+                    .observe_fault(now, device, fault as u16, FaultCame::Missed, Some(why))
+            });
+        }
+    }
+
     /// Fires steps, and looks whether trouble is over. Conditions are judged before the moment's own steps fire, hence without them.
     fn on_trouble(&mut self, now: SimTime, second: bool, out: &mut Vec<Directive>) {
         let plan = Arc::clone(&self.plan);
-        for (position, step) in plan.steps.iter().enumerate().filter(|_| second) {
-            if self.timeline.judge(position, now, || holds(&self.recorder, step, now)) {
-                self.fire(position, step, now, out);
+        for (index, step) in plan.steps.iter().enumerate().filter(|_| second) {
+            if self.timeline.judge(index, now, || holds(&self.recorder, step, now)) {
+                self.fire(index, step, now, out);
             }
         }
-        while let Some(position) = self.timeline.due(now) {
-            self.fire(position, &plan.steps[position], now, out);
+        while let Some(index) = self.timeline.due(now) {
+            self.fire(index, &plan.steps[index], now, out);
         }
+        self.send_faults(now, out);
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
         } else if now >= SimTime::ZERO + plan.duration {
@@ -294,24 +358,25 @@ impl Director {
         }
     }
 
-    fn fire(&mut self, position: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
-        self.timeline.fire(position, now);
+    fn fire(&mut self, index: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
+        self.timeline.fire(index, now);
         self.recorder
             .note(now, None, Noted::Run(format!("step `{}` fires", step.name)));
         if let StepVerb::Deploy { packages, .. } = &step.verb {
             self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
         }
         for action in verbs::actions(&self.plan, step, &mut self.timeline, &mut self.recorder) {
-            let request = self.requests.ask(position);
+            let request = self.requests.ask(index);
             out.push(Directive::Admin { request, action });
         }
     }
 
-    /// No arrival, timed step, timed expectation, running `for` or open attempt is left. Called after this second's judgements, which
+    /// No arrival, timed step, timed expectation, running `for`, bounded fault or open attempt is left. Called after this second's judgements, which
     /// are the last that every `when` gets.
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
-        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && self.at_rest(now)
+        let striking = self.faults.pending(&self.plan, &self.timeline, now);
+        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
     }
 
     /// No attempt is open, and nothing that was asked of the server can open one any more.
@@ -319,13 +384,23 @@ impl Director {
         self.requests.quiet(now, QUIET) && self.recorder.open_attempts() == 0
     }
 
-    /// Every device that is open after the settle bound breaks the rule, unless its own firmware keeps it from ending.
+    /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
+    fn must_end(&self, deployment: &DeploymentName, state: UpdateState) -> bool {
+        let paused = || position(&self.plan, deployment.as_str()).is_some_and(|step| self.timeline.is_paused(step));
+        match state {
+            UpdateState::Pending => !paused(),
+            UpdateState::None | UpdateState::InProgress => true,
+            UpdateState::Succeeded | UpdateState::Failed | UpdateState::Cancelled => false,
+        }
+    }
+
+    /// Every device that is open after the settle bound breaks the rule, unless its own firmware or a pause keeps it from ending.
     fn judge_settled(&mut self, now: SimTime) {
         for device in self.recorder.devices() {
             let held = device
                 .attempts
                 .iter()
-                .any(|attempt| attempt.deployment.is_some() && !attempt.state.ended());
+                .any(|attempt| attempt.deployment.is_some_and(|name| self.must_end(name, attempt.state)));
             let left = self.left_open.get(&device.index);
             let stuck = left.is_some_and(|(_, stuck)| *stuck);
             if (device.phase.at_rest() && !held) || stuck {
@@ -350,7 +425,10 @@ impl Director {
     fn schedule(&mut self) {
         let expected = self.judging.next_timed(&self.timeline);
         let (step, end) = match self.stage {
-            Stage::Trouble => (self.timeline.next_timed(), Some(SimTime::ZERO + self.plan.duration)),
+            Stage::Trouble => {
+                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline)];
+                (happens.into_iter().flatten().min(), Some(SimTime::ZERO + self.plan.duration))
+            }
             Stage::Asked => (None, None),
             Stage::Settling { until } => (None, Some(until)),
             Stage::Over { .. } => {
@@ -388,6 +466,14 @@ fn census(plan: &Plan) -> Census {
     Census {
         devices: devices.collect(),
         cohorts: plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect(),
+    }
+}
+
+/// A fault as the recorder is told of it.
+fn name_of(fault: &PlannedFault) -> FaultName {
+    FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
     }
 }
 

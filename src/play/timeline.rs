@@ -33,6 +33,8 @@ struct Entry {
     conditional: bool,
     held_for: Duration,
     standing: Standing,
+    /// A `pause` that fired later holds back what it deploys.
+    paused: bool,
 }
 
 /// The steps of a run, by their position in the plan.
@@ -55,6 +57,7 @@ impl Timeline {
             conditional: step.when.is_some(),
             held_for: step.held_for,
             standing: Standing::Waiting { held_since: None },
+            paused: false,
         };
         Timeline {
             entries: plan.steps.iter().map(entry).collect(),
@@ -76,6 +79,16 @@ impl Timeline {
                 false
             }
         }
+    }
+
+    /// Notes whether what a step deployed is held back.
+    pub(super) fn pause(&mut self, step: usize, paused: bool) {
+        self.entries[step].paused = paused;
+    }
+
+    /// True while what a step deployed is held back.
+    pub(super) fn is_paused(&self, step: usize) -> bool {
+        self.entries[step].paused
     }
 
     /// Judges one conditional step for this second; true if it is to fire. `holds` is asked only if its moment has come.

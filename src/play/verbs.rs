@@ -1,12 +1,11 @@
 //! What a step that fires asks of the server, its *who* resolved at that moment.
 
-use std::cmp::Reverse;
-
 use crate::luck::{Purpose, text_key};
 use crate::measure::Recorder;
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, Pick, Selector};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Selector, Tags, Whom};
 use crate::scenario::{Plan, PlannedStep, StepVerb};
 
+use super::pick;
 use super::setup::batches;
 use super::timeline::{Timeline, position};
 
@@ -26,6 +25,24 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
                 deployment: DeploymentName::new(name.as_str()),
             })
             .collect(),
+        StepVerb::Pause { steps } => {
+            let made = fired(plan, steps, timeline);
+            made.iter().for_each(|&(step, _)| timeline.pause(step, true));
+            made.into_iter()
+                .map(|(_, deployment)| AdminAction::Pause { deployment })
+                .collect()
+        }
+        StepVerb::Resume { steps } => {
+            let made = fired(plan, steps, timeline);
+            made.iter().for_each(|&(step, _)| timeline.pause(step, false));
+            made.into_iter()
+                .map(|(_, deployment)| AdminAction::Resume { deployment })
+                .collect()
+        }
+        StepVerb::Retry { steps } => {
+            let made = fired(plan, steps, timeline).into_iter();
+            made.map(|(_, deployment)| AdminAction::Retry { deployment }).collect()
+        }
         StepVerb::Join { who, cohort } => batches(plan, &picked(plan, step, who, recorder))
             .map(|devices| AdminAction::Join {
                 cohort: cohort.clone(),
@@ -42,9 +59,10 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
             let devices = picked(plan, step, who, recorder);
             devices.iter().for_each(|device| recorder.set_tags(*device, tags));
             batches(plan, &devices)
-                .map(|devices| AdminAction::Tag {
-                    devices,
-                    tags: tags.clone(),
+                .map(|devices| AdminAction::ChangeTags {
+                    whom: Whom::Devices(devices),
+                    set: tags.clone(),
+                    remove: Vec::new(),
                 })
                 .collect()
         }
@@ -52,29 +70,26 @@ pub(super) fn actions(plan: &Plan, step: &PlannedStep, timeline: &mut Timeline, 
             let devices = picked(plan, step, who, recorder);
             devices.iter().for_each(|device| recorder.remove_tags(*device, keys));
             batches(plan, &devices)
-                .map(|devices| AdminAction::Untag {
-                    devices,
-                    keys: keys.clone(),
+                .map(|devices| AdminAction::ChangeTags {
+                    whom: Whom::Devices(devices),
+                    set: Tags::new(),
+                    remove: keys.clone(),
                 })
                 .collect()
         }
     }
 }
 
-/// The devices that a selector takes at this moment, in their order. A pick takes those of the highest rank, and each step ranks anew.
-fn picked(plan: &Plan, step: &PlannedStep, who: &Selector, recorder: &Recorder) -> Vec<DeviceIndex> {
-    let mut devices = recorder.matching(who);
-    let count = match who.pick {
-        None => devices.len(),
-        Some(Pick::Count(count)) => usize::try_from(count).unwrap_or(usize::MAX).min(devices.len()),
-        Some(Pick::Share(share)) => share.of(devices.len() as u64) as usize,
+/// Those of the named steps that have fired, with the deployments that they made; the others are passed over.
+fn fired(plan: &Plan, steps: &[String], timeline: &Timeline) -> Vec<(usize, DeploymentName)> {
+    let made = |name: &String| {
+        let step = position(plan, name).filter(|&step| timeline.fired_at(step).is_some())?;
+        Some((step, DeploymentName::new(name.as_str())))
     };
-    let ordinal = text_key(&step.name);
-    devices.sort_by_cached_key(|device| {
-        let rank = plan.luck().draw(Purpose::StepPick, plan.devices[device.at()].key, ordinal);
-        (Reverse(rank), *device)
-    });
-    devices.truncate(count);
-    devices.sort_unstable();
-    devices
+    steps.iter().filter_map(made).collect()
+}
+
+/// The devices that a selector takes at this moment, in their order; each step ranks anew.
+fn picked(plan: &Plan, step: &PlannedStep, who: &Selector, recorder: &Recorder) -> Vec<DeviceIndex> {
+    pick::picked(plan, who, recorder.matching(who), Purpose::StepPick, text_key(&step.name))
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::PlannedFault;
-use crate::measure::{Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
+use crate::measure::{FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, Session, UpdateState, Why};
 use crate::scenario::{Plan, StepTime};
 use crate::time::SimTime;
@@ -81,7 +80,7 @@ impl Director {
             flow: flow(self.recorder.matrix()),
             legal_seen: LEGAL.len() - self.recorder.matrix().unseen().len(),
             illegal: self.recorder.matrix().illegal(),
-            faults: self.plan.faults.iter().map(fault).collect(),
+            faults: self.recorder.faults().iter().map(fault).collect(),
             slowest: slowest(&self.recorder, &self.plan, now, ask, why),
             notes: notes(&self.recorder, &self.plan, ask),
             late_p99: None,
@@ -263,11 +262,16 @@ fn flow(matrix: &Matrix) -> Box<[[u64; Phase::ALL.len()]; Phase::ALL.len()]> {
     pairs
 }
 
-fn fault(fault: &PlannedFault) -> FaultLine {
+fn fault(figures: &FaultFigures) -> FaultLine {
+    let struck = Phase::ALL.iter().map(|phase| (*phase, figures.phases[*phase as usize]));
     FaultLine {
-        name: fault.name.clone(),
-        kind: fault.kind.to_string(),
-        ..FaultLine::default()
+        name: figures.name.to_string(),
+        kind: figures.kind.to_string(),
+        planned: figures.planned,
+        done: figures.done,
+        missed: figures.missed,
+        now: figures.on,
+        phases: struck.filter(|(_, count)| *count > 0).collect(),
     }
 }
 

@@ -158,10 +158,10 @@ impl Check<'_> {
                         .add(packages[MOST_PACKAGES].at, message, format!("at most {MOST_PACKAGES}"));
                 }
             }
-            Some(VerbFile::Cancel(names)) => {
+            Some(VerbFile::Rollout(verb, names)) => {
                 for name in names {
                     self.names
-                        .check_deployment(&name.value, name.at, &format!("`cancel` of {subject}"), self.problems);
+                        .check_deployment(&name.value, name.at, &format!("`{verb}` of {subject}"), self.problems);
                 }
             }
             Some(VerbFile::Join { who, cohort }) => {
@@ -325,7 +325,7 @@ impl Check<'_> {
         let deployed = self.file.steps.iter().filter_map(|step| match &step.verb {
             Some(VerbFile::Deploy { packages, .. }) => Some(packages),
             Some(
-                VerbFile::Cancel(_)
+                VerbFile::Rollout(..)
                 | VerbFile::Join { .. }
                 | VerbFile::Leave { .. }
                 | VerbFile::Tag { .. }
@@ -367,7 +367,7 @@ impl Check<'_> {
                     used.extend(cohorts_in(who));
                 }
                 Some(VerbFile::Tag { who, .. } | VerbFile::Untag { who, .. }) => used.extend(cohorts_in(who)),
-                Some(VerbFile::Cancel(_)) | None => {}
+                Some(VerbFile::Rollout(..)) | None => {}
             }
         }
         used.extend(

@@ -178,7 +178,7 @@ fn step_devices(step: &PlannedStep, plan: &Plan, start: AtStart<'_>) -> String {
             Some(cohort) => show_count(start.members(cohort)),
             None => show_count(plan.devices.len() as u64),
         },
-        StepVerb::Cancel { .. } => String::new(),
+        StepVerb::Cancel { .. } | StepVerb::Pause { .. } | StepVerb::Resume { .. } | StepVerb::Retry { .. } => String::new(),
         StepVerb::Join { who, .. } | StepVerb::Leave { who, .. } | StepVerb::Tag { who, .. } | StepVerb::Untag { who, .. } => {
             found(who)
         }
@@ -210,6 +210,9 @@ fn step_text(step: &PlannedStep) -> String {
             format!("deploy {} to {cohort}{main}", versions(packages))
         }
         StepVerb::Cancel { steps } => format!("cancel {}", steps.join(", ")),
+        StepVerb::Pause { steps } => format!("pause {}", steps.join(", ")),
+        StepVerb::Resume { steps } => format!("resume {}", steps.join(", ")),
+        StepVerb::Retry { steps } => format!("retry {}", steps.join(", ")),
         StepVerb::Join { who, cohort } => format!("{who} join {cohort}"),
         StepVerb::Leave { who, cohort } => format!("{who} leave {cohort}"),
         StepVerb::Tag { who, tags } => {

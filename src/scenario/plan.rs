@@ -15,6 +15,8 @@ use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersio
 use crate::time::SimTime;
 use crate::verdict::Expectation;
 
+use super::start::AtStart;
+
 /// What is played.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -83,6 +85,17 @@ impl Plan {
             key: planned.key,
             number: planned.number,
         }
+    }
+
+    /// Devices that match a selection as they stand at the start, in their order; its pick is not looked at.
+    pub fn matching_at_start(&self, who: &Selector) -> Vec<DeviceIndex> {
+        let start = AtStart {
+            fleets: &self.fleets,
+            devices: &self.devices,
+            cohorts: &self.cohorts,
+        };
+        let devices = (0..self.devices.len() as u32).map(DeviceIndex);
+        devices.filter(|device| start.matches(who, *device)).collect()
     }
 
     /// Every measure that the scenario names, so that series can be laid down before the run.
@@ -246,6 +259,21 @@ pub enum StepVerb {
     },
     /// Withdraws the deployments of these steps.
     Cancel {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Holds back new offers of the deployments of these steps.
+    Pause {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Lets the deployments of these steps make offers again.
+    Resume {
+        /// Names of the steps.
+        steps: Vec<String>,
+    },
+    /// Makes new attempts where those of the deployments of these steps failed.
+    Retry {
         /// Names of the steps.
         steps: Vec<String>,
     },

@@ -18,8 +18,8 @@ use super::document::{Place, Texts};
 use super::error::Problems;
 use super::fault;
 use super::file::{
-    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RuleFile, ScenarioFile, StepFile, TlsFile, Trace,
-    VerbFile, WhoFile,
+    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
+    TlsFile, Trace, VerbFile, WhoFile,
 };
 use super::images::Image;
 use super::names::Names;
@@ -354,9 +354,15 @@ impl Resolver<'_> {
                     cohort: cohort(&to.value),
                 }
             }
-            VerbFile::Cancel(names) => StepVerb::Cancel {
-                steps: names.iter().map(|name| name.value.clone()).collect(),
-            },
+            VerbFile::Rollout(verb, names) => {
+                let steps = names.iter().map(|name| name.value.clone()).collect();
+                match verb {
+                    RolloutVerb::Cancel => StepVerb::Cancel { steps },
+                    RolloutVerb::Pause => StepVerb::Pause { steps },
+                    RolloutVerb::Resume => StepVerb::Resume { steps },
+                    RolloutVerb::Retry => StepVerb::Retry { steps },
+                }
+            }
             VerbFile::Join { who, cohort: to } => StepVerb::Join {
                 who: who.selector.clone(),
                 cohort: cohort(&to.value),

@@ -221,9 +221,9 @@ impl Writer {
                     MainFile::Slug(slug) => self.text("main", &slug.value),
                 }
             }
-            Some(VerbFile::Cancel(names)) => {
+            Some(VerbFile::Rollout(verb, names)) => {
                 let names: Vec<_> = names.iter().map(|name| name.value.as_str()).collect();
-                self.text("cancel", &names.join("|"));
+                self.text(verb.word(), &names.join("|"));
             }
             Some(VerbFile::Join { who, cohort }) => {
                 self.text("join", &who.selector.to_string());

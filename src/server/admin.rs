@@ -1,15 +1,10 @@
 //! Changes that people and scenarios ask for: whether each is allowed, and what it does. A change that is refused changes nothing.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
-use crate::model::{
-    AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, FirmwareVersion, Key, NewDevice, Slug, Tags, is_word,
-};
+use crate::model::{AdminAction, CohortName, CohortRule, DeviceId, FirmwareVersion, Key, NewDevice, Slug, Tags, Whom, is_word};
 use crate::time::SimTime;
 
-use super::attempts::ARTIFACTS_MAX;
 use super::catalog::Image;
 use super::cohorts::ALL;
 use super::io::{AdminError, ServerOutputs};
@@ -25,6 +20,7 @@ impl Server {
         match action {
             AdminAction::CreateFirmware { slug } => self.create_firmware(slug, out),
             AdminAction::CreateVersion { firmware, image } => self.create_version(firmware, image, out),
+            AdminAction::DeleteVersion { firmware } => self.delete_version(firmware, out),
             AdminAction::RegisterDevices { devices } => self.register_devices(devices, now, out),
             AdminAction::CreateCohort { cohort, rule } => self.create_cohort(cohort, rule, now, out),
             AdminAction::ChangeCohort { cohort, rule } => self.change_cohort(&cohort, rule, now, out),
@@ -35,15 +31,12 @@ impl Server {
                 main,
             } => self.deploy(deployment, &cohort, packages, main.as_ref(), now, out),
             AdminAction::Cancel { deployment } => self.cancel(&deployment, now, out),
+            AdminAction::Pause { deployment } => self.pause_offers(&deployment, out),
+            AdminAction::Resume { deployment } => self.resume_offers(&deployment, now, out),
+            AdminAction::Retry { deployment } => self.retry(&deployment, now, out),
             AdminAction::Join { cohort, devices } => self.move_by_hand(&cohort, &devices, true, now, out),
             AdminAction::Leave { cohort, devices } => self.move_by_hand(&cohort, &devices, false, now, out),
-            AdminAction::Tag { devices, tags } => {
-                check_tags(&tags)?;
-                self.change_tags(&devices, |old| old.extend(tags.clone()), now, out)
-            }
-            AdminAction::Untag { devices, keys } => {
-                self.change_tags(&devices, |old| old.retain(|key, _| !keys.contains(key)), now, out)
-            }
+            AdminAction::ChangeTags { whom, set, remove } => self.change_tags(&whom, &set, &remove, now, out),
         }
     }
 
@@ -87,6 +80,22 @@ impl Server {
             self.commit(record, out);
         }
         self.commit(Record::VersionCreated { firmware, digest }, out);
+        Ok(())
+    }
+
+    /// A version that was deployed once stays for ever: its attempts show it, and its image may be downloaded hours later.
+    fn delete_version(&mut self, firmware: FirmwareVersion, out: &mut ServerOutputs) -> Result<(), AdminError> {
+        if self.ledger.catalog.version(&firmware).is_none() {
+            return Err(unknown("version", &firmware));
+        }
+        if let Some(deployment) = self.ledger.deployments.iter().find(|deployment| deployment.brings(&firmware)) {
+            let message = format!(
+                "`{firmware}` was deployed by `{}`: it is kept and never changes",
+                deployment.name
+            );
+            return Err(AdminError::Conflict { message });
+        }
+        self.commit(Record::VersionDeleted { firmware }, out);
         Ok(())
     }
 
@@ -150,85 +159,6 @@ impl Server {
         Ok(())
     }
 
-    fn deploy(
-        &mut self,
-        deployment: DeploymentName,
-        cohort: &CohortName,
-        packages: Vec<FirmwareVersion>,
-        main: Option<&Slug>,
-        now: SimTime,
-        out: &mut ServerOutputs,
-    ) -> Result<(), AdminError> {
-        if !is_word(deployment.as_str()) {
-            let message = format!("`{deployment}` is not 1 to 64 letters, digits, `.`, `_` and `-`");
-            return Err(invalid("name", message));
-        }
-        if self.ledger.deployments.find(&deployment).is_some() {
-            return Err(exists("deployment", &deployment));
-        }
-        let cohort = self.ledger.cohorts.find(cohort).ok_or_else(|| unknown("cohort", cohort))?;
-        let main = self.check_packages(&packages, main)?;
-        let members = self.ledger.cohorts.members(cohort, &self.ledger.registry);
-        let ids_left = self.next_attempt().map_or(0, |next| u64::MAX - next.number() + 1);
-        if ids_left < members.len() as u64 {
-            let message = format!("{ids_left} attempt ids are left, `{deployment}` needs {}", members.len());
-            return Err(AdminError::Conflict { message });
-        }
-        let number = self.ledger.deployments.next();
-        let record = Record::DeploymentCreated {
-            deployment,
-            cohort,
-            packages,
-            main,
-        };
-        self.commit(record, out);
-        members.into_iter().for_each(|device| self.reach(device, number, now, out));
-        Ok(())
-    }
-
-    /// Checks what a manifest must fulfil (protocol, invariants 10 and 11); gives the position of the main package.
-    fn check_packages(&self, packages: &[FirmwareVersion], main: Option<&Slug>) -> Result<Option<u8>, AdminError> {
-        if !(1..=ARTIFACTS_MAX).contains(&packages.len()) {
-            let message = format!("{} packages, a deployment has 1 to {ARTIFACTS_MAX}", packages.len());
-            return Err(invalid("packages", message));
-        }
-        let mut slugs = BTreeSet::new();
-        for package in packages {
-            if self.ledger.catalog.versions(&package.slug).is_none() {
-                return Err(unknown("firmware", &package.slug));
-            }
-            if self.ledger.catalog.version(package).is_none() {
-                return Err(unknown("version", package));
-            }
-            if !slugs.insert(&package.slug) {
-                return Err(invalid("packages", format!("`{}` stands twice", package.slug)));
-            }
-        }
-        let Some(main) = main else {
-            return Ok(None);
-        };
-        let position = packages.iter().position(|package| package.slug == *main);
-        let position = position.ok_or_else(|| invalid("main", format!("`{main}` is none of the packages")))?;
-        Ok(u8::try_from(position).ok())
-    }
-
-    /// Cancelling a second time changes nothing.
-    fn cancel(&mut self, name: &DeploymentName, now: SimTime, out: &mut ServerOutputs) -> Result<(), AdminError> {
-        let number = self
-            .ledger
-            .deployments
-            .find(name)
-            .ok_or_else(|| unknown("deployment", name))?;
-        let deployment = self.ledger.deployments.at(number);
-        if deployment.cancelled {
-            return Ok(());
-        }
-        let attempts = deployment.attempts.clone();
-        self.commit(Record::DeploymentCancelled { deployment: number }, out);
-        attempts.into_iter().for_each(|attempt| self.withdraw(attempt, now, out));
-        Ok(())
-    }
-
     fn move_by_hand(
         &mut self,
         name: &CohortName,
@@ -254,15 +184,21 @@ impl Server {
 
     fn change_tags(
         &mut self,
-        devices: &[DeviceId],
-        change: impl Fn(&mut Tags),
+        whom: &Whom,
+        set: &Tags,
+        remove: &[String],
         now: SimTime,
         out: &mut ServerOutputs,
     ) -> Result<(), AdminError> {
+        check_tags(set)?;
+        if let Some(key) = remove.iter().find(|key| set.contains_key(*key)) {
+            return Err(invalid("tags", format!("`{key}` is to be set and removed")));
+        }
         let mut changed = Vec::new();
-        for device in self.known_devices(devices)? {
+        for device in self.devices_meant(whom)? {
             let mut tags = self.ledger.registry.at(device).tags.clone();
-            change(&mut tags);
+            tags.retain(|key, _| !remove.contains(key));
+            tags.extend(set.clone());
             check_tags(&tags)?;
             changed.push((device, tags));
         }
@@ -292,6 +228,13 @@ impl Server {
             return Err(AdminError::Conflict { message });
         }
         Ok(cohort)
+    }
+
+    fn devices_meant(&self, whom: &Whom) -> Result<Vec<DeviceNumber>, AdminError> {
+        match whom {
+            Whom::Devices(ids) => self.known_devices(ids),
+            Whom::Matching(who) => self.select(who),
+        }
     }
 
     fn known_devices(&self, ids: &[DeviceId]) -> Result<Vec<DeviceNumber>, AdminError> {
@@ -357,17 +300,17 @@ fn check_rule(rule: &CohortRule) -> Result<(), AdminError> {
     }
 }
 
-fn unknown(noun: &'static str, name: impl ToString) -> AdminError {
+pub(super) fn unknown(noun: &'static str, name: impl ToString) -> AdminError {
     let name = name.to_string();
     AdminError::Unknown { noun, name }
 }
 
-fn exists(noun: &'static str, name: impl ToString) -> AdminError {
+pub(super) fn exists(noun: &'static str, name: impl ToString) -> AdminError {
     let name = name.to_string();
     AdminError::Exists { noun, name }
 }
 
-fn invalid(field: &'static str, message: impl Into<String>) -> AdminError {
+pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> AdminError {
     let message = message.into();
     AdminError::Invalid { field, message }
 }

@@ -84,6 +84,13 @@ impl Results {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AttemptIndex(u32);
 
+impl AttemptIndex {
+    /// As a position in a column of attempts.
+    pub const fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {

@@ -38,6 +38,21 @@ impl Catalog {
             .push((firmware.version, digest));
     }
 
+    /// Takes a version away, and its image with it if that was its last use.
+    pub fn remove_version(&mut self, firmware: &FirmwareVersion) {
+        let Some(versions) = self.firmwares.get_mut(&firmware.slug) else {
+            return;
+        };
+        let Some(at) = versions.iter().position(|(version, _)| *version == firmware.version) else {
+            return;
+        };
+        let (_, digest) = versions.remove(at);
+        let mut used = self.firmwares.values().flatten().map(|(_, digest)| digest);
+        if !used.any(|other| *other == digest) {
+            self.images.remove(&digest);
+        }
+    }
+
     /// Firmwares by slug, versions in order of creation.
     pub fn firmwares(&self) -> impl Iterator<Item = (&Slug, &[(Version, Digest)])> {
         self.firmwares.iter().map(|(slug, versions)| (slug, versions.as_slice()))

@@ -19,6 +19,10 @@ pub struct ServerConfig {
     pub chase: Duration,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
+    /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
+    pub epoch_ms: u64,
+    /// Keep what happened to every attempt and device, when and why, to be shown.
+    pub keep_history: bool,
 }
 
 impl ServerConfig {
@@ -33,6 +37,8 @@ impl fmt::Debug for ServerConfig {
             .field("image_base", &self.image_base)
             .field("chase", &self.chase)
             .field("first_attempt", &self.first_attempt)
+            .field("epoch_ms", &self.epoch_ms)
+            .field("keep_history", &self.keep_history)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{DeploymentName, Digest, FirmwareVersion, UpdateState};
+use crate::model::{DeploymentName, Digest, FirmwareVersion, StateReason, UpdateState};
 
 use super::attempts::AttemptIndex;
 use super::record::{CohortNumber, DeploymentNumber};
@@ -27,10 +27,14 @@ pub(super) struct Deployment {
     pub active: bool,
     /// Withdrawn by a person or a step.
     pub cancelled: bool,
+    /// It makes no new offers.
+    pub paused: bool,
     /// Its attempts by growing id.
     pub attempts: Vec<AttemptIndex>,
     /// How many of them are in which state.
     pub progress: BTreeMap<UpdateState, u64>,
+    /// How many of them ended for which reason.
+    pub reasons: BTreeMap<StateReason, u64>,
 }
 
 /// One version to bring, and its image.
@@ -72,6 +76,11 @@ impl Deployments {
 }
 
 impl Deployment {
+    /// True if it brings this version.
+    pub fn brings(&self, firmware: &FirmwareVersion) -> bool {
+        self.packages.iter().any(|package| package.firmware == *firmware)
+    }
+
     /// Counts an attempt in `to` that was in `from`.
     pub fn count(&mut self, from: UpdateState, to: UpdateState) {
         if let Some(count) = self.progress.get_mut(&from) {

@@ -3,7 +3,7 @@
 use crate::model::{AdminAction, ServerEvent};
 use crate::wire::Packet;
 
-use super::record::Record;
+use super::record::{Record, Stamp};
 
 /// Names one connection; the driver's choice, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +40,12 @@ pub enum ServerInput {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerOutput {
     /// Append to the store.
-    Record(Record),
+    Record {
+        /// When, and by what.
+        stamp: Stamp,
+        /// What changed.
+        record: Record,
+    },
     /// Send a packet.
     Transmit {
         /// On which connection.

@@ -3,13 +3,16 @@
 //! A change is a [`Record`] that is applied and put out; restoring applies the same records again. What a server knows after a
 //! restart is therefore what it knew before, by construction. Whether a change is allowed has been decided before.
 
+use std::collections::BTreeMap;
+
 use crate::model::{AttemptId, StateReason, UpdateState};
 
 use super::attempts::{Attempt, AttemptIndex, Attempts, Results};
 use super::catalog::{Catalog, Image};
 use super::cohorts::Cohorts;
 use super::deployments::{Deployment, Deployments, Package};
-use super::record::{CohortNumber, DeploymentNumber, DeviceNumber, Record};
+use super::history::History;
+use super::record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, Stamp};
 use super::registry::Registry;
 
 /// Everything that is durable.
@@ -20,16 +23,19 @@ pub(super) struct Ledger {
     pub cohorts: Cohorts,
     pub deployments: Deployments,
     pub attempts: Attempts,
+    pub history: History,
 }
 
 impl Ledger {
-    pub fn new() -> Self {
+    /// An empty one; with `keep_history`, what happens is kept to be shown.
+    pub fn new(keep_history: bool) -> Self {
         Ledger {
             catalog: Catalog::default(),
             registry: Registry::default(),
             cohorts: Cohorts::new(),
             deployments: Deployments::default(),
             attempts: Attempts::default(),
+            history: History::new(keep_history),
         }
     }
 
@@ -41,7 +47,12 @@ impl Ledger {
     }
 
     /// Makes one change.
-    pub fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, stamp: Stamp, record: &Record) {
+        self.change(record);
+        self.history.note(stamp, record, &self.attempts);
+    }
+
+    fn change(&mut self, record: &Record) {
         match record {
             Record::FirmwareCreated { slug } => self.catalog.add_firmware(slug.clone()),
             Record::ImageStored { digest, build_id, image } => {
@@ -52,6 +63,7 @@ impl Ledger {
                 self.catalog.add_image(*digest, image);
             }
             Record::VersionCreated { firmware, digest } => self.catalog.add_version(firmware.clone(), *digest),
+            Record::VersionDeleted { firmware } => self.catalog.remove_version(firmware),
             Record::DeviceRegistered { device, tags } => {
                 self.registry.add(device.clone(), tags.clone());
             }
@@ -83,12 +95,16 @@ impl Ledger {
                     main: *main,
                     active: true,
                     cancelled: false,
+                    paused: false,
                     attempts: Vec::new(),
-                    progress: std::collections::BTreeMap::new(),
+                    progress: BTreeMap::new(),
+                    reasons: BTreeMap::new(),
                 };
                 self.deploy(deployment);
             }
             Record::DeploymentCancelled { deployment } => self.withdraw(*deployment),
+            Record::DeploymentPaused { deployment } => self.deployments.at_mut(*deployment).paused = true,
+            Record::DeploymentResumed { deployment } => self.deployments.at_mut(*deployment).paused = false,
             Record::AttemptCreated {
                 attempt,
                 device,
@@ -171,7 +187,9 @@ impl Ledger {
     fn end(&mut self, id: AttemptId, state: UpdateState, reason: StateReason) {
         let index = self.index(id);
         self.enter(index, state);
-        self.attempts.at_mut(index).reason = Some(reason);
+        let attempt = self.attempts.at_mut(index);
+        attempt.reason = Some(reason);
+        *self.deployments.at_mut(attempt.deployment).reasons.entry(reason).or_default() += 1;
         let owner = self.registry.at_mut(self.attempts.at(index).device);
         for engaged in [&mut owner.current, &mut owner.pending] {
             if *engaged == Some(index) {

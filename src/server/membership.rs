@@ -65,7 +65,7 @@ impl Server {
         let newest = self.ledger.cohorts.newest_deployment(self.ledger.registry.at(device));
         match newest {
             Some(newest) if entered.contains(&self.ledger.deployments.at(newest).cohort) && !self.carries(device, newest) => {
-                self.reach(device, newest, now, out);
+                self.reach(device, newest, StateReason::Deployed, now, out);
             }
             // Leaving a cohort may have freed an attempt that waited for one of that cohort.
             Some(_) | None => {
@@ -75,7 +75,14 @@ impl Server {
     }
 
     /// Makes an attempt of a deployment for a device, in the place of one that is Pending.
-    pub(super) fn reach(&mut self, device: DeviceNumber, deployment: DeploymentNumber, now: SimTime, out: &mut ServerOutputs) {
+    pub(super) fn reach(
+        &mut self,
+        device: DeviceNumber,
+        deployment: DeploymentNumber,
+        why: StateReason,
+        now: SimTime,
+        out: &mut ServerOutputs,
+    ) {
         let Some(attempt) = self.next_attempt() else {
             return; // Ids are used up; a deployment that does not fit was refused.
         };
@@ -89,7 +96,7 @@ impl Server {
         };
         self.commit(record, out);
         let index = self.ledger.registry.at(device).pending.expect("a new attempt is Pending");
-        self.observe_state(index, UpdateState::None, StateReason::Deployed, out);
+        self.observe_state(index, UpdateState::None, why, out);
         self.offer(device, now, out);
     }
 

@@ -13,6 +13,7 @@ mod cohorts;
 mod config;
 mod connections;
 mod deployments;
+mod history;
 mod images;
 mod io;
 mod ledger;
@@ -20,13 +21,15 @@ mod membership;
 mod offers;
 mod record;
 mod registry;
+mod rollout;
+mod selection;
 mod sessions;
 mod views;
 
 pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
-pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen};
+pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
 pub use views::ServerCounts;
 
 use std::time::Duration;
@@ -51,6 +54,9 @@ pub struct Server {
     ledger: Ledger,
     connections: Connections,
     ignored: u64,
+    epoch_ms: u64,
+    /// Of the input that is being handled.
+    stamp: Stamp,
 }
 
 impl Server {
@@ -71,9 +77,14 @@ impl Server {
             image_base: config.image_base,
             chase: config.chase,
             first_attempt: config.first_attempt,
-            ledger: Ledger::new(),
+            ledger: Ledger::new(config.keep_history),
             connections: Connections::default(),
             ignored: 0,
+            epoch_ms: config.epoch_ms,
+            stamp: Stamp {
+                at_ms: config.epoch_ms,
+                by: Prompt::Time,
+            },
         }
     }
 
@@ -81,14 +92,20 @@ impl Server {
     ///
     /// # Panics
     /// As [`Server::new`], and if the records are not those of a server.
-    pub fn restore(config: ServerConfig, records: impl IntoIterator<Item = Record>) -> Server {
+    pub fn restore(config: ServerConfig, records: impl IntoIterator<Item = (Stamp, Record)>) -> Server {
         let mut server = Server::new(config);
-        records.into_iter().for_each(|record| server.ledger.apply(&record));
+        let mut latest = server.stamp.at_ms;
+        for (stamp, record) in records {
+            latest = latest.max(stamp.at_ms);
+            server.ledger.apply(stamp, &record);
+        }
+        server.stamp.at_ms = latest;
         server
     }
 
     /// Takes in one thing that happened at `now`.
     pub fn handle_input(&mut self, input: ServerInput, now: SimTime, out: &mut ServerOutputs) {
+        self.stamp(now, sessions::prompt_of(&input));
         match input {
             ServerInput::Opened(id) => self.opened(id, now),
             ServerInput::Closed(id) => self.closed(id, out),
@@ -102,6 +119,7 @@ impl Server {
 
     /// Does what is due at `now`: silent connections, missing results.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
+        self.stamp(now, Prompt::Time);
         while let Some(wake) = self.connections.due(now) {
             self.wake(wake, now, out);
         }
@@ -121,7 +139,17 @@ impl Server {
 
     /// Changes what is durable: applies a record and puts it out, ahead of whatever reveals it.
     fn commit(&mut self, record: Record, out: &mut ServerOutputs) {
-        self.ledger.apply(&record);
-        out.push(ServerOutput::Record(record));
+        let stamp = self.stamp;
+        self.ledger.apply(stamp, &record);
+        out.push(ServerOutput::Record { stamp, record });
+    }
+
+    /// Says when and by what the changes that follow are made. Their time never goes back, whatever the machine's clock does.
+    fn stamp(&mut self, now: SimTime, by: Prompt) {
+        let at_ms = self.epoch_ms.saturating_add(now.as_nanos() / 1_000_000);
+        self.stamp = Stamp {
+            at_ms: at_ms.max(self.stamp.at_ms),
+            by,
+        };
     }
 }

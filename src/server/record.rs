@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::model::{
     AttemptId, BuildId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Slug, StateReason, Tags,
-    UpdateState,
+    UpdateState, word_enum,
 };
 
 use super::attempts::Results;
@@ -23,6 +23,37 @@ pub struct CohortNumber(pub u32);
 /// Position of a deployment in the order of creation: the greater, the newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeploymentNumber(pub u32);
+
+/// When a change took place, and what prompted it; of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Milliseconds since the Unix epoch; since the start of the run where [`super::ServerConfig::epoch_ms`] is zero.
+    pub at_ms: u64,
+    /// By what.
+    pub by: Prompt,
+}
+
+word_enum! {
+    /// What the server was handling when it made a change.
+    Prompt {
+        /// A request of the management API, or a step.
+        Management = "management",
+        /// CONNECT.
+        Connect = "connect",
+        /// SUBSCRIBE or UNSUBSCRIBE.
+        Subscribe = "subscribe",
+        /// PUBLISH with session metadata, or with telemetry.
+        Ingest = "ingest",
+        /// PUBLISH with UPDATE_RESULTS.
+        Results = "update-results",
+        /// Another packet.
+        Packet = "packet",
+        /// A connection that began or ended.
+        Connection = "connection",
+        /// The passing of time.
+        Time = "time",
+    }
+}
 
 /// One durable change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +78,11 @@ pub enum Record {
         firmware: FirmwareVersion,
         /// Its image.
         digest: Digest,
+    },
+    /// A version that was never deployed was taken away, and its image with it if no other version has that.
+    VersionDeleted {
+        /// Firmware and version.
+        firmware: FirmwareVersion,
     },
     /// A device became known, under the next number.
     DeviceRegistered {
@@ -110,6 +146,16 @@ pub enum Record {
     },
     /// A deployment was withdrawn.
     DeploymentCancelled {
+        /// Which deployment.
+        deployment: DeploymentNumber,
+    },
+    /// A deployment makes no new offers from here on.
+    DeploymentPaused {
+        /// Which deployment.
+        deployment: DeploymentNumber,
+    },
+    /// A deployment makes offers again.
+    DeploymentResumed {
         /// Which deployment.
         deployment: DeploymentNumber,
     },

@@ -5,8 +5,8 @@ use crate::time::SimTime;
 use crate::wire::{Connect, ConnectCode, Packet, Publish, QoS, Topic, message_type, session, topic};
 
 use super::connections::Wake;
-use super::io::{ConnectionId, ServerOutput, ServerOutputs};
-use super::record::{DeviceNumber, Record, SessionSeen};
+use super::io::{ConnectionId, ServerInput, ServerOutput, ServerOutputs};
+use super::record::{DeviceNumber, Prompt, Record, SessionSeen};
 use super::{DEVICES_MAX, Server};
 
 /// Longest device id, bytes.
@@ -209,6 +209,28 @@ impl Server {
         joins.push(super::cohorts::ALL);
         self.follow(number, &joins, now, out);
         number
+    }
+}
+
+/// What an input is called in the history.
+pub(super) fn prompt_of(input: &ServerInput) -> Prompt {
+    match input {
+        ServerInput::Admin { .. } => Prompt::Management,
+        ServerInput::Opened(_) | ServerInput::Closed(_) => Prompt::Connection,
+        ServerInput::Received { packet, .. } => match packet {
+            Packet::Connect(_) => Prompt::Connect,
+            Packet::Subscribe { .. } | Packet::Unsubscribe { .. } => Prompt::Subscribe,
+            Packet::Publish(publish) if publish.topic == topic::INGEST => Prompt::Ingest,
+            Packet::Publish(publish) if publish.topic == topic::OTA_D2C => Prompt::Results,
+            Packet::Publish(_)
+            | Packet::PubAck { .. }
+            | Packet::PingRequest
+            | Packet::Disconnect
+            | Packet::ConnAck { .. }
+            | Packet::SubAck { .. }
+            | Packet::UnsubAck { .. }
+            | Packet::PingResponse => Prompt::Packet,
+        },
     }
 }
 

@@ -179,7 +179,9 @@ impl Server {
                 .collect(),
             main: main.map(|package| package.firmware.slug.to_string()),
             active: deployment.active,
+            paused: deployment.active && deployment.paused,
             progress: deployment.progress.clone(),
+            reasons: deployment.reasons.clone(),
         }
     }
 
@@ -195,6 +197,7 @@ impl Server {
             cancel_requested: attempt.cancel_requested && !attempt.state.ended(),
             results: (0..deployment.packages.len()).map(result).collect(),
             error: attempt.error,
+            reason: attempt.reason,
         }
     }
 }

@@ -427,7 +427,7 @@ impl Engine {
     fn carry_out_for_server(&mut self, output: ServerOutput) {
         match output {
             // Nothing crashes a server in this mode, so nobody reads its store again.
-            ServerOutput::Record(_) => {}
+            ServerOutput::Record { .. } => {}
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
@@ -531,5 +531,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         image_base: format!("{scheme}://{IMAGE_HOST}"),
         chase: plan.server.chase,
         first_attempt: AttemptId::new(1).expect("one is not zero"),
+        epoch_ms: 0,
+        keep_history: false,
     }
 }

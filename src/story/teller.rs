@@ -460,7 +460,11 @@ impl<'a> Teller<'a> {
             }
             UpdateState::Succeeded | UpdateState::Failed | UpdateState::Cancelled => {
                 let why = match reason {
-                    StateReason::Deployed | StateReason::Offered | StateReason::Results | StateReason::AttemptError => "",
+                    StateReason::Deployed
+                    | StateReason::Retried
+                    | StateReason::Offered
+                    | StateReason::Results
+                    | StateReason::AttemptError => "",
                     StateReason::Cancelled => ": it was withdrawn",
                     StateReason::Superseded => ": a newer deployment took its place",
                     StateReason::Left => ": the device left the cohort",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, CohortName, DeploymentName, DeviceId, ServerEvent, Tags, UpdateState};
+use crate::model::{AttemptId, CohortName, DeploymentName, DeviceId, ServerEvent, StateReason, Tags, UpdateState};
 
 /// First line that `squall serve` prints, once every listener is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,9 +121,12 @@ pub struct DeviceBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagsBody {
-    /// Devices concerned; left out where the path names one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub devices: Vec<DeviceId>,
+    /// Devices concerned; left out where the path names one, or `who` selects them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<DeviceId>>,
+    /// A selection such as `tag.region:west,!cohort:canary`, instead of `devices`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
     /// Key to value, or to `null`.
     pub tags: BTreeMap<String, Option<String>>,
 }
@@ -162,6 +165,29 @@ pub struct AttemptView {
     pub results: Vec<Option<String>>,
     /// Number of the attempt error, if the device reported one.
     pub error: Option<u64>,
+    /// Why it ended, if it has.
+    pub reason: Option<StateReason>,
+}
+
+/// Something that happened to a device or to one of its attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The message that the server was handling: `management`, `connect`, `subscribe`, `ingest`, `update-results`, `packet`,
+    /// `connection`, or `time`.
+    pub by: String,
+    /// The attempt, as text; absent where it is about the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
+    /// What: `created`, `manifest-sent`, `cancel-requested`, `results`, `refused`, `ended`; `registered`, `tagged`, `joined`, `left`.
+    pub what: String,
+    /// State of the attempt from here on, where it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<UpdateState>,
+    /// Why, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// `POST /v1/cohorts`, `PATCH /v1/cohorts/{name}`.
@@ -227,8 +253,12 @@ pub struct DeploymentView {
     pub main: Option<String>,
     /// False once cancelled or superseded.
     pub active: bool,
+    /// It makes no new offers until it is resumed.
+    pub paused: bool,
     /// Attempts by state.
     pub progress: BTreeMap<UpdateState, u64>,
+    /// Attempts that have ended, by why: `results` and its like for those that devices ended, and what closed the others.
+    pub reasons: BTreeMap<StateReason, u64>,
 }
 
 /// A page of anything: items and where the next page begins.

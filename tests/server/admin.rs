@@ -4,7 +4,7 @@ use squall::mcuboot::{ImageSpec, Pattern, build_image};
 use squall::model::{AdminAction, CohortRule, NewDevice, Selector, Tags};
 use squall::server::AdminError;
 
-use super::rig::{Rig, deploy_action, firmware, id, image, tags};
+use super::rig::{Rig, deploy_action, firmware, id, image, tag_action, tags};
 
 fn refused(rig: &mut Rig, action: AdminAction) -> String {
     let records = rig.records.len();
@@ -45,7 +45,7 @@ fn errors_name_thing_and_value() {
     rig.deploy("taken", "hand", "app@1.0.0");
     rig.take();
     let app = || "app".parse().unwrap();
-    let (nobody, to_all): (Vec<_>, _) = (vec!["nobody".into()], || "all".into());
+    let to_all = || "all".into();
     let cases = [
         (AdminAction::CreateFirmware { slug: app() }, "firmware `app` exists already"),
         (
@@ -111,13 +111,7 @@ fn errors_name_thing_and_value() {
             },
             "unknown cohort `nowhere`",
         ),
-        (
-            AdminAction::Tag {
-                devices: nobody,
-                tags: tags(&[("a", "b")]),
-            },
-            "unknown device `nobody`",
-        ),
+        (tag_action(&["nobody"], &[("a", "b")]), "unknown device `nobody`"),
         (
             deploy_action("taken", "all", &["app@1.0.0"], None),
             "deployment `taken` exists already",
@@ -175,7 +169,7 @@ fn an_image_is_stored_once_and_its_build_id_read() {
         let images = rig
             .records
             .iter()
-            .filter(|record| matches!(record, squall::server::Record::ImageStored { .. }));
+            .filter(|(_, record)| matches!(record, squall::server::Record::ImageStored { .. }));
         images.count()
     };
     let before = stored(&rig);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use squall::model::{AdminAction, ServerEvent, UpdateState};
-use squall::server::{ConnectionId, Record, Server, ServerOutput};
+use squall::model::{ServerEvent, UpdateState};
+use squall::server::{ConnectionId, Server, ServerOutput};
 use squall::wire::Packet;
 use squall::wire::ota::{CloudMessage, Report, decode_cloud};
 
-use super::rig::{CHASE, Rig, config, deploy_action, metadata, tags};
+use super::rig::{CHASE, Rig, config, deploy_action, metadata, tag_action};
 
 const DEVICES: u8 = 50;
 pub const COHORTS: [&str; 4] = ["all", "hand", "west", "canary"];
@@ -222,7 +222,7 @@ impl Watched {
                     }
                 }
                 ServerOutput::Transmit { .. } | ServerOutput::Answer { .. } => {}
-                ServerOutput::Record(_) => unreachable!("the rig keeps records apart"),
+                ServerOutput::Record { .. } => unreachable!("the rig keeps records apart"),
             }
         }
     }
@@ -294,10 +294,7 @@ impl Watched {
     }
 
     fn tag(&mut self, device: &str, key: &str, value: &str) {
-        let action = AdminAction::Tag {
-            devices: vec![device.into()],
-            tags: tags(&[(key, value)]),
-        };
+        let action = tag_action(&[device], &[(key, value)]);
         self.if_known(device, |rig, _| rig.must(action));
     }
 }
@@ -414,7 +411,7 @@ proptest! {
         let mut former = Watched::new();
         before.iter().for_each(|step| former.run(step));
         former.vanish_all();
-        let records: Vec<Record> = former.rig.records.clone();
+        let records = former.rig.records.clone();
         let restored = Server::restore(config(), records);
         prop_assert_eq!(durable_views(&restored), durable_views(&former.rig.server));
 

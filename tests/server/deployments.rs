@@ -3,7 +3,7 @@
 use squall::model::{AdminAction, CohortRule, Selector, ServerEvent, StateReason, UpdateState};
 use squall::wire::ota::CloudMessage;
 
-use super::rig::{Rig, changed, deploy_action, id, manifest_sent, tags};
+use super::rig::{Rig, changed, deploy_action, id, manifest_sent, tag_action, tags, untag_action};
 
 use UpdateState::{Cancelled, InProgress, None as NoState, Pending, Succeeded};
 
@@ -26,10 +26,7 @@ fn a_deployment_reaches_devices_that_come_later() {
     rig.register("born-west", &[("region", "west")]);
     rig.register("north", &[("region", "north")]);
     assert_eq!((rig.states("born-west"), rig.states("north")), (vec![Pending], vec![]));
-    rig.must(AdminAction::Tag {
-        devices: vec!["north".into()],
-        tags: tags(&[("region", "west")]),
-    });
+    rig.must(tag_action(&["north"], &[("region", "west")]));
     assert_eq!(rig.states("north"), [Pending]);
     rig.online(1, "stranger");
     rig.join("hand", "stranger");
@@ -54,10 +51,7 @@ fn membership_is_told_for_every_cohort_but_all() {
         },
     ];
     assert_eq!(rig.events(), expected);
-    rig.must(AdminAction::Untag {
-        devices: vec![device()],
-        keys: vec!["region".into()],
-    });
+    rig.must(untag_action(&["d1"], "region"));
     let expected = [ServerEvent::CohortLeft {
         device: device(),
         cohort: cohort(),
@@ -199,10 +193,7 @@ fn leaving_cancels_what_is_pending_and_lets_what_is_in_progress_run_on() {
     rig.online(1, "here");
     rig.deploy("up", "west", "app@1.1.0");
     rig.take();
-    rig.must(AdminAction::Untag {
-        devices: vec!["away".into(), "here".into()],
-        keys: vec!["region".into()],
-    });
+    rig.must(untag_action(&["away", "here"], "region"));
     let events = rig.events();
     assert!(events.contains(&changed("away", "up", 1001, Pending, Cancelled, StateReason::Left)));
     assert_eq!(rig.states("here"), [InProgress]);

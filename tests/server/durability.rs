@@ -1,7 +1,7 @@
 //! What survives a restart, and how a server goes on after one.
 
 use squall::model::UpdateState;
-use squall::server::{Record, Server};
+use squall::server::Server;
 use squall::wire::ota::CloudMessage;
 
 use super::rig::{Rig, config, deploy_action, id, metadata};
@@ -81,8 +81,7 @@ fn every_prefix_of_the_records_is_a_server() {
     assert!(rig.records.len() > 20, "{}", rig.records.len());
     for end in 0..=rig.records.len() {
         let mut server = Rig::with(Server::restore(config(), rig.records[..end].iter().cloned()));
-        let fresh: Vec<Record> = server.records.clone();
-        assert!(fresh.is_empty(), "restoring records nothing");
+        assert!(server.records.is_empty(), "restoring records nothing");
         server.online(9, "d1");
         server.online(10, "d2");
         let open = server

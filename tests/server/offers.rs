@@ -111,9 +111,18 @@ fn a_record_comes_before_what_reveals_it() {
     let kinds: Vec<_> = out
         .iter()
         .map(|output| match output {
-            ServerOutput::Record(Record::DeploymentCreated { .. }) => "deployment stored",
-            ServerOutput::Record(Record::AttemptCreated { .. }) => "attempt stored",
-            ServerOutput::Record(Record::ManifestSent { .. }) => "sending stored",
+            ServerOutput::Record {
+                record: Record::DeploymentCreated { .. },
+                ..
+            } => "deployment stored",
+            ServerOutput::Record {
+                record: Record::AttemptCreated { .. },
+                ..
+            } => "attempt stored",
+            ServerOutput::Record {
+                record: Record::ManifestSent { .. },
+                ..
+            } => "sending stored",
             ServerOutput::Observed(ServerEvent::StateChanged { to: Pending, .. }) => "pending",
             ServerOutput::Observed(ServerEvent::StateChanged { to: InProgress, .. }) => "in progress",
             ServerOutput::Transmit { .. } => "manifest",
@@ -146,8 +155,14 @@ fn a_record_comes_before_what_reveals_it() {
     assert!(matches!(
         out[..],
         [
-            ServerOutput::Record(Record::AttemptRefused { error: 3, .. }),
-            ServerOutput::Record(Record::AttemptEnded { state: Failed, .. }),
+            ServerOutput::Record {
+                record: Record::AttemptRefused { error: 3, .. },
+                ..
+            },
+            ServerOutput::Record {
+                record: Record::AttemptEnded { state: Failed, .. },
+                ..
+            },
             ServerOutput::Observed(ServerEvent::StateChanged { to: Failed, .. }),
         ]
     ));

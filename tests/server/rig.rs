@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use squall::model::{
     AdminAction, AttemptId, BuildId, CohortName, CohortRule, DeviceId, FirmwareVersion, IngestKey, Manifest, NewDevice, Selector,
-    ServerEvent, StateReason, Tags, UpdateState,
+    ServerEvent, StateReason, Tags, UpdateState, Whom,
 };
-use squall::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use squall::server::{
+    AdminError, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
+};
 use squall::time::SimTime;
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, encode_results};
 use squall::wire::session::SessionMetadata;
@@ -23,6 +25,8 @@ pub fn config() -> ServerConfig {
         image_base: "https://images.test:8443".into(),
         chase: CHASE,
         first_attempt: id(1001),
+        epoch_ms: 1_000,
+        keep_history: true,
     }
 }
 
@@ -31,7 +35,7 @@ pub struct Rig {
     pub server: Server,
     pub now: SimTime,
     pub out: ServerOutputs,
-    pub records: Vec<Record>,
+    pub records: Vec<(Stamp, Record)>,
     requests: u64,
 }
 
@@ -93,7 +97,7 @@ impl Rig {
     fn keep(&mut self, out: ServerOutputs) {
         for output in out {
             match output {
-                ServerOutput::Record(record) => self.records.push(record),
+                ServerOutput::Record { stamp, record } => self.records.push((stamp, record)),
                 other => self.out.push(other),
             }
         }
@@ -264,6 +268,22 @@ pub fn image(text: &str) -> Bytes {
 
 pub fn tags(pairs: &[(&str, &str)]) -> Tags {
     pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+pub fn tag_action(devices: &[&str], pairs: &[(&str, &str)]) -> AdminAction {
+    AdminAction::ChangeTags {
+        whom: Whom::Devices(devices.iter().map(|&id| id.into()).collect()),
+        set: tags(pairs),
+        remove: vec![],
+    }
+}
+
+pub fn untag_action(devices: &[&str], key: &str) -> AdminAction {
+    AdminAction::ChangeTags {
+        whom: Whom::Devices(devices.iter().map(|&id| id.into()).collect()),
+        set: Tags::new(),
+        remove: vec![key.to_owned()],
+    }
 }
 
 pub fn deploy_action(name: &str, cohort: &str, versions: &[&str], main: Option<&str>) -> AdminAction {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use squall::model::{
     AdminAction, AttemptId, AttemptResult, Cause, ConnectResult, DeploymentName, DeviceId, DeviceIndex, Observation, Phase,
-    ServerEvent, Session, StateReason, Transition, UpdateState, Why,
+    ServerEvent, Session, StateReason, Transition, UpdateState, Whom, Why,
 };
 use squall::play::{Directive, Director, Mode, Outcome, RunEnd, Sighting, Status};
 use squall::scenario::Plan;
@@ -163,6 +163,41 @@ fn a_cancel_withdraws_what_fired_and_keeps_the_rest_from_firing() {
     rig.arrive_all();
     assert_eq!(rig.play_until(30)[..2], [(2, "deploy one"), (3, "cancel one")]);
     assert!(rig.done.iter().all(|(_, what)| what != "deploy two"));
+}
+
+#[test]
+fn rollouts_are_held_back_let_go_on_and_tried_again_once_they_are_there() {
+    let mut rig = Rig::new(
+        r#"
+        scenario = { duration = "60s" }
+        step = [{ name = "early", at = "1s", retry = "one|two" },
+          { name = "one", at = "2s", deploy = "app@1.1.0", to = "all" },
+          { at = "3s", pause = "one|two" }, { at = "4s", resume = "one" }, { at = "5s", retry = "one" },
+          { name = "two", at = "6s", deploy = "app@1.1.0", to = "all" }]"#,
+    );
+    rig.arrive_all();
+    let steps = rig.play_until(30);
+    let expected = [
+        (2, "deploy one"),
+        (3, "pause one"),
+        (4, "resume one"),
+        (5, "retry one"),
+        (6, "deploy two"),
+    ];
+    assert_eq!(steps[..5], expected);
+}
+
+#[test]
+fn an_attempt_that_waits_for_a_paused_deployment_breaks_no_rule() {
+    let mut rig = Rig::new(
+        r#"
+        scenario = { duration = "10s", settle = "5s" }
+        step = [{ name = "slow", at = "2s", deploy = "app@1.1.0", to = "all" }, { at = "2s", pause = "slow" }]"#,
+    );
+    rig.arrive_all();
+    rig.play_until(60);
+    let outcome = rig.finish();
+    assert_eq!((outcome.end.clone(), outcome.status()), (RunEnd::Duration, Status::Passed));
 }
 
 #[test]
@@ -460,7 +495,10 @@ impl Rig {
                 self.deployment = Some(deployment.clone());
                 (0..4).for_each(|device| self.state(device, UpdateState::None, UpdateState::Pending, StateReason::Deployed));
             }
-            AdminAction::Tag { devices, .. } => self.tagged.extend(devices.iter().map(ToString::to_string)),
+            AdminAction::ChangeTags {
+                whom: Whom::Devices(devices),
+                ..
+            } => self.tagged.extend(devices.iter().map(ToString::to_string)),
             _ => {}
         }
     }
@@ -549,7 +587,15 @@ fn word(action: &AdminAction) -> String {
         AdminAction::Cancel { deployment } => format!("cancel {deployment}"),
         AdminAction::Join { devices, .. } => format!("join {}", devices.len()),
         AdminAction::Leave { devices, .. } => format!("leave {}", devices.len()),
-        AdminAction::Tag { devices, .. } => format!("tag {}", devices.len()),
-        AdminAction::Untag { devices, .. } => format!("untag {}", devices.len()),
+        AdminAction::Pause { deployment } => format!("pause {deployment}"),
+        AdminAction::Resume { deployment } => format!("resume {deployment}"),
+        AdminAction::Retry { deployment } => format!("retry {deployment}"),
+        AdminAction::DeleteVersion { firmware } => format!("delete {firmware}"),
+        AdminAction::ChangeTags { whom, set, .. } => {
+            let Whom::Devices(devices) = whom else {
+                panic!("a step names devices")
+            };
+            format!("{} {}", if set.is_empty() { "untag" } else { "tag" }, devices.len())
+        }
     }
 }

@@ -235,6 +235,25 @@ fn devices_follow_their_cohort_in_and_out() {
 }
 
 #[test]
+fn a_rollout_is_held_back_goes_on_and_is_tried_again() {
+    let plan = plan_of(
+        r#"
+        scenario = { duration = "2m" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { boot = "crash after 1s" } }
+        fleet.early = { count = 20, runs = "app@1.0.0" }
+        fleet.late = { count = 20, runs = "app@1.0.0", arrive = "over 5s from 12s" }
+        step = [{ name = "up", at = "5s", deploy = "app@1.1.0", to = "all" }, { at = "10s", pause = "up" },
+          { name = "on", at = "30s", resume = "up" },
+          { name = "again", when = "devices{state:failed} count == 40", retry = "up" }]
+        expect = [{ that = "devices{fleet:late,state:pending} count == 20", at = "29s" },
+          { that = "attempts{result:failed} count == 40", at = "step:again" }, "attempts{result:failed} count == 80"]"#,
+    );
+    let outcome = play(Arc::new(plan));
+    assert_passed(&outcome);
+    assert_eq!(count(&outcome, "state:failed"), 40);
+}
+
+#[test]
 fn a_run_can_be_interrupted_between_events() {
     let mut pulses = 0;
     let outcome = play_watched(example("quickstart", 1), &mut |_, director| {

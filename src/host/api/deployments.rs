@@ -10,7 +10,7 @@ use super::firmware::{parse_package, parse_slug};
 use super::page::PageQuery;
 use super::problem::ApiError;
 use crate::model::{AdminAction, AttemptId, DeploymentName};
-use crate::wire::api::{AttemptView, DeploymentBody, DeploymentView, Page};
+use crate::wire::api::{AttemptView, DeploymentBody, DeploymentView, HistoryEntry, Page};
 
 /// `GET /v1/deployments`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<DeploymentView>>, ApiError> {
@@ -68,13 +68,51 @@ pub(crate) async fn attempts(
 }
 
 /// `POST /v1/deployments/{name}/cancel`.
-pub(crate) async fn cancel(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+pub(crate) async fn cancel(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    steer(api, name, |deployment| AdminAction::Cancel { deployment }).await
+}
+
+/// `POST /v1/deployments/{name}/pause`.
+pub(crate) async fn pause(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    steer(api, name, |deployment| AdminAction::Pause { deployment }).await
+}
+
+/// `POST /v1/deployments/{name}/resume`.
+pub(crate) async fn resume(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    steer(api, name, |deployment| AdminAction::Resume { deployment }).await
+}
+
+/// `POST /v1/deployments/{name}/retry`.
+pub(crate) async fn retry(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+    steer(api, name, |deployment| AdminAction::Retry { deployment }).await
+}
+
+async fn steer(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    action: impl FnOnce(DeploymentName) -> AdminAction,
+) -> Result<Json<DeploymentView>, ApiError> {
     let name = DeploymentName::new(name);
-    api.change(AdminAction::Cancel {
-        deployment: name.clone(),
-    })
-    .await?;
+    api.change(action(name.clone())).await?;
     view(&api, name).await
+}
+
+/// `GET /v1/attempts/{id}`.
+pub(crate) async fn attempt(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<AttemptView>, ApiError> {
+    let found = match parse_id(&id) {
+        Some(wanted) => api.look(move |server| server.attempt(wanted)).await?,
+        None => None,
+    };
+    found.map(Json).ok_or_else(|| ApiError::unknown("attempt", id))
+}
+
+/// `GET /v1/attempts/{id}/history`.
+pub(crate) async fn attempt_history(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Vec<HistoryEntry>>, ApiError> {
+    let found = match parse_id(&id) {
+        Some(wanted) => api.look(move |server| server.attempt_history(wanted)).await?,
+        None => None,
+    };
+    found.map(Json).ok_or_else(|| ApiError::unknown("attempt", id))
 }
 
 /// The first of `deployment-1`, `deployment-2` and on that no deployment has.
@@ -90,8 +128,11 @@ fn free_name(taken: Vec<DeploymentView>) -> DeploymentName {
 }
 
 fn parse_attempt(text: &str) -> Result<AttemptId, ApiError> {
-    let id = text.parse().ok().and_then(AttemptId::new);
-    id.ok_or_else(|| ApiError::invalid("after", format!("after: `{text}` is no attempt id")))
+    parse_id(text).ok_or_else(|| ApiError::invalid("after", format!("after: `{text}` is no attempt id")))
+}
+
+fn parse_id(text: &str) -> Option<AttemptId> {
+    text.parse().ok().and_then(AttemptId::new)
 }
 
 async fn view(api: &Api, name: DeploymentName) -> Result<Json<DeploymentView>, ApiError> {

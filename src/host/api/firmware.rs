@@ -55,6 +55,16 @@ pub(crate) async fn show_version(
     version_view(&api, parse_version(&slug, &version)?).await
 }
 
+/// `DELETE /v1/firmware/{slug}/versions/{version}`.
+pub(crate) async fn delete_version(
+    State(api): State<Api>,
+    Path((slug, version)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let firmware = parse_version(&slug, &version)?;
+    api.change(AdminAction::DeleteVersion { firmware }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Reads `SLUG@VERSION` of a package list.
 pub(crate) fn parse_package(field: &str, text: &str) -> Result<FirmwareVersion, ApiError> {
     let (slug, version) = text

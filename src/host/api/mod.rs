@@ -68,9 +68,14 @@ impl Api {
             .route("/v1/firmware/{slug}", get(firmware::show))
             .route(
                 "/v1/firmware/{slug}/versions/{version}",
-                put(firmware::upload).get(firmware::show_version),
+                put(firmware::upload)
+                    .get(firmware::show_version)
+                    .delete(firmware::delete_version),
             )
             .route("/v1/devices", get(devices::list).post(devices::register))
+            .route("/v1/devices/{id}/history", get(devices::history))
+            .route("/v1/attempts/{id}", get(deployments::attempt))
+            .route("/v1/attempts/{id}/history", get(deployments::attempt_history))
             .route("/v1/devices/{id}", get(devices::show).patch(devices::tag_one))
             .route("/v1/tags", post(devices::tag_many))
             .route("/v1/cohorts", get(cohorts::list).post(cohorts::create))
@@ -82,6 +87,9 @@ impl Api {
             .route("/v1/deployments/{name}", get(deployments::show))
             .route("/v1/deployments/{name}/attempts", get(deployments::attempts))
             .route("/v1/deployments/{name}/cancel", post(deployments::cancel))
+            .route("/v1/deployments/{name}/pause", post(deployments::pause))
+            .route("/v1/deployments/{name}/resume", post(deployments::resume))
+            .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)

@@ -29,7 +29,7 @@ pub(super) use fleet::{FleetFile, MOST_DEVICES, link_names, named_link};
 pub(super) use general::{General, ServerFile, TlsFile, Trace};
 pub(super) use link::LinkFile;
 pub(super) use shares::Shares;
-pub(super) use step::{Asked, MainFile, StepFile, VerbFile};
+pub(super) use step::{Asked, MainFile, RolloutVerb, StepFile, VerbFile};
 
 /// A scenario as it is written.
 #[derive(Debug)]

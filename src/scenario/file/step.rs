@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::measure::Measure;
-use crate::model::{FirmwareVersion, Tags, is_word};
+use crate::model::{FirmwareVersion, Tags, is_word, word_enum};
 
 use super::super::document::{Node, Place, Value, Words};
 use super::super::error::Problems;
@@ -35,7 +35,6 @@ const STEP: Keys = &[
 const VERBS: &[&str] = &[
     "deploy", "cancel", "pause", "resume", "retry", "join", "leave", "tag", "untag",
 ];
-const LATER_VERBS: &[&str] = &["pause", "resume", "retry"];
 
 /// A step.
 #[derive(Clone, Debug)]
@@ -70,7 +69,8 @@ pub(in super::super) enum VerbFile {
         cohort: Written<String>,
         main: MainFile,
     },
-    Cancel(Vec<Written<String>>),
+    /// Of deployments that other steps made.
+    Rollout(RolloutVerb, Vec<Written<String>>),
     Join {
         who: WhoFile,
         cohort: Written<String>,
@@ -87,6 +87,20 @@ pub(in super::super) enum VerbFile {
         who: WhoFile,
         keys: Vec<Written<String>>,
     },
+}
+
+word_enum! {
+    /// What is done to a deployment that stands.
+    RolloutVerb {
+        /// It is withdrawn.
+        Cancel = "cancel",
+        /// It makes no new offers.
+        Pause = "pause",
+        /// It makes offers again.
+        Resume = "resume",
+        /// Its failed attempts are made anew.
+        Retry = "retry",
+    }
 }
 
 /// Which package is main.
@@ -160,7 +174,7 @@ fn which_verb(fields: &Fields<'_>) -> Option<&'static str> {
     let verb = present.next();
     match (verb, present.next()) {
         (None, _) => {
-            let hint = "write for example deploy = \"app@1.1.0\", to = \"all\"; verbs are deploy, cancel, join, leave, tag, untag";
+            let hint = "write for example deploy = \"app@1.1.0\", to = \"all\"; verbs are deploy, cancel, pause, resume, retry, join, leave, tag, untag";
             fields
                 .problems
                 .add(fields.at, format!("{} has no verb", fields.subject), hint);
@@ -169,13 +183,6 @@ fn which_verb(fields: &Fields<'_>) -> Option<&'static str> {
         (Some(verb), Some(second)) => {
             let message = format!("{} has two verbs, `{verb}` and `{second}`", fields.subject);
             fields.problems.add(fields.key_at(second), message, "write one step for each");
-            None
-        }
-        (Some(verb), None) if LATER_VERBS.contains(&verb) => {
-            let hint = "verbs are deploy, cancel, join, leave, tag, untag";
-            fields
-                .problems
-                .add(fields.key_at(verb), format!("not supported yet: step verb `{verb}`"), hint);
             None
         }
         (Some(verb), None) => {
@@ -286,7 +293,6 @@ fn read_verb(verb: &str, fields: &Fields<'_>) -> Option<VerbFile> {
                 main: main?,
             })
         }
-        "cancel" => read_names(fields, "cancel").map(VerbFile::Cancel),
         "join" => {
             let (who, cohort) = (who("join"), cohort("to", "a cohort"));
             Some(VerbFile::Join {
@@ -309,7 +315,10 @@ fn read_verb(verb: &str, fields: &Fields<'_>) -> Option<VerbFile> {
             let (who, keys) = (whom(), read_keys(fields));
             Some(VerbFile::Untag { who: who?, keys: keys? })
         }
-        _ => None,
+        _ => {
+            let verb = RolloutVerb::from_word(verb)?;
+            read_names(fields, verb.word()).map(|names| VerbFile::Rollout(verb, names))
+        }
     }
 }
 

@@ -129,6 +129,7 @@ impl Attempts {
         entry.closed_by_server = match reason {
             StateReason::Results | StateReason::AttemptError => false,
             StateReason::Deployed
+            | StateReason::Retried
             | StateReason::Offered
             | StateReason::Cancelled
             | StateReason::Superseded
