@@ -61,7 +61,7 @@ fn no_size_breaks_the_screen() {
 
 #[test]
 fn text_of_devices_cannot_move_the_cursor_or_turn_its_direction() {
-    let text = drawn(120, 35, &[], &picture());
+    let text = drawn(200, 60, &[], &picture());
     assert!(text.contains("[2Jevil"), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{7}']));
 }

@@ -66,6 +66,8 @@ pub(super) struct Engine {
     server: Server,
     director: Director,
     over: bool,
+    /// Somebody sees pictures, the first before anything happens.
+    watched: bool,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -92,6 +94,7 @@ impl Engine {
             server: Server::new(server_config(&plan)),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
+            watched: false,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -108,7 +111,7 @@ impl Engine {
             self.push(DeviceIndex(index as u32), device.boot_at, Event::PowerOn);
         }
         let mut steps = 0_u64;
-        let mut until = None;
+        let mut until = self.watched.then_some(SimTime::ZERO);
         while !self.over {
             while let Some(shown) = until.filter(|until| self.next_at().is_some_and(|next| next > *until)) {
                 self.now = self.now.max(shown);
@@ -163,6 +166,7 @@ impl Engine {
 
     /// Keeps what pictures show, from before anything happens.
     pub(super) fn watch(&mut self) {
+        self.watched = true;
         self.director.watch();
     }
 

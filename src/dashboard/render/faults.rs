@@ -10,7 +10,8 @@ use crate::play::{FaultLine, Picture};
 use super::super::state::{Pane, State};
 use super::{Tint, framed, lines, text};
 
-const NUMBER: usize = 8;
+/// Below this, missed ones are left out.
+const NARROW: usize = 46;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &Picture) {
     if area.height == 0 {
@@ -21,16 +22,24 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     if picture.faults.is_empty() {
         return lines(frame, inner, vec![Line::from("the scenario has none")]);
     }
-    let words = width.saturating_sub(4 * NUMBER);
+    let narrow = width < NARROW;
+    let widths: [usize; 4] = if narrow { [8, 6, 0, 5] } else { [10, 8, 8, 8] };
+    let words = width.saturating_sub(widths.iter().sum());
     let name = words * 2 / 5;
-    let numbers = |columns: [String; 4]| columns.map(|column| text::right(&column, NUMBER)).concat();
+    let numbers = |columns: [String; 4]| -> String {
+        columns
+            .iter()
+            .zip(widths)
+            .map(|(column, width)| text::right(column, width))
+            .collect()
+    };
     let heading = text::left("", name) + &text::left("inject", words - name);
     let heading = heading + &numbers(["planned", "done", "missed", "now"].map(str::to_owned));
     let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
     let room = height.saturating_sub(2).max(1);
     let first = state.scrolled(Pane::Faults).min(picture.faults.len().saturating_sub(room));
     for fault in picture.faults.iter().skip(first).take(room) {
-        let planned = fault.planned.map_or_else(|| "by chance".to_owned(), show_count);
+        let planned = fault.planned.map_or_else(|| "chance".to_owned(), show_count);
         let columns = [
             planned,
             show_count(fault.done),

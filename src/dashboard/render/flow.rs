@@ -11,6 +11,8 @@ use super::super::state::{Pane, State};
 use super::{Tint, framed, lines, text};
 
 const NAME: usize = 12;
+/// Columns that numbers fit in.
+const COLUMN: usize = 4;
 /// Origins: idle stands for the four ends too.
 const ROWS: [Phase; 11] = [
     Phase::Idle,
@@ -54,9 +56,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     );
     let inner = framed(frame, area, state, Pane::Flow, &title);
     let (width, height) = (usize::from(inner.width), usize::from(inner.height));
-    let column = (width.saturating_sub(NAME) / COLUMNS.len()).clamp(3, 6);
+    let name = if width < NAME + COLUMN * COLUMNS.len() { 2 } else { NAME };
+    let column = (width.saturating_sub(name) / COLUMNS.len()).clamp(COLUMN, 6);
     let heading = COLUMNS.map(|(_, name)| text::right(name, column)).concat();
-    let heading = text::left("from", NAME) + &heading;
+    let heading = text::left(if name < NAME { "" } else { "from" }, name) + &heading;
     let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
     let legend = usize::from(height > ROWS.len() + 1);
     let room = height.saturating_sub(1 + legend);
@@ -65,7 +68,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
         ROWS.iter()
             .skip(first)
             .take(room)
-            .map(|from| row(*from, column, picture, state)),
+            .map(|from| row(*from, (name, column), picture, state)),
     );
     if legend == 1 {
         let text = "(number: seen  -: legal, not seen  blank: illegal  !: illegal, seen)";
@@ -74,9 +77,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     lines(frame, inner, shown);
 }
 
-fn row(from: Phase, column: usize, picture: &Picture, state: &State) -> Line<'static> {
-    let name = if from == Phase::Idle { "idle, ended" } else { from.word() };
-    let mut spans = vec![Span::raw(text::left(name, NAME))];
+fn row(from: Phase, (name, column): (usize, usize), picture: &Picture, state: &State) -> Line<'static> {
+    let code = COLUMNS
+        .iter()
+        .find(|(phase, _)| *phase == from)
+        .map_or("id", |(_, code)| *code);
+    let word = if from == Phase::Idle { "idle, ended" } else { from.word() };
+    let mut spans = vec![Span::raw(text::left(if name < NAME { code } else { word }, name))];
     for (to, _) in COLUMNS {
         let origins = Phase::ALL
             .iter()

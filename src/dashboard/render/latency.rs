@@ -10,7 +10,7 @@ use crate::play::Picture;
 use super::super::state::{Pane, State};
 use super::{Tint, framed, lines, text};
 
-const NAME: usize = 12;
+const NAME: usize = 13;
 const VALUE: usize = 6;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &Picture) {
