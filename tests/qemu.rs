@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use squall::mcuboot;
-use squall::qemu::{BOOTLOADER, During, Ended, Flash, Guest, Qemu, SlotState, Smp, SmpError, Sweep, Tear};
+use squall::qemu::{BOOTLOADER, During, Ended, Flash, Guest, Qemu, SlotState, Smp, SmpError, Sweep, Tear, pause};
 
 use super::foreign_tool;
 
@@ -35,22 +35,25 @@ fn client(guest: &mut Guest) -> &mut Smp {
 
 /// The image that runs, once `wanted` holds of it.
 fn running(guest: &mut Guest, wanted: impl Fn(&SlotState) -> bool) -> SlotState {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    eventually("the board comes there", || {
         guest.nudge().unwrap();
         match client(guest).images(Duration::from_secs(1)) {
-            Ok(images) => {
-                let running = images.into_iter().find(|image| image.active).unwrap();
-                if wanted(&running) {
-                    return running;
-                }
-            }
-            Err(SmpError::Silent | SmpError::Garbled { .. }) => {}
+            Ok(images) => images.into_iter().find(|image| image.active).filter(&wanted),
+            Err(SmpError::Silent | SmpError::Garbled { .. }) => None,
             Err(error) => panic!("{error}"),
         }
-        assert!(Instant::now() < until, "the board never came there");
-        std::thread::sleep(Duration::from_millis(50));
+    })
+}
+
+/// What `look` finds, sooner or later.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..400 {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause(Duration::from_millis(50));
     }
+    panic!("not so: {what}");
 }
 
 /// Uploads an image, asks for its trial, resets.
@@ -249,15 +252,11 @@ fn smpmgr_updates_a_running_board_as_it_is() {
     };
     let update = fixtures().join("app-1.1.0.bin");
     smpmgr(&["upgrade", "--slot", "1", update.to_str().unwrap()]);
-    let until = Instant::now() + PATIENCE;
-    loop {
+    eventually("the new image is confirmed", || {
         let said = smpmgr(&["image", "state-read"]);
         let primary = said.split("slot=1").next().unwrap();
-        if primary.contains("1.1.0") && primary.contains("confirmed=True") {
-            break;
-        }
-        assert!(Instant::now() < until, "{said}");
-    }
+        (primary.contains("1.1.0") && primary.contains("confirmed=True")).then_some(())
+    });
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -285,11 +284,8 @@ fn no_guest_outlives_a_squall_that_is_killed() {
     assert_eq!(guests.len(), 1);
     child.kill().unwrap();
     child.wait().unwrap();
-    let until = Instant::now() + PATIENCE;
-    while Path::new(&format!("/proc/{}", guests[0])).exists() {
-        assert!(Instant::now() < until, "process {} is left", guests[0]);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let guest = format!("/proc/{}", guests[0]);
+    eventually("the guest ends", || (!Path::new(&guest).exists()).then_some(()));
 }
 
 #[test]

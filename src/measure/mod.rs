@@ -4,7 +4,9 @@
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
 mod board;
+mod disagreement;
 mod fault;
+mod fetching;
 mod grammar;
 mod group;
 mod happening;

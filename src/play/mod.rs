@@ -128,6 +128,7 @@ impl Director {
             } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
+            Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -159,6 +160,9 @@ impl Director {
             self.recorder.second_over(self.next_second);
             self.next_second += SECOND;
             second = true;
+        }
+        if second {
+            self.recorder.observe_findings(self.referee.broken());
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         self.judging.judge_timed(&self.plan, &self.timeline, now, measured);
@@ -235,10 +239,11 @@ impl Director {
         if unsettled {
             self.judge_settled(now);
         }
-        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
-        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
+        self.recorder.observe_findings(self.referee.broken());
+        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
+        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         Outcome {
             plan: self.plan,
             mode: self.mode,

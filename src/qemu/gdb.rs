@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::deadline::Deadline;
 
 /// The register that erases the page whose address is written to it (nRF51 Series Reference Manual, NVMC).
 const ERASEPAGE: u32 = 0x4001_e508;
@@ -120,13 +122,13 @@ impl Gdb {
 
     /// The next packet, acknowledged; `None` if none has come in time.
     fn receive(&mut self, patience: Duration) -> io::Result<Option<String>> {
-        let until = Instant::now() + patience;
+        let until = Deadline::after(patience);
         loop {
             if let Some(packet) = self.take_packet() {
                 self.stream.write_all(b"+")?;
                 return Ok(Some(packet));
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.left();
             if left.is_zero() {
                 return Ok(None);
             }

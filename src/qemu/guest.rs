@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::deadline::Deadline;
 use super::flash::Flash;
 use super::gdb::{Gdb, Stop};
 use super::machine::{Machine, Qemu, QemuError};
@@ -172,12 +173,12 @@ impl Guest {
 
     /// Waits until the firmware answers.
     pub fn wait_until_up(&mut self) -> Result<(), GuestError> {
-        let until = Instant::now() + self.qemu.boot_timeout;
+        let until = Deadline::after(self.qemu.boot_timeout);
         loop {
             self.nudge()?;
             match self.power()?.smp.echo("up", Duration::from_millis(200)) {
                 Ok(_) => return Ok(()),
-                Err(SmpError::Silent) if Instant::now() < until => {}
+                Err(SmpError::Silent) if !until.is_over() => {}
                 Err(error) => return Err(error.into()),
             }
         }

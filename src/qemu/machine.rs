@@ -4,12 +4,12 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use thiserror::Error;
 
+use super::deadline::{Deadline, pause};
 use super::flash::{FLASH_SIZE, Flash};
 use super::gdb::Gdb;
 use super::qmp::Qmp;
@@ -147,7 +147,7 @@ impl Machine {
             _ => failed(error),
         })?;
         let mut ended = Ending(Some(child));
-        let until = Instant::now() + qemu.boot_timeout;
+        let until = Deadline::after(qemu.boot_timeout);
         let mut accept = |listener: &UnixListener| ended.accept(listener, until);
         let (serial, monitor, debugger) = (accept(&serial)?, accept(&monitor)?, accept(&debugger)?);
         let child = ended.0.take().expect("it is taken here alone");
@@ -195,7 +195,7 @@ impl Drop for Machine {
 struct Ending(Option<Child>);
 
 impl Ending {
-    fn accept(&mut self, listener: &UnixListener, until: Instant) -> Result<UnixStream, QemuError> {
+    fn accept(&mut self, listener: &UnixListener, until: Deadline) -> Result<UnixStream, QemuError> {
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
@@ -220,12 +220,12 @@ impl Ending {
                 let reason = said.lines().next().unwrap_or("it ended at once").to_owned();
                 return Err(QemuError::NotStarted { reason });
             }
-            if Instant::now() >= until {
+            if until.is_over() {
                 return Err(QemuError::NotStarted {
                     reason: "it did not connect in time".to_owned(),
                 });
             }
-            thread::sleep(GLANCE);
+            pause(GLANCE);
         }
     }
 }

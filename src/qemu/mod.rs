@@ -7,6 +7,7 @@
 //!
 //! Everything here blocks, with a bound on every wait; callers give a guest a thread.
 
+mod deadline;
 mod flash;
 mod gdb;
 mod guest;
@@ -16,6 +17,7 @@ mod smp;
 mod spawner;
 mod sweep;
 
+pub use deadline::pause;
 pub use flash::{ERASED, FLASH_SIZE, Flash, FlashError, PAGE_SIZE, PRIMARY, SECONDARY, SLOT_SIZE};
 pub use guest::{Cut, Guest, GuestError};
 pub use machine::{Qemu, QemuError};

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,8 @@ use mcumgr_smp::{Group, OpCode, SmpFrame};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::deadline::Deadline;
 
 /// Begins a packet.
 const FIRST: [u8; 2] = [0x06, 0x09];
@@ -201,7 +203,7 @@ impl Smp {
 
     /// Reads what comes in `time`, for the console.
     pub fn listen(&mut self, time: Duration) -> Result<(), SmpError> {
-        let until = Instant::now() + time;
+        let until = Deadline::after(time);
         while self.next_packet(until)?.is_some() {}
         Ok(())
     }
@@ -295,7 +297,7 @@ impl Smp {
             let asked = (frame[4], frame[5], frame[7]);
             self.stream.set_write_timeout(Some(patience))?;
             self.stream.write_all(&lines_of(&frame))?;
-            let until = Instant::now() + patience / 2;
+            let until = Deadline::after(patience / 2);
             while let Some(answer) = self.next_packet(until)? {
                 let fits = answer.len() >= 8 && (answer[4], answer[5], answer[7]) == asked && answer[6] == self.sequence;
                 if fits {
@@ -307,12 +309,12 @@ impl Smp {
     }
 
     /// The next packet whose CRC is right; `None` if none comes until then.
-    fn next_packet(&mut self, until: Instant) -> Result<Option<Vec<u8>>, SmpError> {
+    fn next_packet(&mut self, until: Deadline) -> Result<Option<Vec<u8>>, SmpError> {
         loop {
             if self.give_up.load(Ordering::Acquire) {
                 return Err(SmpError::GivenUp);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.left();
             if left.is_zero() {
                 return Ok(None);
             }

@@ -7,10 +7,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::deadline::{Deadline, pause};
 use super::flash::{Flash, FlashError};
 use super::guest::{Cut, Guest, GuestError};
 use super::machine::Qemu;
@@ -257,12 +258,12 @@ impl Sweep {
 
     /// Waits until the image that runs stays, and says which one it is.
     fn come_to_rest(&self, guest: &mut Guest, progress: &mut Progress) -> Result<Vec<u8>, GuestError> {
-        let until = Instant::now() + SETTLE;
-        let mut heard = Instant::now();
+        let until = Deadline::after(SETTLE);
+        let mut watchdog = Deadline::after(WATCHDOG);
         loop {
             match self.running(guest) {
                 Ok((running, pending)) => {
-                    heard = Instant::now();
+                    watchdog = Deadline::after(WATCHDOG);
                     if running.confirmed && !pending {
                         return Ok(running.hash);
                     }
@@ -270,18 +271,18 @@ impl Sweep {
                         progress.0 = During::Revert;
                     }
                 }
-                Err(GuestError::Firmware(SmpError::Silent | SmpError::Garbled { .. })) if Instant::now() < until => {
-                    if heard.elapsed() > WATCHDOG {
+                Err(GuestError::Firmware(SmpError::Silent | SmpError::Garbled { .. })) if !until.is_over() => {
+                    if watchdog.is_over() {
                         guest.reset()?;
-                        heard = Instant::now();
+                        watchdog = Deadline::after(WATCHDOG);
                     }
                 }
                 Err(error) => return Err(error),
             }
-            if Instant::now() >= until {
+            if until.is_over() {
                 return Err(SmpError::Silent.into());
             }
-            thread::sleep(GLANCE);
+            pause(GLANCE);
         }
     }
 

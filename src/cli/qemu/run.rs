@@ -15,7 +15,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::interrupt::Interrupt;
 use crate::cli::refusal::Refusal;
-use crate::qemu::{FLASH_SIZE, Flash, Guest, Relay};
+use crate::qemu::{FLASH_SIZE, Flash, Guest, Relay, pause};
 
 use super::BenchArgs;
 
@@ -74,7 +74,7 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Refusal> {
     relayed.map_err(|error| internal(&error))?;
     while !interrupt.asked() && guest.is_on() {
         guest.nudge().map_err(|error| internal(&error))?;
-        thread::sleep(GLANCE);
+        pause(GLANCE);
     }
     if !guest.is_on() {
         return Err(internal(&"the guest has ended by itself"));

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::interrupt::Interrupt;
 use crate::cli::refusal::Refusal;
-use crate::qemu::{During, Ended, Point, Sweep, SweepError, Tear};
+use crate::qemu::{During, Ended, Point, Sweep, SweepError, Tear, pause};
 
 use super::BenchArgs;
 
@@ -103,7 +103,7 @@ fn play(sweep: &Sweep) -> Result<Vec<Point>, SweepError> {
             if interrupt.asked() {
                 asked.store(true, Ordering::Release);
             }
-            thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
     });
     let style =
