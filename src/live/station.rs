@@ -89,7 +89,7 @@ impl Station {
 
     /// Why the device is where it is.
     pub fn why(&self, now: SimTime) -> Why {
-        self.device.explain(now)
+        self.edge.device().explain(now)
     }
 
     /// Why the device is not at rest, and whether its own firmware keeps it there; `None` if it is at rest.
