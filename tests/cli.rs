@@ -58,7 +58,7 @@ fn every_verb_answers_bad_input_with_the_way_out() {
     std::fs::write(folder.path().join("taken.toml"), "").unwrap();
     let lines = [
         "rnu quickstart",
-        "compare a",
+        "merge a",
         "run",
         "run quikstart",
         "run quickstart --fps 0",

@@ -2,8 +2,10 @@
 
 mod api;
 mod curl;
+mod handbook;
 mod images;
 mod mqtt;
 mod process;
 mod rig;
+mod secrets;
 mod tls;

@@ -1,6 +1,8 @@
 //! Tests of `report` across modules.
 
+mod comparisons;
 mod files;
+mod page;
 mod rig;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! Tests of `server` across modules: the pure core, packets in and packets out.
 
 mod admin;
+mod audited;
 mod churn;
 mod deployments;
 mod durability;

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("story", &["measure"]),
     ("explore", &["sim", "story"]),
     ("dashboard", &["play", "story"]),
-    ("report", &["play", "measure", "verdict"]),
+    ("report", &["play", "measure", "verdict", "story"]),
 ];
 
 /// Modules that a row reaches through others but must not use all the same.

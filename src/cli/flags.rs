@@ -80,6 +80,20 @@ impl ScenarioFlags {
 }
 
 impl ChangeFlags {
+    /// The same, with further values set.
+    pub(super) fn and(&self, more: &[String]) -> ChangeFlags {
+        let mut all = self.clone();
+        all.set.extend_from_slice(more);
+        all
+    }
+
+    /// The plan that `source` comes to under these changes.
+    pub(super) fn plan(&self, source: &Source) -> Result<Arc<Plan>, Refusal> {
+        let overrides = self.overrides(None)?;
+        let plan = load(source.clone(), &overrides).map_err(|errors| Refusal::told(errors.to_string()))?;
+        Ok(Arc::new(plan))
+    }
+
     /// What environment and flags change; `seed` wins over both. The environment's seed stays apart from the flag's, since
     /// `--set scenario.seed` stands between them.
     pub(super) fn overrides(&self, seed: Option<u64>) -> Result<Overrides, Refusal> {

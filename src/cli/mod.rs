@@ -1,6 +1,7 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod check;
+mod compare;
 mod completions;
 mod defect;
 mod doctor;
@@ -40,9 +41,10 @@ Exit codes:
   2    bad input
   99   an expectation failed
   100  an invariant broke
+  101  a regression
   102  invalid: the harness was the bottleneck
   130  interrupted
-Of several the first of 1, 2, 100, 130, 102, 99.
+Of several the first of 1, 2, 100, 130, 102, 99, 101.
 
 Examples:
   squall run quickstart                      200 devices update over real sockets
@@ -50,11 +52,12 @@ Examples:
   squall explore quickstart --seeds 200      two hundred seeds, and what breaks them
   squall replay runs/latest --device demo-00042    one device's life in sentences
   squall report runs/latest --report comment.md    a comment for a change
+  squall compare main runs/latest            is it worse than the baseline `main`?
   squall check scenarios/*.toml              what is wrong with them, if anything is
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["compare", "merge", "bench", "advise"];
+const NOT_YET: &[&str] = &["merge", "bench", "advise"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -76,6 +79,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Makes reports of a run again from its data
     Report(report::ReportArgs),
+    /// Compares runs with a baseline, or two sides measured in turn
+    Compare(compare::CompareArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -110,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Explore(args) => explore::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),

@@ -39,7 +39,7 @@ pub struct ReportArgs {
 /// Report files that are asked for.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReportFlags {
-    /// Writes a report, by its suffix: .json .md .xml (JUnit) .csv; repeatable
+    /// Writes a report, by its suffix: .html .json .md .xml (JUnit) .csv; repeatable
     #[arg(long = "report", value_name = "PATH")]
     paths: Vec<PathBuf>,
 }

@@ -2,13 +2,17 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::live::{PlayOptions, Progress, export, make_room};
-use crate::play::{Outcome, Viewer};
-use crate::report::{ReportError, RunDirectory, prometheus_text, timestamp};
+use crate::play::{Outcome, Status, Viewer};
+use crate::report::{RunDirectory, prometheus_text, timestamp};
+use crate::scenario::Plan;
 
+use super::compare::BaselineFlags;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
 use super::screen::{self, LiveScreen};
@@ -19,6 +23,7 @@ Examples:
   squall run quickstart                              a built-in example
   squall run my.toml -d 2000 --seed 3                your file, other size, other luck
   squall run my.toml --set fleet.demo.link=lan       one value changed
+  squall run my.toml --repeat 7 --save-baseline main seven runs, kept to compare with
   squall run my.toml --metrics 127.0.0.1:9464        live figures for Prometheus
   squall run my.toml -q --json > summary.json        for a script";
 
@@ -32,6 +37,11 @@ pub struct RunArgs {
     output: OutputFlags,
     #[command(flatten)]
     reports: ReportFlags,
+    /// Plays N times with the same seed, each into a folder of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
+    repeat: Option<u32>,
+    #[command(flatten)]
+    baselines: BaselineFlags,
     /// No screen, even where standard output is a terminal
     #[arg(long)]
     no_tui: bool,
@@ -52,59 +62,113 @@ pub fn run(args: &RunArgs) -> u8 {
 }
 
 fn play(args: &RunArgs) -> Result<u8, Refusal> {
-    args.reports.check(1)?;
-    if let Some(address) = args
-        .metrics
-        .filter(|address| !address.ip().is_loopback() && !args.metrics_for_all)
-    {
-        let problem =
-            format!("`--metrics {address}`: other machines reach this address; use 127.0.0.1, or add `--metrics-for-all`");
-        return Err(Refusal::bad_input(&problem));
-    }
+    args.reports.check(args.repeat.unwrap_or(1) as usize)?;
+    args.baselines.check(&args.output.out)?;
+    args.check_metrics()?;
     let plan = args.scenario.plan(&args.scenario.source()?, None)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     }
-    make_room(plan.devices.len()).map_err(|error| Refusal::internal(&error))?;
-    let server_program =
-        std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;
-    let began = now();
-    let directory = RunDirectory::create(&args.output.out, &plan.name, began)?;
-    directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
-    let (mut viewers, shown) = match args.shows_screen() {
-        true => {
-            let opened = screen::open(directory.path().to_owned(), args.output.color(), args.fps);
-            let (viewer, shown) = opened.map_err(|error| Refusal::internal(&format!("no thread for the screen: {error}")))?;
-            (vec![viewer], Some(shown))
-        }
-        false => (Vec::new(), None),
+    let live = Live {
+        progress: args.progress(),
+        screen: args.shows_screen().then(|| (args.output.color(), args.fps)),
+        viewers: args.export()?.into_iter().collect(),
+        ..Live::prepare(plan.devices.len(), args.output.quiet)?
     };
-    viewers.extend(args.export()?);
-    let outcome = crate::live::play(
-        plan,
-        PlayOptions {
+    let directory = RunDirectory::create(&args.output.out, &plan.name, now())?;
+    let Some(count) = args.repeat else {
+        let outcome = play_live(&live, &plan, &directory);
+        return conclude(args, &[directory], said(args, outcome)?);
+    };
+    let (mut folders, mut gravest) = (Vec::new(), Status::Passed);
+    for repetition in 1..=count {
+        let folder = directory.within(&format!("rep-{repetition:02}"))?;
+        let status = said(args, play_live(&live, &plan, &folder))?;
+        folders.push(folder);
+        gravest = gravest.graver(status);
+        if matches!(status, Status::Interrupted | Status::Error) {
+            break;
+        }
+    }
+    conclude(args, &folders, gravest)
+}
+
+fn said(args: &RunArgs, outcome: Result<Outcome, Refusal>) -> Result<Status, Refusal> {
+    let outcome = outcome?;
+    args.output.say(&outcome);
+    Ok(outcome.status())
+}
+
+/// Reports and baselines of what was played; gives the exit code.
+fn conclude(args: &RunArgs, folders: &[RunDirectory], status: Status) -> Result<u8, Refusal> {
+    let folders: Vec<_> = folders.iter().map(RunDirectory::path).collect();
+    args.reports.write_of(&folders)?;
+    args.baselines.settle(&args.output.out, &folders, status, args.output.json)
+}
+
+/// What every real run of a command needs.
+pub(super) struct Live {
+    server_program: PathBuf,
+    progress: Progress,
+    /// Whether a screen is shown: its color, and pictures a second.
+    screen: Option<(bool, u32)>,
+    /// Who else watches.
+    viewers: Vec<Viewer>,
+}
+
+impl Live {
+    /// Makes room for `devices` devices.
+    pub(super) fn prepare(devices: usize, quiet: bool) -> Result<Live, Refusal> {
+        make_room(devices).map_err(|error| Refusal::internal(&error))?;
+        let server_program =
+            std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;
+        Ok(Live {
             server_program,
+            progress: if quiet { Progress::Off } else { Progress::Lines },
+            screen: None,
+            viewers: Vec::new(),
+        })
+    }
+}
+
+/// Plays a plan over real sockets and writes its files.
+pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory) -> Result<Outcome, Refusal> {
+    let began = now();
+    directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
+    let (mut viewers, mut shown) = (live.viewers.clone(), None);
+    if let Some((color, fps)) = live.screen {
+        let opened = screen::open(directory.path().to_owned(), color, fps);
+        let (viewer, screen) = opened.map_err(|error| Refusal::internal(&format!("no thread for the screen: {error}")))?;
+        viewers.push(viewer);
+        shown = Some(screen);
+    }
+    let outcome = crate::live::play(
+        Arc::clone(plan),
+        PlayOptions {
+            server_program: live.server_program.clone(),
             log: Some(directory.path().join("log.txt")),
-            progress: args.progress(),
+            progress: live.progress,
             viewers,
             before_exit: crate::dashboard::restore,
             started_at: Some(timestamp(began)),
         },
     );
     shown.into_iter().for_each(LiveScreen::close);
-    let written = close(&directory, &outcome);
-    args.output.say(&outcome);
-    written?;
-    args.reports.write_of(&[directory.path()])?;
-    Ok(outcome.status().exit_code())
-}
-
-fn close(directory: &RunDirectory, outcome: &Outcome) -> Result<(), ReportError> {
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
-    directory.write(outcome)
+    directory.write(&outcome)?;
+    Ok(outcome)
 }
 
 impl RunArgs {
+    fn check_metrics(&self) -> Result<(), Refusal> {
+        match self.metrics {
+            Some(address) if !address.ip().is_loopback() && !self.metrics_for_all => Err(Refusal::bad_input(&format!(
+                "`--metrics {address}`: other machines reach this address; use 127.0.0.1, or add `--metrics-for-all`"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Listens where figures are to be served, and says where that is.
     fn export(&self) -> Result<Option<Viewer>, Refusal> {
         let Some(address) = self.metrics else {

@@ -2,23 +2,24 @@
 
 use clap::Args;
 
-use crate::report::summary_schema;
+use crate::report::{compare_schema, summary_schema};
 
 use super::BAD_INPUT;
 use super::results::put;
 
 /// Schemas of the contract that are not there yet.
-const NOT_YET: &[&str] = &["scenario", "compare", "trace"];
+const NOT_YET: &[&str] = &["scenario", "trace"];
 
 const EXAMPLES: &str = "\
 Examples:
-  squall schema summary > summary.schema.json";
+  squall schema summary > summary.schema.json
+  squall schema compare > compare.schema.json";
 
 /// Arguments of `squall schema`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct SchemaArgs {
-    /// Which file: `summary`
+    /// Which file: `summary` or `compare`
     #[arg(value_name = "NAME")]
     name: String,
 }
@@ -26,13 +27,18 @@ pub struct SchemaArgs {
 /// Prints a schema; gives the exit code.
 pub fn run(args: &SchemaArgs) -> u8 {
     let name = args.name.as_str();
-    if name == "summary" {
-        put(&summary_schema().to_string());
+    let schema = match name {
+        "summary" => Some(summary_schema()),
+        "compare" => Some(compare_schema()),
+        _ => None,
+    };
+    if let Some(schema) = schema {
+        put(&schema);
         return 0;
     }
     match NOT_YET.contains(&name) {
         true => eprintln!("error: not supported yet: schema `{name}`"),
-        false => eprintln!("error: unknown schema `{name}`: there is `summary`"),
+        false => eprintln!("error: unknown schema `{name}`: there are `summary` and `compare`"),
     }
     BAD_INPUT
 }

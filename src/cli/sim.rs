@@ -13,6 +13,7 @@ use crate::scenario::{Plan, Source};
 use crate::sim::{Pulse, play_watched};
 use crate::time::SimTime;
 
+use super::compare::BaselineFlags;
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
@@ -27,6 +28,7 @@ Examples:
   squall sim quickstart                              a built-in example
   squall sim my.toml --watch 10x                     ten times as fast as real, on the screen
   squall sim my.toml --repeat 20                     twenty seeds, from the file's own on
+  squall sim my.toml --repeat 10 --baseline main     ten seeds, compared with a baseline
   squall sim my.toml --verify                        plays twice and compares every file";
 
 /// Arguments of `squall sim`.
@@ -39,6 +41,8 @@ pub struct SimArgs {
     output: OutputFlags,
     #[command(flatten)]
     reports: ReportFlags,
+    #[command(flatten)]
+    baselines: BaselineFlags,
     /// Plays N seeds, from the scenario's seed on, each into a folder of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
@@ -65,6 +69,7 @@ fn play(args: &SimArgs) -> Result<u8, Refusal> {
         ));
     }
     args.reports.check(args.repeat.unwrap_or(1) as usize)?;
+    args.baselines.check(&args.output.out)?;
     let source = args.scenario.source()?;
     let first = args.scenario.plan(&source, None)?;
     if !args.output.quiet {
@@ -75,8 +80,7 @@ fn play(args: &SimArgs) -> Result<u8, Refusal> {
     match args.repeat {
         None => {
             let status = play_one(args, &first, &directory, &interrupt)?;
-            args.reports.write_of(&[directory.path()])?;
-            Ok(status.exit_code())
+            conclude(args, &[directory.path()], status)
         }
         Some(count) => play_seeds(args, &source, first, count, &directory, &interrupt),
     }
@@ -106,8 +110,13 @@ fn play_seeds(
         }
     }
     let folders: Vec<_> = folders.iter().map(RunDirectory::path).collect();
-    args.reports.write_of(&folders)?;
-    Ok(gravest.exit_code())
+    conclude(args, &folders, gravest)
+}
+
+/// Reports and baselines of what was played; gives the exit code.
+fn conclude(args: &SimArgs, folders: &[&Path], status: Status) -> Result<u8, Refusal> {
+    args.reports.write_of(folders)?;
+    args.baselines.settle(&args.output.out, folders, status, args.output.json)
 }
 
 /// Plays one plan, writes its files, says what it came to.

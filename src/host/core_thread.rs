@@ -46,6 +46,8 @@ pub(crate) enum Message {
     Admin {
         /// Which.
         action: Box<AdminAction>,
+        /// Refuses the change if the state is no longer what its asker saw.
+        guard: Option<Guard>,
         /// Where the answer goes.
         answer: AnswerTo,
     },
@@ -55,6 +57,9 @@ pub(crate) enum Message {
 
 /// Where the answer to a change goes.
 type AnswerTo = oneshot::Sender<Result<(), AdminError>>;
+
+/// True if a change may be made; judged right before it.
+pub(crate) type Guard = Box<dyn FnOnce(&Server) -> bool + Send>;
 
 /// A look at the core's state.
 type Look = Box<dyn FnOnce(&Server) + Send>;
@@ -83,10 +88,11 @@ impl CoreHandle {
     }
 
     /// Asks for a change and waits for the answer.
-    pub(crate) async fn change(&self, action: AdminAction) -> Result<Result<(), AdminError>, CoreGone> {
+    pub(crate) async fn change(&self, action: AdminAction, guard: Option<Guard>) -> Result<Result<(), AdminError>, CoreGone> {
         let (answer, answered) = oneshot::channel();
         self.tell(Message::Admin {
             action: Box::new(action),
+            guard,
             answer,
         })
         .await?;
@@ -181,7 +187,12 @@ impl CoreThread {
             Message::Received { from, packet } if self.outboxes.contains_key(&from) => ServerInput::Received { from, packet },
             Message::Closed(id) if self.outboxes.remove(&id).is_some() => ServerInput::Closed(id),
             Message::Received { .. } | Message::Closed(_) => return,
-            Message::Admin { action, answer } => {
+            Message::Admin { action, guard, answer } => {
+                if guard.is_some_and(|guard| !guard(&self.server)) {
+                    // Whoever asked may have gone.
+                    let _unheard = answer.send(Err(AdminError::Changed));
+                    return;
+                }
                 self.asked += 1;
                 let request = RequestId(self.asked);
                 self.questions.insert(request, answer);

@@ -111,14 +111,14 @@ impl EventLog {
     }
 
     /// Sends the stream behind `after` into `pieces` until its reader goes, or is too late.
-    async fn follow(self: Arc<Self>, mut after: u64, pieces: mpsc::Sender<Bytes>) {
+    async fn follow(self: Arc<Self>, mut after: u64, form: Form, pieces: mpsc::Sender<Bytes>) {
         let mut newest = self.newest.subscribe();
         loop {
             newest.mark_unchanged();
             let lines = match self.behind(after, LINES_MAX) {
                 Ok(lines) => lines,
                 Err(lost) => {
-                    let _gone = pieces.send(text(&[lost.problem()])).await;
+                    let _gone = pieces.send(form.lost(&lost.problem())).await;
                     return;
                 }
             };
@@ -129,21 +129,64 @@ impl EventLog {
                 }
             };
             after = last.seq;
-            if pieces.send(text(&lines)).await.is_err() {
+            if pieces.send(form.text(&lines)).await.is_err() {
                 return;
             }
         }
     }
 
-    /// A stream of the events behind `after`, as NDJSON; ends when the receiver is dropped.
-    pub(crate) fn stream(self: &Arc<Self>, after: u64) -> mpsc::Receiver<Bytes> {
+    /// A stream of the events behind `after`; ends when the receiver is dropped.
+    pub(crate) fn stream(self: &Arc<Self>, after: u64, form: Form) -> mpsc::Receiver<Bytes> {
         let (pieces, stream) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(Arc::clone(self).follow(after, pieces));
+        tokio::spawn(Arc::clone(self).follow(after, form, pieces));
         stream
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a stream is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// NDJSON.
+    Lines,
+    /// Server-sent events (HTML standard, 9.2), numbered.
+    ServerSent,
+}
+
+impl Form {
+    /// Its media type.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            Form::Lines => "application/x-ndjson",
+            Form::ServerSent => "text/event-stream",
+        }
+    }
+
+    fn text(self, lines: &[EventLine]) -> Bytes {
+        match self {
+            Form::Lines => text(lines),
+            Form::ServerSent => {
+                let mut sent = String::new();
+                for line in lines {
+                    let json = serde_json::to_string(line).expect("an event has a JSON form");
+                    sent.push_str(&format!("id: {}\ndata: {json}\n\n", line.seq));
+                }
+                sent.into()
+            }
+        }
+    }
+
+    fn lost(self, problem: &Problem) -> Bytes {
+        match self {
+            Form::Lines => text(std::slice::from_ref(problem)),
+            Form::ServerSent => {
+                let json = serde_json::to_string(problem).expect("a problem has a JSON form");
+                format!("event: error\ndata: {json}\n\n").into()
+            }
+        }
     }
 }
 
@@ -201,10 +244,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn server_sent_events_are_numbered_and_end_with_an_empty_line() {
+        let sent = Form::ServerSent.text(&filled(2, 3).behind(1, 9).unwrap());
+        let text = std::str::from_utf8(&sent).unwrap();
+        assert!(
+            text.starts_with("id: 2\ndata: {\"seq\":2,") && text.ends_with("}\n\n"),
+            "{text}"
+        );
+    }
+
     #[tokio::test]
     async fn a_lagging_stream_ends_with_an_error_line() {
         let log = Arc::new(filled(2, 3));
-        let mut stream = log.stream(0);
+        let mut stream = log.stream(0, Form::Lines);
         let first = stream.recv().await.unwrap();
         assert_eq!(first.iter().filter(|byte| **byte == b'\n').count(), 2);
         for n in 0..9 {

@@ -82,6 +82,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let api = Api {
         core: core.clone(),
         events,
+        answers: Default::default(),
         token: TokenCheck::new(&credentials.token),
     };
     let shard = Shard {

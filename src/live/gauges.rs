@@ -83,12 +83,27 @@ impl Gauges {
 
 /// The 99th percentile of lateness over all shards.
 pub(crate) fn late_p99<'a>(shards: impl IntoIterator<Item = &'a Gauges>) -> Duration {
+    p99(&lateness(shards))
+}
+
+/// The 99th percentile of lateness in microseconds.
+pub(crate) fn p99(lateness: &Histogram<u64>) -> Duration {
+    let micros = if lateness.is_empty() {
+        0
+    } else {
+        lateness.value_at_quantile(0.99)
+    };
+    Duration::from_micros(micros)
+}
+
+/// Lateness over all shards, in microseconds.
+pub(crate) fn lateness<'a>(shards: impl IntoIterator<Item = &'a Gauges>) -> Histogram<u64> {
     let mut all = empty_histogram();
     for gauges in shards {
         let one = gauges.lateness.lock().unwrap_or_else(PoisonError::into_inner);
         all.add(&*one).expect("both histograms have the same bounds");
     }
-    Duration::from_micros(if all.is_empty() { 0 } else { all.value_at_quantile(0.99) })
+    all
 }
 
 /// From a microsecond to an hour, three digits.

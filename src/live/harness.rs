@@ -5,10 +5,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::play::{HarnessReport, Machine};
+use hdrhistogram::Histogram;
+
+use crate::play::{HarnessReport, Lateness, Machine};
 use crate::time::SimTime;
 
-use super::gauges::{Gauges, late_p99};
+use super::gauges::{Gauges, late_p99, lateness, p99};
 
 /// Processor time in /proc is counted in hundredths of a second, on every Linux (proc_pid_stat(5), USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
@@ -16,6 +18,8 @@ const TICK: Duration = Duration::from_millis(10);
 const LATE_MAX: Duration = Duration::from_millis(50);
 /// A thread is watched in windows of this length.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
+/// Most intervals of lateness that are kept.
+const LATENESS_MAX: usize = 480;
 /// Share of a window, in percent, above which a thread is a bottleneck.
 const BUSY_MAX: u64 = 90;
 
@@ -31,6 +35,10 @@ pub(crate) struct Watch {
     window_began: SimTime,
     /// Threads that were a bottleneck, by name.
     busy: Vec<String>,
+    /// Lateness over the run, in intervals of equal length; how it stood at the end of the last, and how many looks make one.
+    late: Vec<Lateness>,
+    late_before: Option<Histogram<u64>>,
+    looks: (u32, u32),
 }
 
 /// What a process has used.
@@ -53,6 +61,9 @@ impl Watch {
             threads: thread_times().into_iter().map(|(id, (_, cpu))| (id, cpu)).collect(),
             window_began: SimTime::ZERO,
             busy: Vec::new(),
+            late: Vec::new(),
+            late_before: None,
+            looks: (0, 1),
         }
     }
 
@@ -60,6 +71,11 @@ impl Watch {
     pub fn look(&mut self, now: SimTime) {
         if let Some(id) = self.server {
             self.server_last = usage(&id.to_string()).or(self.server_last);
+        }
+        self.looks.0 += 1;
+        if self.looks.0 >= self.looks.1 {
+            self.looks.0 = 0;
+            self.note_lateness(now);
         }
         let window = now.since(self.window_began);
         if window < WINDOW {
@@ -74,6 +90,30 @@ impl Watch {
         }
         self.threads = times.into_iter().map(|(id, (_, cpu))| (id, cpu)).collect();
         self.window_began = now;
+    }
+
+    /// Ends an interval of the lateness; once there are too many, neighbors become one (the larger counts) and each is twice as long.
+    fn note_lateness(&mut self, now: SimTime) {
+        let all = lateness(self.gauges.iter().map(Arc::as_ref));
+        let mut recent = all.clone();
+        if let Some(before) = &self.late_before {
+            recent.subtract(before).expect("a later state holds the earlier one");
+        }
+        self.late.push(Lateness {
+            at: now,
+            p99_s: p99(&recent).as_secs_f64(),
+            wakes: recent.len(),
+        });
+        self.late_before = Some(all);
+        if self.late.len() >= LATENESS_MAX {
+            let merged = self.late.chunks(2).map(|pair| Lateness {
+                at: pair[pair.len() - 1].at,
+                p99_s: pair.iter().map(|one| one.p99_s).fold(0.0, f64::max),
+                wakes: pair.iter().map(|one| one.wakes).sum(),
+            });
+            self.late = merged.collect();
+            self.looks.1 *= 2;
+        }
     }
 
     /// Lateness of timer wakes so far, 99th percentile.
@@ -106,6 +146,7 @@ impl Watch {
             valid: reasons.is_empty(),
             reasons,
             late_p99_s: late.as_secs_f64(),
+            lateness: self.late,
             cpu_percent: own.map_or(0.0, |own| percent(own.cpu, self.cpu_before)),
             memory_bytes: own.map_or(0, |own| own.peak_memory),
             dropped: dropped + exhausted,

@@ -33,6 +33,6 @@ pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, Own
 pub use recorder::{Census, CensusDevice, Measured, Recorder, RecorderSetup};
 pub use series::Series;
 pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
-pub use timeline::{Happened, Timeline, TimelineRow};
+pub use timeline::{AnswerClass, Happened, Timeline, TimelineRow};
 pub use trace::{Trace, TraceRow};
 pub use trend::Trend;

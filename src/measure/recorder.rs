@@ -1,12 +1,13 @@
 //! Takes observations and keeps the figures.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason,
-    FirmwareVersion, LEGAL, Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+    FirmwareVersion, LEGAL, Observation, Phase, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
 };
 use crate::time::SimTime;
 
@@ -20,9 +21,11 @@ use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
 use super::series::{Series, Value, WholeRun};
-use super::timeline::{Happened, Timeline, TimelineRow};
+use super::timeline::{AnswerClass, Happened, Timeline, TimelineRow};
 use super::trace::Trace;
 
+/// Slowest updates that are kept.
+const SLOWEST_MAX: usize = 50;
 /// Most events that wait for the server to tell which deployment their attempt belongs to.
 const WAITING_MAX: usize = 200_000;
 
@@ -92,7 +95,8 @@ pub struct Recorder {
     second: Option<SimTime>,
     trace: Option<Trace>,
     fingerprint: u64,
-    slowest: Option<(Duration, DeviceIndex)>,
+    /// The slowest updates, at most [`SLOWEST_MAX`]; of equally slow ones the first in the plan, whatever the order in which they came.
+    slowest: BTreeSet<(Duration, Reverse<DeviceIndex>)>,
     warmup: SimTime,
     /// Made where somebody watches.
     pub(super) board: Option<Box<Board>>,
@@ -183,7 +187,7 @@ impl Recorder {
             }
             Observation::Requested { offset } => self.on_requested(at, device, *offset),
             Observation::Answered { status, .. } => {
-                self.happened.refusals += u64::from(*status >= 400);
+                self.happened.answers[AnswerClass::of(*status) as usize] += 1;
                 self.on_answered(at, device, *status);
             }
             Observation::Unbootable => self.note(at, Some(device), Noted::Unbootable),
@@ -395,9 +399,9 @@ impl Recorder {
         self.fingerprint
     }
 
-    /// The device whose update took longest, as `update_time` counts, and how long it took.
-    pub fn slowest(&self) -> Option<(DeviceIndex, Duration)> {
-        self.slowest.map(|(took, device)| (device, took))
+    /// The updates that took longest, as `update_time` counts, with their devices, slowest first.
+    pub fn slowest(&self) -> impl Iterator<Item = (DeviceIndex, Duration)> {
+        self.slowest.iter().rev().map(|(took, device)| (device.0, *took))
     }
 
     /// What happened, if it is kept.
@@ -445,6 +449,8 @@ impl Recorder {
         self.recount(at, device);
         self.touch(Changing::Phase);
         self.matrix.count(transition);
+        let began = matches!(transition.to, Phase::Installing | Phase::Downloading);
+        self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
             .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
@@ -602,10 +608,11 @@ impl Recorder {
         self.roster.change(device, |row| row.attempt_mut(attempt).received = None);
         let facts = Facts::of_attempt(attempt).ended(result);
         let took = at.since(received);
-        // Of several equally slow ones the first in the plan, whatever the order in which they came.
-        let slower = |(slowest, other): (Duration, DeviceIndex)| took > slowest || (took == slowest && device < other);
-        if at >= self.warmup && self.slowest.is_none_or(slower) {
-            self.slowest = Some((took, device));
+        if at >= self.warmup {
+            self.slowest.insert((took, Reverse(device)));
+            if self.slowest.len() > SLOWEST_MAX {
+                self.slowest.pop_first();
+            }
         }
         self.enter(at, device, Entry::UpdateTime(took), facts);
     }

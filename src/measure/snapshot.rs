@@ -128,6 +128,20 @@ impl Recorder {
         &self.requested
     }
 
+    /// When the manifest of a device's latest attempt came, if its results are not published yet.
+    pub fn update_began(&self, device: DeviceIndex) -> Option<SimTime> {
+        self.roster.rows[device.at()]
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.received)
+    }
+
+    /// Bytes that each device has used in both directions, with the overhead of TLS and TCP.
+    pub fn data_used(&self) -> impl Iterator<Item = u64> {
+        let carried = self.roster.rows.iter().map(|row| row.carried);
+        carried.map(|carried| carried.up + carried.protocol + carried.image)
+    }
+
     /// Every device as it stands.
     pub fn devices(&self) -> impl Iterator<Item = DeviceSnapshot<'_>> {
         self.indices().map(|device| self.device(device))

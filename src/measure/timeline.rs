@@ -21,6 +21,38 @@ pub struct TimelineRow {
     pub happened: Happened,
 }
 
+crate::model::word_enum! {
+    /// Answers to image requests, as far as a timeline tells them apart.
+    AnswerClass {
+        /// The whole image.
+        Whole = "200",
+        /// A part of it.
+        Part = "206",
+        /// Other statuses below 400.
+        Redirect = "3xx",
+        /// The request was at fault.
+        Client = "4xx",
+        /// The server is busy.
+        Busy = "503",
+        /// The server is at fault.
+        Server = "5xx",
+    }
+}
+
+impl AnswerClass {
+    /// The class of an HTTP status.
+    pub const fn of(status: u16) -> AnswerClass {
+        match status {
+            200 => AnswerClass::Whole,
+            206 => AnswerClass::Part,
+            0..400 => AnswerClass::Redirect,
+            400..500 => AnswerClass::Client,
+            503 => AnswerClass::Busy,
+            _ => AnswerClass::Server,
+        }
+    }
+}
+
 /// What happened in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Happened {
@@ -32,8 +64,10 @@ pub struct Happened {
     pub manifests: u64,
     /// Image requests.
     pub requests: u64,
-    /// Image answers that were refusals: status 400 or above.
-    pub refusals: u64,
+    /// Answers to image requests, by [`AnswerClass`].
+    pub answers: [u64; AnswerClass::ALL.len()],
+    /// Installations that began.
+    pub starts: u64,
     /// Bytes of images that devices got.
     pub image_bytes: u64,
     /// Downloads that began to wait for another try.
@@ -50,7 +84,11 @@ impl Happened {
         self.connects_failed += later.connects_failed;
         self.manifests += later.manifests;
         self.requests += later.requests;
-        self.refusals += later.refusals;
+        self.answers
+            .iter_mut()
+            .zip(later.answers)
+            .for_each(|(sum, more)| *sum += more);
+        self.starts += later.starts;
         self.image_bytes += later.image_bytes;
         self.retries += later.retries;
         self.rollbacks += later.rollbacks;

@@ -31,7 +31,7 @@ use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
 use crate::wire::ImagePrint;
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
-pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
+pub use outcome::{Checks, HarnessReport, Lateness, LeftOpen, Machine, Outcome, RunError, Status};
 pub use picture::{
     Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
     Viewer, WaitsFor, came_word,
@@ -239,6 +239,7 @@ impl Director {
         if unsettled {
             self.judge_settled(now);
         }
+        let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
         self.recorder.observe_findings(self.referee.broken());
@@ -249,6 +250,7 @@ impl Director {
             mode: self.mode,
             elapsed: now,
             end,
+            fired,
             recorder: self.recorder,
             judgements,
             findings,

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub elapsed: SimTime,
     /// How it came to its end.
     pub end: RunEnd,
+    /// When each step of the plan fired, in its order; `None` if it never did.
+    pub fired: Vec<Option<SimTime>>,
     /// Every figure, the devices' last states and the trace.
     pub recorder: Recorder,
     /// Expectations of this mode, judged.
@@ -114,6 +116,8 @@ pub struct HarnessReport {
     pub reasons: Vec<String>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// The same over the run, in intervals.
+    pub lateness: Vec<Lateness>,
     /// Processor time of the harness, percent of one core, mean over the run.
     pub cpu_percent: f64,
     /// Peak memory of the harness, bytes.
@@ -126,6 +130,17 @@ pub struct HarnessReport {
     pub server_cpu_percent: Option<f64>,
     /// The machine.
     pub machine: Machine,
+}
+
+/// Lateness of timer wakes in an interval of the run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lateness {
+    /// End of the interval.
+    pub at: SimTime,
+    /// 99th percentile, seconds.
+    pub p99_s: f64,
+    /// How many wakes there were.
+    pub wakes: u64,
 }
 
 /// The machine that a run was made on.

@@ -254,7 +254,7 @@ impl Life {
 }
 
 /// Somebody who watches a run in real time: what is wanted is read, pictures go out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Viewer {
     /// How often a picture is wanted.
     pub period: Duration,

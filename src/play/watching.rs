@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::measure::{FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
+use crate::measure::{AnswerClass, FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, Session, UpdateState, Why};
 use crate::scenario::{Plan, StepTime};
 use crate::time::SimTime;
@@ -196,8 +196,15 @@ const COUNTED: [Counted; 6] = [
     ("results", false, |happened| happened.ended.iter().sum()),
     ("connects", false, |happened| happened.connects_ok),
     ("requests", false, |happened| happened.requests),
-    ("refusals", false, |happened| happened.refusals + happened.connects_failed),
+    ("refusals", false, refusals),
 ];
+
+/// Image answers of status 400 or above, and tries to connect that failed.
+fn refusals(happened: &Happened) -> u64 {
+    let classes = [AnswerClass::Client, AnswerClass::Busy, AnswerClass::Server];
+    let answers: u64 = classes.iter().map(|class| happened.answers[*class as usize]).sum();
+    answers + happened.connects_failed
+}
 
 fn throughput(recorder: &Recorder, ask: &Ask) -> Throughput {
     let stride = recorder.timeline().stride();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::measure::Timeline;
+use crate::measure::{AnswerClass, Timeline};
 use crate::model::{AttemptResult, Phase, Session, UpdateState};
 use crate::play::Outcome;
 
@@ -51,11 +51,13 @@ pub(super) fn timeline_csv(timeline: &Timeline, file: &mut dyn Write) -> io::Res
         "connects_failed",
         "manifests",
         "requests",
+        "starts",
         "retries",
         "rollbacks",
     ];
     let ended = AttemptResult::ALL.iter().map(|word| format!("ended_{word}"));
-    let heads: Vec<_> = gauges.chain(counts.map(str::to_owned)).chain(ended).collect();
+    let answers = AnswerClass::ALL.iter().map(|word| format!("answers_{word}"));
+    let heads: Vec<_> = gauges.chain(counts.map(str::to_owned)).chain(ended).chain(answers).collect();
     writeln!(file, "t_s,{}", heads.join(","))?;
     for row in timeline.rows() {
         let happened = &row.happened;
@@ -64,11 +66,17 @@ pub(super) fn timeline_csv(timeline: &Timeline, file: &mut dyn Write) -> io::Res
             happened.connects_failed,
             happened.manifests,
             happened.requests,
+            happened.starts,
             happened.retries,
             happened.rollbacks,
         ];
         let gauges = row.sessions.iter().chain(&row.states).chain(&row.phases);
-        let cells: Vec<_> = gauges.chain(&counts).chain(&happened.ended).map(u64::to_string).collect();
+        let cells: Vec<_> = gauges
+            .chain(&counts)
+            .chain(&happened.ended)
+            .chain(&happened.answers)
+            .map(u64::to_string)
+            .collect();
         writeln!(file, "{},{}", row.at, cells.join(","))?;
     }
     Ok(())

@@ -10,7 +10,9 @@ use crate::play::Outcome;
 
 use super::csv::{devices_csv, timeline_csv};
 use super::histograms::write_histograms;
+use super::html::html;
 use super::junit::junit;
+use super::recording::Recording;
 use super::summary::Summary;
 use super::text::{Style, text_of};
 use super::untrusted::clean;
@@ -105,7 +107,12 @@ impl RunDirectory {
 
     /// What is made of the data that stands in the folder by now.
     fn reports(&self, summary: &Summary) -> Result<(), ReportError> {
-        self.put("junit.xml", &junit(&[summary]))
+        self.put("junit.xml", &junit(&[summary]))?;
+        let run = Recording::read(&self.path).map_err(|error| ReportError {
+            path: error.path,
+            source: io::Error::other(error.problem),
+        })?;
+        self.put("report.html", &html(&run))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), ReportError> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::csv::metrics_csv;
+use super::html::html;
 use super::junit::junit;
 use super::markdown::markdown;
 use super::recording::Recording;
@@ -11,6 +12,8 @@ use super::summary::Summary;
 /// A kind of report, told by the suffix of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// `.html`: one page with everything.
+    Html,
     /// `.json`: the summary.
     Json,
     /// `.md`: a comment for a change.
@@ -38,7 +41,7 @@ pub enum FormatError {
 }
 
 impl Format {
-    const SUFFIXES: &'static str = ".json, .md, .xml or .csv";
+    const SUFFIXES: &'static str = ".html, .json, .md, .xml or .csv";
 
     /// The kind that a path asks for.
     ///
@@ -46,6 +49,7 @@ impl Format {
     /// [`FormatError::Unknown`] if its suffix is none of the known ones.
     pub fn of(path: &Path) -> Result<Format, FormatError> {
         match path.extension().and_then(|suffix| suffix.to_str()) {
+            Some("html") => Ok(Format::Html),
             Some("json") => Ok(Format::Json),
             Some("md") => Ok(Format::Markdown),
             Some("xml") => Ok(Format::Junit),
@@ -57,7 +61,7 @@ impl Format {
     /// Whether several runs fit into one file.
     pub const fn holds_several(self) -> bool {
         match self {
-            Format::Json => false,
+            Format::Html | Format::Json => false,
             Format::Markdown | Format::Junit | Format::Csv => true,
         }
     }
@@ -75,6 +79,7 @@ impl Format {
         }
         let summaries: Vec<&Summary> = runs.iter().map(|run| &run.summary).collect();
         Ok(match self {
+            Format::Html => html(&runs[0]),
             Format::Json => summaries[0].to_json(),
             Format::Markdown => markdown(&summaries),
             Format::Junit => junit(&summaries),

@@ -1,6 +1,6 @@
 //! `histograms.hlog`: every distribution of a run as an HDR interval log, one line a series, which any HDR implementation reads.
 //!
-//! Values are microseconds; the tag names the series as a measure does (`deploy_time{cohort:west}`), with `;` between labels, since the
+//! Values are microseconds (bytes of `data_used`, a value a device); the tag names the series as a measure does (`deploy_time{cohort:west}`), with `;` between labels, since the
 //! format keeps the comma for itself. Read back, the log gives the curves of a report.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,9 @@ pub(super) fn write_histograms(recorder: &Recorder, elapsed: SimTime, file: &mut
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
-        .add_comment("values are microseconds, the column of the largest is in seconds")
+        .add_comment(
+            "values are microseconds, and the largest stands in seconds; of data_used they are bytes, and millions of them",
+        )
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut text, &mut serializer)?;
     let length = Duration::from_nanos(elapsed.as_nanos());
@@ -39,7 +41,18 @@ pub(super) fn write_histograms(recorder: &Recorder, elapsed: SimTime, file: &mut
         let written = log.write_histogram(histogram, Duration::ZERO, length, Some(tag));
         written.map_err(|error| io::Error::other(error.to_string()))?;
     }
+    if let Some(used) = data_used(recorder) {
+        let written = log.write_histogram(&used, Duration::ZERO, length, Tag::new("data_used"));
+        written.map_err(|error| io::Error::other(error.to_string()))?;
+    }
     file.write_all(&text)
+}
+
+/// Bytes a device; `None` where nothing crossed.
+fn data_used(recorder: &Recorder) -> Option<Histogram<u64>> {
+    let mut used = Histogram::new(3).ok()?;
+    recorder.data_used().for_each(|bytes| used.saturating_record(bytes));
+    (used.max() > 0).then_some(used)
 }
 
 /// Every trend with the name that its tag gives it.

@@ -4,11 +4,13 @@
 //! [`Recording`], so that they can be had again. Nothing here measures or judges. Of a simulation every file but the log is a
 //! function of the outcome alone: no clock, no host name, no absolute path.
 
+mod compare;
 mod csv;
 mod directory;
 mod failures;
 mod file;
 mod histograms;
+mod html;
 mod junit;
 mod markdown;
 mod prometheus;
@@ -18,6 +20,11 @@ mod summary;
 mod text;
 mod untrusted;
 
+pub use compare::{
+    Advice, COMPARE_MARKER, COMPARE_SCHEMA, Comparison, CoverageRow, DEFAULT_GATES, Design, Force, Gate, GateRow, Judged, Refused,
+    Side, SideRow, Sides, Terms, Verdict, compare, compare_junit, compare_markdown, compare_schema, compare_text, judge,
+    save_baseline,
+};
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
 pub use markdown::MARKDOWN_MARKER;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hdrhistogram::Histogram;
 
 use super::histograms::{Histograms, read_histograms};
+use super::html::Columns;
 use super::summary::{SUMMARY_SCHEMA, Summary};
 
 /// Largest file of a run directory that is read as a whole.
@@ -22,6 +23,10 @@ pub struct Recording {
     pub summary: Summary,
     /// Distributions; none where the file is missing.
     histograms: Histograms,
+    /// Its `timeline.csv`.
+    timeline: Columns,
+    /// Its `resolved.toml`.
+    resolved: String,
 }
 
 /// A run directory could not be read.
@@ -56,11 +61,24 @@ impl Recording {
         let summary = serde_json::from_slice(&text).map_err(|error| wrong(&path, error.to_string()))?;
         let path = folder.join("histograms.hlog");
         let log = read(&path)?.unwrap_or_default();
+        let timeline = read(&folder.join("timeline.csv"))?.unwrap_or_default();
+        let resolved = read(&folder.join("resolved.toml"))?.unwrap_or_default();
         Ok(Recording {
             folder: folder.to_owned(),
             summary,
+            timeline: Columns::parse(&String::from_utf8_lossy(&timeline)),
+            resolved: String::from_utf8_lossy(&resolved).into_owned(),
             histograms: read_histograms(&log).map_err(|problem| wrong(&path, problem))?,
         })
+    }
+
+    pub(super) fn timeline(&self) -> &Columns {
+        &self.timeline
+    }
+
+    /// The scenario with every default written out.
+    pub(super) fn resolved(&self) -> &str {
+        &self.resolved
     }
 
     /// The distribution of a series in microseconds, by its name with labels: `deploy_time{cohort:west}`.

@@ -3,23 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::faults::{PlannedFault, Target};
+use crate::faults::{Moment, PlannedFault, Target};
 use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend};
-use crate::model::{AttemptResult, BootReason, CohortName, ConnectResult, LEGAL, Phase, UpdateState};
+use crate::model::{AttemptResult, BootReason, CohortName, ConnectResult, DeviceIndex, LEGAL, Phase, UpdateState};
 use crate::play::{HarnessReport, Outcome, RunEnd};
-use crate::scenario::{Plan, TlsPlan};
+use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::Judgement;
 
 use super::failures::{failures, short};
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
-    MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
+    LatenessRow, MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow,
+    Summary, TransitionRow, WindowRow,
 };
 use super::untrusted::clean;
 
 /// Most stuck devices that are listed.
 const STUCK_MAX: usize = 1000;
+/// Most slow devices that are listed.
+const SLOW_MAX: usize = 50;
 /// A device hangs when it has been in a phase for longer than this, and than five times the fleet's 99th percentile.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
@@ -49,6 +52,8 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
         machine: outcome.harness.as_ref().map(machine),
         metrics: metrics(recorder, &census, outcome.elapsed),
         devices: census.devices,
+        steps: steps(outcome),
+        windows: windows(outcome),
         expectations: outcome
             .judgements
             .iter()
@@ -76,10 +81,11 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
         },
         stuck_total: stuck.len() as u64,
         stuck: stuck.into_iter().take(STUCK_MAX).collect(),
-        slowest: recorder.slowest().map(|(device, took)| SlowestRow {
+        slowest: recorder.slowest().next().map(|(device, took)| SlowestRow {
             device: clean(plan.devices[device.at()].id.as_str()),
             update_time_s: round(took.as_secs_f64()),
         }),
+        slowest_devices: slowest_devices(outcome),
         faults: plan
             .faults
             .iter()
@@ -456,6 +462,104 @@ fn stuck(outcome: &Outcome) -> Vec<StuckRow> {
     rows
 }
 
+/// Devices that are still open, longest first, then those whose update took longest.
+fn slowest_devices(outcome: &Outcome) -> Vec<SlowRow> {
+    let row = |device: DeviceIndex, took: Duration, why: Option<String>| {
+        let shown = outcome.recorder.device(device);
+        SlowRow {
+            device: clean(shown.id.as_str()),
+            cohorts: shown.cohorts.iter().map(|cohort| clean(cohort.as_str())).collect(),
+            update_time_s: round(took.as_secs_f64()),
+            finished: why.is_none(),
+            phase: shown.phase.to_string(),
+            why,
+        }
+    };
+    let since = |device: DeviceIndex| outcome.recorder.device(device).phase_since;
+    let mut open: Vec<_> = outcome.left_open.iter().collect();
+    open.sort_by_key(|left| (since(left.device), left.device));
+    let open = open.into_iter().take(SLOW_MAX).map(|left| {
+        let device = outcome.recorder.device(left.device);
+        let began = outcome.recorder.update_began(left.device).unwrap_or(device.phase_since);
+        row(left.device, outcome.elapsed.since(began), Some(clean(&left.why.to_string())))
+    });
+    let mut rows: Vec<SlowRow> = open.collect();
+    for (device, took) in outcome.recorder.slowest() {
+        let id = clean(outcome.plan.devices[device.at()].id.as_str());
+        if rows.len() < SLOW_MAX && !rows.iter().any(|row| row.device == id) {
+            rows.push(row(device, took, None));
+        }
+    }
+    rows
+}
+
+fn steps(outcome: &Outcome) -> Vec<StepRow> {
+    let rows = outcome.plan.steps.iter().zip(&outcome.fired).map(|(step, fired)| StepRow {
+        name: clean(&step.name),
+        what: clean(&verb_words(&step.verb)),
+        at_s: fired.map(seconds),
+    });
+    rows.collect()
+}
+
+/// As a person says it.
+fn verb_words(verb: &StepVerb) -> String {
+    match verb {
+        StepVerb::Deploy { packages, cohort, .. } => {
+            let packages: Vec<_> = packages.iter().map(ToString::to_string).collect();
+            format!("deploy {} to {cohort}", packages.join(", "))
+        }
+        StepVerb::Cancel { steps } => format!("cancel {}", steps.join("|")),
+        StepVerb::Pause { steps } => format!("pause {}", steps.join("|")),
+        StepVerb::Resume { steps } => format!("resume {}", steps.join("|")),
+        StepVerb::Retry { steps } => format!("retry {}", steps.join("|")),
+        StepVerb::Join { who, cohort } => format!("join {who} to {cohort}"),
+        StepVerb::Leave { who, cohort } => format!("leave {who} from {cohort}"),
+        StepVerb::Tag { who, tags } => {
+            let tags: Vec<_> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("tag {who} with {}", tags.join(", "))
+        }
+        StepVerb::Untag { who, keys } => format!("untag {who}: {}", keys.join(", ")),
+    }
+}
+
+/// When each fault was on whose moment is a time, the start or a step; those that follow single devices have no window. A fault that
+/// comes again and again has one window, from its first time to its last.
+fn windows(outcome: &Outcome) -> Vec<WindowRow> {
+    let plan = &outcome.plan;
+    let rows = plan.faults.iter().filter_map(|fault| {
+        let (from, drawn) = match &fault.at {
+            Moment::Start => (SimTime::ZERO, Duration::ZERO),
+            Moment::Time(range) => (SimTime::from(*range.start()), range.end().saturating_sub(*range.start())),
+            Moment::Step { step, after } => {
+                let position = plan.steps.iter().position(|planned| planned.name == *step)?;
+                let fired = (*outcome.fired.get(position)?)?;
+                (fired + *after.start(), after.end().saturating_sub(*after.start()))
+            }
+            Moment::Phase { .. } | Moment::Progress { .. } | Moment::Flash { .. } => return None,
+        };
+        let lasting = fault
+            .lasting
+            .as_ref()
+            .map(|range| *range.end())
+            .or_else(|| fault.kind.lasts());
+        let again = match (fault.every, fault.times) {
+            (None, _) => Some(Duration::ZERO),
+            (Some(every), Some(times)) => Some(every * times.saturating_sub(1)),
+            (Some(_), None) => None,
+        };
+        let to = lasting.zip(again).map(|(lasting, again)| from + drawn + again + lasting);
+        let end = SimTime::from(plan.duration);
+        Some(WindowRow {
+            name: clean(&fault.name),
+            kind: clean(&fault.kind.to_string()),
+            from_s: seconds(from),
+            to_s: Some(seconds(to.unwrap_or(end).min(end))),
+        })
+    });
+    rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64()).collect()
+}
+
 /// Deviations and simplifications that every reader of the figures must know of.
 fn notes(outcome: &Outcome) -> Vec<Note> {
     let plan = &outcome.plan;
@@ -496,6 +600,15 @@ fn harness(harness: &HarnessReport) -> HarnessRow {
         valid: harness.valid,
         reasons: harness.reasons.iter().map(|reason| clean(reason)).collect(),
         late_p99_s: round(harness.late_p99_s),
+        lateness: harness
+            .lateness
+            .iter()
+            .map(|late| LatenessRow {
+                t_s: seconds(late.at),
+                p99_s: round(late.p99_s),
+                wakes: late.wakes,
+            })
+            .collect(),
         cpu_percent: round(harness.cpu_percent),
         memory_bytes: harness.memory_bytes,
         dropped: harness.dropped,
@@ -514,6 +627,7 @@ fn files(outcome: &Outcome) -> BTreeMap<String, String> {
         ("devices", "devices.csv"),
         ("histograms", "histograms.hlog"),
         ("junit", "junit.xml"),
+        ("report", "report.html"),
         ("log", "log.txt"),
     ];
     if outcome.recorder.trace().is_some() {

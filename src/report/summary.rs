@@ -37,6 +37,12 @@ pub struct Summary {
     pub devices: Devices,
     /// Series: total, by fleet, by cohort, and those that the scenario asks for.
     pub metrics: Vec<MetricRow>,
+    /// Steps in order of the scenario, and when they fired.
+    #[serde(default)]
+    pub steps: Vec<StepRow>,
+    /// When faults with a time of their own were on.
+    #[serde(default)]
+    pub windows: Vec<WindowRow>,
     /// Expectations that were judged, in order of the scenario.
     pub expectations: Vec<ExpectationRow>,
     /// How much was checked.
@@ -57,6 +63,9 @@ pub struct Summary {
     pub stuck_total: u64,
     /// The device whose update took longest; null where none was finished.
     pub slowest: Option<SlowestRow>,
+    /// The devices to look at first: those still open, then those whose update took longest; at most 50.
+    #[serde(default)]
+    pub slowest_devices: Vec<SlowRow>,
     /// Planned faults and what came of them.
     pub faults: Vec<FaultRow>,
     /// What one should know before believing the figures: deviations, simplifications.
@@ -275,6 +284,47 @@ pub struct SlowestRow {
     pub update_time_s: f64,
 }
 
+/// One of the slowest devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowRow {
+    /// Which device.
+    pub device: String,
+    /// Its cohorts at the end.
+    pub cohorts: Vec<String>,
+    /// How long its update took, or has taken so far, seconds.
+    pub update_time_s: f64,
+    /// Whether it came to an end.
+    pub finished: bool,
+    /// Phase at the end of the run.
+    pub phase: String,
+    /// Why it is where it is, if it is open.
+    pub why: Option<String>,
+}
+
+/// A step of the scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepRow {
+    /// Its name.
+    pub name: String,
+    /// What it does: `deploy app@1.1.0 to canary`.
+    pub what: String,
+    /// When it fired, seconds; null if it never did.
+    pub at_s: Option<f64>,
+}
+
+/// When a fault was on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WindowRow {
+    /// Name of the fault.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// From when on, seconds.
+    pub from_s: f64,
+    /// Until when, seconds; null: to the end of the run.
+    pub to_s: Option<f64>,
+}
+
 /// A fault of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultRow {
@@ -311,6 +361,17 @@ pub struct Note {
     pub text: String,
 }
 
+/// Lateness of timer wakes in an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatenessRow {
+    /// End of the interval, seconds.
+    pub t_s: f64,
+    /// 99th percentile, seconds.
+    pub p99_s: f64,
+    /// How many wakes there were.
+    pub wakes: u64,
+}
+
 /// How the harness fared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HarnessRow {
@@ -320,6 +381,9 @@ pub struct HarnessRow {
     pub reasons: Vec<String>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// The same over the run, in at most 480 intervals.
+    #[serde(default)]
+    pub lateness: Vec<LatenessRow>,
     /// Processor time, percent of one core.
     pub cpu_percent: f64,
     /// Peak memory, bytes.

@@ -519,7 +519,7 @@ fn named(name: &str, width: usize) -> String {
 }
 
 /// The text, or its beginning and an ellipsis where it is longer than `room` characters.
-fn cut(text: &str, room: usize) -> String {
+pub(super) fn cut(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }

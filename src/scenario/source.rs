@@ -56,6 +56,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("bad-firmware", include_str!("../../scenarios/bad-firmware.toml")),
     ("power-cuts", include_str!("../../scenarios/power-cuts.toml")),
     ("multi-package", include_str!("../../scenarios/multi-package.toml")),
+    ("pull-request", include_str!("../../scenarios/pull-request.toml")),
     ("rural", include_str!("../../scenarios/rural.toml")),
 ];
 

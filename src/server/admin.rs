@@ -195,7 +195,7 @@ impl Server {
             return Err(invalid("tags", format!("`{key}` is to be set and removed")));
         }
         let mut changed = Vec::new();
-        for device in self.devices_meant(whom)? {
+        for device in self.devices_of(whom)? {
             let mut tags = self.ledger.registry.at(device).tags.clone();
             tags.retain(|key, _| !remove.contains(key));
             tags.extend(set.clone());
@@ -230,7 +230,7 @@ impl Server {
         Ok(cohort)
     }
 
-    fn devices_meant(&self, whom: &Whom) -> Result<Vec<DeviceNumber>, AdminError> {
+    fn devices_of(&self, whom: &Whom) -> Result<Vec<DeviceNumber>, AdminError> {
         match whom {
             Whom::Devices(ids) => self.known_devices(ids),
             Whom::Matching(who) => self.select(who),

@@ -69,6 +69,20 @@ impl Catalog {
         Some(*digest)
     }
 
+    /// Versions whose image has this build id.
+    pub fn built_as(&self, id: &BuildId) -> Vec<FirmwareVersion> {
+        let named = self
+            .firmwares
+            .iter()
+            .flat_map(|(slug, versions)| versions.iter().map(move |version| (slug, version)));
+        let built = named.filter(|(_, (_, digest))| self.image(digest).is_some_and(|image| image.build_id.as_ref() == Some(id)));
+        let version = |(slug, (version, _)): (&Slug, &(Version, Digest))| FirmwareVersion {
+            slug: slug.clone(),
+            version: version.clone(),
+        };
+        built.map(version).collect()
+    }
+
     pub fn image(&self, digest: &Digest) -> Option<&Image> {
         self.images.get(digest)
     }

@@ -96,6 +96,9 @@ pub enum AdminError {
         /// What is wrong with its value.
         message: String,
     },
+    /// The change was to be made only if nobody made another before.
+    #[error("it was changed meanwhile: read it again, and send its new ETag")]
+    Changed,
     /// The change contradicts the present state.
     #[error("{message}")]
     Conflict {

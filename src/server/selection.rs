@@ -1,16 +1,11 @@
 //! Selections: which devices a *who* means at this moment, as far as a server can tell.
 
-use std::collections::BTreeMap;
-
-use crate::model::{BuildId, FirmwareVersion, Key, Selector, Session, Test, UpdateState};
+use crate::model::{FirmwareVersion, Key, Selector, Session, Test, UpdateState};
 
 use super::Server;
 use super::admin::invalid;
 use super::io::AdminError;
 use super::record::{DeploymentNumber, DeviceNumber};
-
-/// Versions by the build id of their image: how a server knows what a device runs.
-pub(super) type Builds = BTreeMap<BuildId, Vec<FirmwareVersion>>;
 
 impl Server {
     /// The devices that a selection means, ascending by number.
@@ -37,8 +32,7 @@ impl Server {
             return Err(invalid("who", message));
         }
         let steps = self.deployments_asked(who);
-        let builds = self.builds();
-        Ok(move |device| who.matches(|key, value| self.has(device, key, value, steps.as_deref(), &builds)))
+        Ok(move |device| who.matches(|key, value| self.has(device, key, value, steps.as_deref())))
     }
 
     /// The deployments that `step` names, where it is asked for: `state` means the state in those.
@@ -60,7 +54,7 @@ impl Server {
         )
     }
 
-    fn has(&self, number: DeviceNumber, key: &Key, value: &str, steps: Option<&[DeploymentNumber]>, builds: &Builds) -> bool {
+    fn has(&self, number: DeviceNumber, key: &Key, value: &str, steps: Option<&[DeploymentNumber]>) -> bool {
         let device = self.ledger.registry.at(number);
         match key {
             Key::Device => device.id.as_str() == value,
@@ -76,10 +70,7 @@ impl Server {
                 let mut reached = device.attempts.iter().map(|&index| self.ledger.attempts.at(index).deployment);
                 asked.is_some_and(|asked| reached.any(|deployment| deployment == asked))
             }
-            Key::Runs => self
-                .installed(number, builds)
-                .iter()
-                .any(|version| version.to_string() == value),
+            Key::Runs => self.installed(number).iter().any(|version| version.to_string() == value),
             Key::Fleet | Key::Phase => false,
         }
     }
@@ -110,13 +101,12 @@ impl Server {
 
     /// What a device runs as far as it told: the version whose build id it reports, and of other firmware the version that it last
     /// reported as succeeded. At most one version a firmware where build ids are.
-    pub(super) fn installed(&self, number: DeviceNumber, builds: &Builds) -> Vec<FirmwareVersion> {
+    pub(super) fn installed(&self, number: DeviceNumber) -> Vec<FirmwareVersion> {
         let device = self.ledger.registry.at(number);
         let mut known: Vec<FirmwareVersion> = device
             .session
             .build_id
-            .and_then(|id| builds.get(&id))
-            .cloned()
+            .map(|id| self.ledger.catalog.built_as(&id))
             .unwrap_or_default();
         for &index in device.attempts.iter().rev() {
             let attempt = self.ledger.attempts.at(index);
@@ -132,19 +122,5 @@ impl Server {
             }
         }
         known
-    }
-
-    /// Every version with a build id, by that.
-    pub(super) fn builds(&self) -> Builds {
-        let mut builds = Builds::new();
-        for (slug, versions) in self.ledger.catalog.firmwares() {
-            for (version, digest) in versions {
-                if let Some(id) = self.ledger.catalog.image(digest).and_then(|image| image.build_id) {
-                    let (slug, version) = (slug.clone(), version.clone());
-                    builds.entry(id).or_default().push(FirmwareVersion { slug, version });
-                }
-            }
-        }
-        builds
     }
 }

@@ -1,12 +1,17 @@
 //! What the server shows: the management API's answers to reads. Nothing here changes anything.
 
-use crate::model::{AttemptId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Slug, Version};
+use bytes::Bytes;
+
+use crate::model::{
+    AttemptId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Selector, Slug, UpdateState, Version,
+};
 use crate::wire::api::{AttemptView, CohortView, DeploymentView, DeviceView, FirmwareView, Page, VersionView};
 
 use super::Server;
 use super::attempts::AttemptIndex;
 use super::cohorts::ALL;
 use super::deployments::Deployment;
+use super::io::AdminError;
 use super::record::{CohortNumber, DeviceNumber};
 
 /// How much a server holds and has seen.
@@ -48,6 +53,28 @@ impl Server {
         page(devices, limit, |&number| self.view_device(number), |view| view.id.to_string())
     }
 
+    /// Devices that a selection means, by id, from the one behind `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`AdminError::Invalid`] for a pick, and for keys that a server cannot answer.
+    pub fn devices_meant(&self, who: &Selector, after: Option<&DeviceId>, limit: usize) -> Result<Page<DeviceView>, AdminError> {
+        let meant = self.selection(who)?;
+        let devices = self.ledger.registry.by_id(after).map(|(_, number)| number);
+        let devices = devices.filter(|&number| meant(number));
+        Ok(page(
+            devices,
+            limit,
+            |&number| self.view_device(number),
+            |view| view.id.to_string(),
+        ))
+    }
+
+    /// The image of a version.
+    pub fn image_of(&self, firmware: &FirmwareVersion) -> Option<Bytes> {
+        let digest = self.ledger.catalog.version(firmware)?;
+        Some(self.ledger.catalog.image(&digest)?.bytes.clone())
+    }
+
     /// One device.
     pub fn device(&self, id: &DeviceId) -> Option<DeviceView> {
         Some(self.view_device(self.ledger.registry.find(id)?))
@@ -86,11 +113,18 @@ impl Server {
         Some(self.view_deployment(self.ledger.deployments.at(number)))
     }
 
-    /// Attempts of a deployment by id, from the one behind `after`, at most `limit`; `None` if there is no such deployment.
-    pub fn deployment_attempts(&self, name: &DeploymentName, after: Option<AttemptId>, limit: usize) -> Option<Page<AttemptView>> {
+    /// Attempts of a deployment, all or those in `state`, by id, from the one behind `after`, at most `limit`; `None` if there is no such deployment.
+    pub fn deployment_attempts(
+        &self,
+        name: &DeploymentName,
+        state: Option<UpdateState>,
+        after: Option<AttemptId>,
+        limit: usize,
+    ) -> Option<Page<AttemptView>> {
         let attempts = &self.ledger.deployments.at(self.ledger.deployments.find(name)?).attempts;
         let start = attempts.partition_point(|&index| Some(self.ledger.attempts.at(index).id) <= after);
         let rest = attempts[start..].iter().copied();
+        let rest = rest.filter(|&index| state.is_none_or(|state| self.ledger.attempts.at(index).state == state));
         Some(page(
             rest,
             limit,
@@ -135,6 +169,7 @@ impl Server {
             size_bytes: image.bytes.len() as u64,
             digest: digest.to_string(),
             build_id: image.build_id.map(|id| id.to_string()),
+            mcuboot: None,
         }
     }
 
@@ -147,6 +182,7 @@ impl Server {
             cohorts: device.cohorts.iter().map(name).collect(),
             online: self.connections.online(number).is_some(),
             build_id: device.session.build_id.map(|id| id.to_string()),
+            runs: self.installed(number).iter().map(ToString::to_string).collect(),
             attempts: device.attempts.iter().map(|&index| self.view_attempt(index)).collect(),
         }
     }

@@ -1,8 +1,9 @@
 //! What the run meant: invariants that hold in every run, expectations of this scenario.
 //!
 //! The [`Referee`] watches from outside: what devices show, the bytes they send and get, what the server tells. It never asks a core
-//! anything. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
+//! anything. The [`Auditor`] does the same at a server's own door, and holds the server's rules. [`judge`] holds a measured value against an expectation; when that is done is the Director's business.
 
+mod auditor;
 mod build;
 mod expectation;
 mod finding;
@@ -10,6 +11,7 @@ mod referee;
 mod rules;
 mod view;
 
+pub use auditor::{Auditor, SECRETS_OPEN_IMAGES, SERVER_RULES};
 pub use build::{Build, Least, Waits};
 pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;

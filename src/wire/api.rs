@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AttemptId, CohortName, DeploymentName, DeviceId, ServerEvent, StateReason, Tags, UpdateState};
@@ -40,7 +41,7 @@ pub struct ChildOrders {
 }
 
 /// One line of the event stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// Growing number of the event.
     pub seq: u64,
@@ -48,11 +49,12 @@ pub struct EventLine {
     pub at_ns: u64,
     /// What happened.
     #[serde(flatten)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub event: ServerEvent,
 }
 
 /// An error answer (RFC 9457, `application/problem+json`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Kind of problem: `about:blank` or a word such as `unknown-cohort`.
     #[serde(rename = "type")]
@@ -69,7 +71,7 @@ pub struct Problem {
 }
 
 /// `POST /v1/firmware`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FirmwareBody {
     /// 1 to 32 bytes without `/`.
@@ -77,7 +79,7 @@ pub struct FirmwareBody {
 }
 
 /// A firmware with its versions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirmwareView {
     /// Its identifier.
     pub slug: String,
@@ -86,7 +88,7 @@ pub struct FirmwareView {
 }
 
 /// One version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionView {
     /// Its name.
     pub version: String,
@@ -96,10 +98,26 @@ pub struct VersionView {
     pub digest: String,
     /// Build id, hex, if the image has one.
     pub build_id: Option<String>,
+    /// What MCUboot would see; left out of lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcuboot: Option<McubootView>,
+}
+
+/// An image as MCUboot sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct McubootView {
+    /// Version in the header; absent where there is no header.
+    pub version: Option<String>,
+    /// Bytes of header and payload that the header tells of.
+    pub image_size_bytes: Option<u32>,
+    /// Kind of signature, if there is one; it is not checked, since the server has no keys.
+    pub signature: Option<String>,
+    /// What is wrong with the image, gravest first; empty if nothing is.
+    pub defects: Vec<String>,
 }
 
 /// `POST /v1/devices`: one or many devices; known ones get their tags replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DevicesBody {
     /// Devices to make known.
@@ -107,22 +125,25 @@ pub struct DevicesBody {
 }
 
 /// One device to register.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceBody {
     /// Its id.
+    #[schemars(with = "String")]
     pub id: DeviceId,
     /// Its tags.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub tags: Tags,
 }
 
 /// `PATCH /v1/devices/{id}` and `POST /v1/tags`: tags to set; `null` removes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagsBody {
     /// Devices concerned; left out where the path names one, or `who` selects them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub devices: Option<Vec<DeviceId>>,
     /// A selection such as `tag.region:west,!cohort:canary`, instead of `devices`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,32 +153,41 @@ pub struct TagsBody {
 }
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceView {
     /// Its id.
+    #[schemars(with = "String")]
     pub id: DeviceId,
     /// Its tags.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub tags: Tags,
     /// Cohorts that it is in, `all` left out.
+    #[schemars(with = "Vec<String>")]
     pub cohorts: Vec<CohortName>,
     /// Connected and subscribed to its OTA topic.
     pub online: bool,
     /// Build id last reported, hex.
     pub build_id: Option<String>,
+    /// `SLUG@VERSION` that it runs, as far as it told: by its build id, and by results.
+    pub runs: Vec<String>,
     /// Attempts, oldest first.
     pub attempts: Vec<AttemptView>,
 }
 
 /// An attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// Its id, as text.
+    #[schemars(with = "String")]
     pub id: AttemptId,
     /// Whose attempt.
+    #[schemars(with = "String")]
     pub device: DeviceId,
     /// What it carries out.
+    #[schemars(with = "String")]
     pub deployment: DeploymentName,
     /// What the server believes.
+    #[schemars(with = "String")]
     pub state: UpdateState,
     /// A cancellation was asked for and the device has not answered.
     pub cancel_requested: bool,
@@ -166,11 +196,12 @@ pub struct AttemptView {
     /// Number of the attempt error, if the device reported one.
     pub error: Option<u64>,
     /// Why it ended, if it has.
+    #[schemars(with = "Option<String>")]
     pub reason: Option<StateReason>,
 }
 
 /// Something that happened to a device or to one of its attempts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -179,11 +210,13 @@ pub struct HistoryEntry {
     pub by: String,
     /// The attempt, as text; absent where it is about the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub attempt: Option<AttemptId>,
     /// What: `created`, `manifest-sent`, `cancel-requested`, `results`, `refused`, `ended`; `registered`, `tagged`, `joined`, `left`.
     pub what: String,
     /// State of the attempt from here on, where it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub state: Option<UpdateState>,
     /// Why, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,11 +224,12 @@ pub struct HistoryEntry {
 }
 
 /// `POST /v1/cohorts`, `PATCH /v1/cohorts/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CohortBody {
     /// Its name; left out where the path names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub name: Option<CohortName>,
     /// Rule on tags, such as `tag.region:west`; left out for a cohort by hand.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
@@ -203,9 +237,10 @@ pub struct CohortBody {
 }
 
 /// A cohort.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CohortView {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: CohortName,
     /// Its rule, if it has one.
     #[serde(rename = "where")]
@@ -213,25 +248,29 @@ pub struct CohortView {
     /// Number of members.
     pub members: u64,
     /// The deployment that holds for it.
+    #[schemars(with = "Option<String>")]
     pub deployment: Option<DeploymentName>,
 }
 
 /// `POST /v1/cohorts/{name}/join` and `/leave`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MembersBody {
     /// Devices to put in or take out.
+    #[schemars(with = "Vec<String>")]
     pub devices: Vec<DeviceId>,
 }
 
 /// `POST /v1/deployments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentBody {
     /// Name, unique on the server; made up when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub name: Option<DeploymentName>,
     /// Which devices.
+    #[schemars(with = "String")]
     pub cohort: CohortName,
     /// `SLUG@VERSION` in manifest order.
     pub packages: Vec<String>,
@@ -241,11 +280,13 @@ pub struct DeploymentBody {
 }
 
 /// A deployment and its progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentView {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: DeploymentName,
     /// Which devices.
+    #[schemars(with = "String")]
     pub cohort: CohortName,
     /// `SLUG@VERSION` in manifest order.
     pub packages: Vec<String>,
@@ -256,13 +297,15 @@ pub struct DeploymentView {
     /// It makes no new offers until it is resumed.
     pub paused: bool,
     /// Attempts by state.
+    #[schemars(with = "BTreeMap<String, u64>")]
     pub progress: BTreeMap<UpdateState, u64>,
     /// Attempts that have ended, by why: `results` and its like for those that devices ended, and what closed the others.
+    #[schemars(with = "BTreeMap<String, u64>")]
     pub reasons: BTreeMap<StateReason, u64>,
 }
 
 /// A page of anything: items and where the next page begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,

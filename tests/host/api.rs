@@ -128,7 +128,9 @@ fn every_noun_can_be_made_read_listed_and_changed() {
         (&json!("1.1.0"), &json!(20_000))
     );
     assert_eq!(serve.done("GET", "/v1/firmware/app/versions/1.1.0", ""), version);
-    assert_eq!(serve.done("GET", "/v1/firmware", "")["items"][0]["versions"][0], version);
+    let mut listed = version.clone();
+    listed.as_object_mut().unwrap().remove("mcuboot");
+    assert_eq!(serve.done("GET", "/v1/firmware", "")["items"][0]["versions"][0], listed);
 
     serve.done(
         "POST",
@@ -229,4 +231,148 @@ fn a_head_beyond_the_limit_is_refused() {
     for to in [address(&serve.ready.admin), serve.images()] {
         assert_eq!(request(to, "GET", "/healthz", &[("X-Long", &long)], b"").status, 431);
     }
+}
+
+#[test]
+fn lists_are_filtered_by_tag_cohort_state_and_version() {
+    let serve = Serve::start(&["--tls", "off"]);
+    serve.deploy_to_all("d");
+    let devices = r#"{"devices":[{"id":"a","tags":{"rev":"1"}},{"id":"b","tags":{"rev":"2"}},{"id":"c","tags":{"rev":"1"}}]}"#;
+    serve.ask("POST", "/v1/devices", devices);
+    serve.done("POST", "/v1/cohorts", r#"{"name":"few"}"#);
+    serve.done("POST", "/v1/cohorts/few/join", r#"{"devices":["a","b"]}"#);
+    let ids = |query: &str| {
+        let page = serve.done("GET", &format!("/v1/devices{query}"), "");
+        let ids = page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["id"].as_str().unwrap().to_owned());
+        (ids.collect::<Vec<_>>().join(" "), page["next"].as_str().map(str::to_owned))
+    };
+    for (query, expected) in [
+        ("?tag=rev:1", "a c"),
+        ("?cohort=few&tag=rev:1", "a"),
+        ("?state=pending", "a b c"),
+        ("?state=failed", ""),
+        ("?version=app@1.1.0", ""),
+        ("?who=tag.rev:1,!cohort:few", "c"),
+    ] {
+        assert_eq!(ids(query), (expected.to_owned(), None), "{query}");
+    }
+    assert_eq!(ids("?tag=rev:1&limit=1"), ("a".to_owned(), Some("a".to_owned())));
+    assert_eq!(ids("?tag=rev:1&limit=1&after=a"), ("c".to_owned(), None));
+    let attempts = |state: &str| serve.done("GET", &format!("/v1/deployments/d/attempts?state={state}"), "")["items"].clone();
+    assert_eq!(
+        (attempts("pending").as_array().unwrap().len(), attempts("failed")),
+        (3, json!([]))
+    );
+    assert_problem(&serve.ask("GET", "/v1/devices?state=odd", ""), 422, Some("state"), &["odd"]);
+    assert_problem(&serve.ask("GET", "/v1/devices?who=2+of+all", ""), 422, Some("who"), &["pick"]);
+    assert_problem(&serve.ask("GET", "/v1/devices?color=red", ""), 400, None, &["color"]);
+}
+
+#[test]
+fn a_change_is_made_only_if_nobody_was_faster() {
+    let serve = Serve::start(&["--tls", "off"]);
+    serve.ask("POST", "/v1/devices", r#"{"devices":[{"id":"a"}]}"#);
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let patch = |tag: &str, body: &str| {
+        let headers = [("Authorization", bearer.as_str()), ("If-Match", tag)];
+        request(
+            address(&serve.ready.admin),
+            "PATCH",
+            "/v1/devices/a",
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let seen = serve.ask("GET", "/v1/devices/a", "").header("etag").unwrap().to_owned();
+    let changed = patch(&seen, r#"{"tags":{"rev":"1"}}"#);
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.header("etag"), Some(seen.as_str()));
+    assert_problem(&patch(&seen, r#"{"tags":{"rev":"2"}}"#), 412, None, &["ETag"]);
+    assert_eq!(serve.done("GET", "/v1/devices/a", "")["tags"]["rev"], "1");
+    assert_eq!(patch("\"x\", *", r#"{"tags":{"rev":"3"}}"#).status, 200);
+}
+
+#[test]
+fn a_creation_under_a_key_is_made_once() {
+    let serve = Serve::start(&["--tls", "off"]);
+    serve.deploy_to_all("d");
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let create = |key: &str, body: &str| {
+        let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", key)];
+        request(
+            address(&serve.ready.admin),
+            "POST",
+            "/v1/deployments",
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let body = r#"{"cohort":"all","packages":["app@1.1.0"]}"#;
+    let (first, second) = (create("k-1", body), create("k-1", body));
+    assert_eq!((first.status, second.status), (201, 201));
+    assert_eq!(first.json()["name"], second.json()["name"]);
+    assert_eq!(
+        (first.header("idempotency-replayed"), second.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
+    assert_ne!(create("k-2", body).json()["name"], first.json()["name"]);
+    assert_problem(&create("k-1", "{}"), 422, Some("Idempotency-Key"), &["k-1"]);
+    assert_problem(&create("a b", body), 422, Some("Idempotency-Key"), &["printable"]);
+    assert_eq!(serve.done("GET", "/v1/deployments", "")["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_upload_is_held_against_its_digest_and_its_header() {
+    let serve = Serve::start(&["--tls", "off"]);
+    serve.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
+    let image = image("1.1.0", 8_000);
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Digest", "sha-256=:AAAA:")];
+    let path = "/v1/firmware/app/versions/1.1.0";
+    let refused = request(address(&serve.ready.admin), "PUT", path, &headers, &image);
+    assert_problem(&refused, 422, Some("Content-Digest"), &["sha-256=:"]);
+    let strict =
+        |version: &str, image: &[u8]| serve.ask("PUT", &format!("/v1/firmware/app/versions/{version}?require=mcuboot"), image);
+    assert_problem(&strict("1.2.0", &image), 422, Some("version"), &["1.1.0", "1.2.0"]);
+    assert_problem(&strict("1.1.0", &[7; 64]), 422, Some("image"), &["MCUboot"]);
+    assert_eq!(strict("1.1.0", &image).status, 201);
+    let seen = &serve.done("GET", path, "")["mcuboot"];
+    assert_eq!((&seen["version"], &seen["defects"]), (&"1.1.0".into(), &json!([])));
+    assert_eq!(serve.ask("DELETE", path, "").status, 204);
+    assert_eq!(serve.ask("GET", path, "").status, 404);
+}
+
+#[test]
+fn events_come_as_server_sent_events_and_are_resumed() {
+    let serve = Serve::start(&["--tls", "off"]);
+    serve.ask("POST", "/v1/devices", r#"{"devices":[{"id":"a"},{"id":"b"}]}"#);
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let follow = |last: &str| {
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Accept", "text/event-stream"),
+            ("Last-Event-ID", last),
+        ];
+        let stream = super::rig::open_request(address(&serve.ready.admin), "GET", "/v1/events", &headers, b"");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(stream)).map(|line| line.unwrap());
+        let told = lines.filter(|line| line.starts_with("id: ") || line.starts_with("data: ") || line.starts_with("content-type"));
+        told.take(3).collect::<Vec<_>>()
+    };
+    let first = follow("0");
+    assert_eq!(first[..2], ["content-type: text/event-stream", "id: 1"]);
+    let second = follow("1");
+    assert_eq!(second[1], "id: 2");
+    assert!(second[2].contains(r#""device":"b""#), "{second:?}");
+}
+
+#[test]
+fn the_document_of_the_api_is_open_and_names_its_version() {
+    let serve = Serve::start(&["--tls", "off"]);
+    let document = request(address(&serve.ready.admin), "GET", "/openapi.json", &[], b"").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["components"]["schemas"]["DeviceView"]["type"], "object");
 }

@@ -13,7 +13,7 @@ use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
 };
-use squall::play::{Checks, HarnessReport, Machine, Mode, Outcome, RunEnd};
+use squall::play::{Checks, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd};
 use squall::scenario::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
@@ -356,6 +356,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         mode,
         elapsed,
         end: RunEnd::Settled,
+        fired: vec![Some(SimTime::from_secs(12)), Some(SimTime::from_secs(40))],
         recorder,
         findings: Vec::new(),
         checks: Checks {
@@ -374,6 +375,13 @@ fn harness() -> HarnessReport {
         valid: true,
         reasons: Vec::new(),
         late_p99_s: 0.0009,
+        lateness: (1..=58)
+            .map(|second| Lateness {
+                at: SimTime::from_secs(second),
+                p99_s: 0.0004 + 0.0005 * (second % 7) as f64 / 6.0,
+                wakes: 40,
+            })
+            .collect(),
         cpu_percent: 23.4,
         memory_bytes: 48 << 20,
         dropped: 0,

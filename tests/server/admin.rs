@@ -205,9 +205,9 @@ fn views_come_in_pages() {
     );
     let second = rig.server.devices(Some(&"b".into()), 2);
     assert_eq!((ids(&second.items), second.next), (vec!["c".into()], None));
-    let attempts = rig.server.deployment_attempts(&"up".into(), Some(id(1001)), 1).unwrap();
+    let attempts = rig.server.deployment_attempts(&"up".into(), None, Some(id(1001)), 1).unwrap();
     assert_eq!((attempts.items[0].id, attempts.next.as_deref()), (id(1002), Some("1002")));
-    assert!(rig.server.deployment_attempts(&"no".into(), None, 1).is_none());
+    assert!(rig.server.deployment_attempts(&"no".into(), None, None, 1).is_none());
     let firmware = rig.server.firmware();
     assert_eq!(
         firmware

@@ -383,7 +383,7 @@ fn durable_views(server: &Server) -> impl PartialEq + std::fmt::Debug + use<> {
     let deployments = server.deployments();
     let attempts = deployments
         .iter()
-        .map(|view| server.deployment_attempts(&view.name, None, 1000))
+        .map(|view| server.deployment_attempts(&view.name, None, None, 1000))
         .collect::<Vec<_>>();
     (devices, cohorts, members, deployments, attempts, server.firmware())
 }

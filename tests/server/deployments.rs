@@ -308,7 +308,7 @@ fn attempt_ids_count_up_over_all_devices() {
     rig.register("a", &[]);
     rig.deploy("one", "all", "app@1.1.0");
     rig.deploy("two", "all", "app@1.2.0");
-    let attempts = |name: &str| rig.server.deployment_attempts(&name.into(), None, 10).unwrap().items;
+    let attempts = |name: &str| rig.server.deployment_attempts(&name.into(), None, None, 10).unwrap().items;
     let ids = |name: &str| attempts(name).iter().map(|attempt| attempt.id).collect::<Vec<_>>();
     assert_eq!((ids("one"), ids("two")), (vec![id(1001), id(1002)], vec![id(1003), id(1004)]));
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderValue, StatusCode};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use super::problem::ApiError;
 
@@ -38,11 +41,32 @@ impl<S: Send + Sync> FromRequest<S> for ImageBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        gather(request, "the image", IMAGE_MAX_BYTES).await.map(ImageBody)
+        let promised = request.headers().get("content-digest").cloned();
+        let image = gather(request, "the image", IMAGE_MAX_BYTES).await?;
+        check_digest(promised.as_ref(), &image)?;
+        Ok(ImageBody(image))
     }
 }
 
-async fn gather(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
+/// Holds a body against its `Content-Digest` (RFC 9530), of which SHA-256 is understood.
+fn check_digest(promised: Option<&HeaderValue>, body: &[u8]) -> Result<(), ApiError> {
+    let Some(promised) = promised else { return Ok(()) };
+    let text = promised.to_str().unwrap_or_default();
+    let digest = text.split(',').find_map(|member| member.trim().strip_prefix("sha-256="));
+    let bytes = digest.and_then(|digest| digest.strip_prefix(':')?.strip_suffix(':'));
+    let Some(wanted) = bytes.and_then(|bytes| BASE64_STANDARD.decode(bytes).ok()) else {
+        let detail = "Content-Digest: is not `sha-256=:BASE64:`";
+        return Err(ApiError::invalid("Content-Digest", detail));
+    };
+    let found = Sha256::digest(body);
+    if wanted == found.as_slice() {
+        return Ok(());
+    }
+    let detail = format!("Content-Digest: the body has sha-256=:{}:", BASE64_STANDARD.encode(found));
+    Err(ApiError::invalid("Content-Digest", detail))
+}
+
+pub(crate) async fn gather(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -105,6 +129,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_held_against_its_digest() {
+        let check = |promised: &str| check_digest(Some(&HeaderValue::from_str(promised).unwrap()), b"image").is_ok();
+        let right = BASE64_STANDARD.encode(Sha256::digest(b"image"));
+        let wrong = BASE64_STANDARD.encode(Sha256::digest(b"other"));
+        assert!(check(&format!("sha-256=:{right}:")) && check(&format!("md5=:AA==:, sha-256=:{right}:")));
+        assert!(!check(&format!("sha-256=:{wrong}:")) && !check("sha-256=x") && !check("md5=:AA==:"));
+        assert!(check_digest(None, b"image").is_ok());
+    }
     use crate::wire::api::{DevicesBody, FirmwareBody};
 
     fn said<T: DeserializeOwned>(json: &str) -> String {

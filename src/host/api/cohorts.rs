@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::Api;
 use super::body::JsonBody;
+use super::etag::{IfMatch, Tagged};
 use super::page::PageQuery;
 use super::problem::ApiError;
 use crate::model::{AdminAction, CohortName, CohortRule, DeviceId, Selector};
@@ -21,7 +22,7 @@ pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Jso
 pub(crate) async fn create(
     State(api): State<Api>,
     JsonBody(body): JsonBody<CohortBody>,
-) -> Result<(StatusCode, Json<CohortView>), ApiError> {
+) -> Result<(StatusCode, Tagged<CohortView>), ApiError> {
     let name = body
         .name
         .ok_or_else(|| ApiError::invalid("name", "name: a cohort needs one"))?;
@@ -35,7 +36,7 @@ pub(crate) async fn create(
 }
 
 /// `GET /v1/cohorts/{name}`.
-pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<CohortView>, ApiError> {
+pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Tagged<CohortView>, ApiError> {
     view(&api, CohortName::new(name)).await
 }
 
@@ -43,18 +44,21 @@ pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Re
 pub(crate) async fn change(
     State(api): State<Api>,
     Path(name): Path<String>,
+    unchanged: IfMatch,
     JsonBody(body): JsonBody<CohortBody>,
-) -> Result<Json<CohortView>, ApiError> {
+) -> Result<Tagged<CohortView>, ApiError> {
     if body.name.is_some_and(|given| given.as_str() != name) {
         return Err(ApiError::invalid("name", format!("name: a cohort keeps its name `{name}`")));
     }
     let cohort = CohortName::new(name);
     let rule = parse_rule(body.rule.as_deref())?;
-    api.change(AdminAction::ChangeCohort {
+    let wanted = cohort.clone();
+    let guard = unchanged.guard(move |server| server.cohort(&wanted));
+    let change = AdminAction::ChangeCohort {
         cohort: cohort.clone(),
         rule,
-    })
-    .await?;
+    };
+    api.change_if(guard, change).await?;
     view(&api, cohort).await
 }
 
@@ -78,7 +82,7 @@ pub(crate) async fn join(
     State(api): State<Api>,
     Path(name): Path<String>,
     JsonBody(body): JsonBody<MembersBody>,
-) -> Result<Json<CohortView>, ApiError> {
+) -> Result<Tagged<CohortView>, ApiError> {
     let cohort = CohortName::new(name);
     api.change(AdminAction::Join {
         cohort: cohort.clone(),
@@ -93,7 +97,7 @@ pub(crate) async fn leave(
     State(api): State<Api>,
     Path(name): Path<String>,
     JsonBody(body): JsonBody<MembersBody>,
-) -> Result<Json<CohortView>, ApiError> {
+) -> Result<Tagged<CohortView>, ApiError> {
     let cohort = CohortName::new(name);
     api.change(AdminAction::Leave {
         cohort: cohort.clone(),
@@ -109,8 +113,8 @@ fn parse_rule(text: Option<&str>) -> Result<CohortRule, ApiError> {
     Ok(CohortRule::Where(selector))
 }
 
-async fn view(api: &Api, name: CohortName) -> Result<Json<CohortView>, ApiError> {
+async fn view(api: &Api, name: CohortName) -> Result<Tagged<CohortView>, ApiError> {
     let wanted = name.clone();
     let found = api.look(move |server| server.cohort(&wanted)).await?;
-    found.map(Json).ok_or_else(|| ApiError::unknown("cohort", name))
+    found.map(Tagged).ok_or_else(|| ApiError::unknown("cohort", name))
 }

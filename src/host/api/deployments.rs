@@ -1,15 +1,19 @@
 //! Deployments, their progress and their attempts.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
-use super::Api;
 use super::body::JsonBody;
+use super::etag::{IfMatch, Tagged};
 use super::firmware::{parse_package, parse_slug};
 use super::page::PageQuery;
 use super::problem::ApiError;
-use crate::model::{AdminAction, AttemptId, DeploymentName};
+use super::{Api, idempotency, page};
+use crate::model::{AdminAction, AttemptId, DeploymentName, UpdateState};
 use crate::wire::api::{AttemptView, DeploymentBody, DeploymentView, HistoryEntry, Page};
 
 /// `GET /v1/deployments`.
@@ -21,11 +25,13 @@ pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Jso
 /// `POST /v1/deployments`.
 pub(crate) async fn create(
     State(api): State<Api>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<DeploymentBody>,
-) -> Result<(StatusCode, Json<DeploymentView>), ApiError> {
-    let name = match body.name {
-        Some(name) => name,
-        None => api.look(|server| free_name(server.deployments())).await?,
+) -> Result<(StatusCode, Tagged<DeploymentView>), ApiError> {
+    let name = match (body.name, idempotency::key_of(&headers)?) {
+        (Some(name), _) => name,
+        (None, Some(key)) => name_under(&key),
+        (None, None) => api.look(|server| free_name(server.deployments())).await?,
     };
     let packages = body
         .packages
@@ -48,52 +54,72 @@ pub(crate) async fn create(
 }
 
 /// `GET /v1/deployments/{name}`.
-pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DeploymentView>, ApiError> {
+pub(crate) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Tagged<DeploymentView>, ApiError> {
     view(&api, DeploymentName::new(name)).await
+}
+
+/// Which attempts are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AttemptQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+    state: Option<String>,
 }
 
 /// `GET /v1/deployments/{name}/attempts`.
 pub(crate) async fn attempts(
     State(api): State<Api>,
     Path(name): Path<String>,
-    query: PageQuery,
+    query: Result<Query<AttemptQuery>, QueryRejection>,
 ) -> Result<Json<Page<AttemptView>>, ApiError> {
-    let limit = query.limit();
+    let Query(query) = query.map_err(|error| page::refused(&error))?;
+    let limit = page::limit_of(query.limit);
+    let state = match &query.state {
+        None => None,
+        Some(word) => Some(
+            UpdateState::from_word(word)
+                .ok_or_else(|| ApiError::invalid("state", format!("state: `{word}` is no state of an attempt")))?,
+        ),
+    };
     let after = query.after.as_deref().map(parse_attempt).transpose()?;
     let deployment = DeploymentName::new(name.as_str());
     let page = api
-        .look(move |server| server.deployment_attempts(&deployment, after, limit))
+        .look(move |server| server.deployment_attempts(&deployment, state, after, limit))
         .await?;
     page.map(Json).ok_or_else(|| ApiError::unknown("deployment", name))
 }
 
 /// `POST /v1/deployments/{name}/cancel`.
-pub(crate) async fn cancel(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
-    steer(api, name, |deployment| AdminAction::Cancel { deployment }).await
+pub(crate) async fn cancel(api: State<Api>, name: Path<String>, unchanged: IfMatch) -> Result<Tagged<DeploymentView>, ApiError> {
+    steer(api, name, unchanged, |deployment| AdminAction::Cancel { deployment }).await
 }
 
 /// `POST /v1/deployments/{name}/pause`.
-pub(crate) async fn pause(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
-    steer(api, name, |deployment| AdminAction::Pause { deployment }).await
+pub(crate) async fn pause(api: State<Api>, name: Path<String>, unchanged: IfMatch) -> Result<Tagged<DeploymentView>, ApiError> {
+    steer(api, name, unchanged, |deployment| AdminAction::Pause { deployment }).await
 }
 
 /// `POST /v1/deployments/{name}/resume`.
-pub(crate) async fn resume(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
-    steer(api, name, |deployment| AdminAction::Resume { deployment }).await
+pub(crate) async fn resume(api: State<Api>, name: Path<String>, unchanged: IfMatch) -> Result<Tagged<DeploymentView>, ApiError> {
+    steer(api, name, unchanged, |deployment| AdminAction::Resume { deployment }).await
 }
 
 /// `POST /v1/deployments/{name}/retry`.
-pub(crate) async fn retry(api: State<Api>, name: Path<String>) -> Result<Json<DeploymentView>, ApiError> {
-    steer(api, name, |deployment| AdminAction::Retry { deployment }).await
+pub(crate) async fn retry(api: State<Api>, name: Path<String>, unchanged: IfMatch) -> Result<Tagged<DeploymentView>, ApiError> {
+    steer(api, name, unchanged, |deployment| AdminAction::Retry { deployment }).await
 }
 
 async fn steer(
     State(api): State<Api>,
     Path(name): Path<String>,
+    unchanged: IfMatch,
     action: impl FnOnce(DeploymentName) -> AdminAction,
-) -> Result<Json<DeploymentView>, ApiError> {
+) -> Result<Tagged<DeploymentView>, ApiError> {
     let name = DeploymentName::new(name);
-    api.change(action(name.clone())).await?;
+    let wanted = name.clone();
+    let guard = unchanged.guard(move |server| server.deployment(&wanted));
+    api.change_if(guard, action(name.clone())).await?;
     view(&api, name).await
 }
 
@@ -113,6 +139,13 @@ pub(crate) async fn attempt_history(State(api): State<Api>, Path(id): Path<Strin
         None => None,
     };
     found.map(Json).ok_or_else(|| ApiError::unknown("attempt", id))
+}
+
+/// The name of a deployment that was asked for under a key: after a restart the same request finds it taken.
+fn name_under(key: &str) -> DeploymentName {
+    let hash = Sha256::digest(key);
+    let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    DeploymentName::new(format!("deployment-{hex}"))
 }
 
 /// The first of `deployment-1`, `deployment-2` and on that no deployment has.
@@ -135,8 +168,8 @@ fn parse_id(text: &str) -> Option<AttemptId> {
     text.parse().ok().and_then(AttemptId::new)
 }
 
-async fn view(api: &Api, name: DeploymentName) -> Result<Json<DeploymentView>, ApiError> {
+async fn view(api: &Api, name: DeploymentName) -> Result<Tagged<DeploymentView>, ApiError> {
     let wanted = name.clone();
     let found = api.look(move |server| server.deployment(&wanted)).await?;
-    found.map(Json).ok_or_else(|| ApiError::unknown("deployment", name))
+    found.map(Tagged).ok_or_else(|| ApiError::unknown("deployment", name))
 }

@@ -3,21 +3,82 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
-use super::Api;
+use serde::Deserialize;
+
 use super::body::JsonBody;
-use super::page::PageQuery;
+use super::etag::{IfMatch, Tagged};
 use super::problem::ApiError;
-use crate::model::{AdminAction, DeviceId, NewDevice, Selector, Tags, Whom};
+use super::{Api, page};
+use crate::model::{AdminAction, DeviceId, Key, NewDevice, Selector, Tags, Term, Test, UpdateState, Whom, is_word};
 use crate::wire::api::{DeviceView, DevicesBody, HistoryEntry, Page, TagsBody};
 
 /// `GET /v1/devices`.
-pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<DeviceView>>, ApiError> {
-    let limit = query.limit();
+pub(crate) async fn list(
+    State(api): State<Api>,
+    query: Result<Query<DeviceQuery>, QueryRejection>,
+) -> Result<Json<Page<DeviceView>>, ApiError> {
+    let Query(query) = query.map_err(|error| page::refused(&error))?;
+    let limit = page::limit_of(query.limit);
+    let who = query.selection()?;
     let after = query.after.map(DeviceId::new);
-    api.look(move |server| server.devices(after.as_ref(), limit)).await.map(Json)
+    let found = api
+        .look(move |server| server.devices_meant(&who, after.as_ref(), limit))
+        .await?;
+    Ok(Json(found?))
+}
+
+/// Which devices are wanted: all conditions hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+    who: Option<String>,
+    tag: Option<String>,
+    cohort: Option<String>,
+    state: Option<String>,
+    version: Option<String>,
+}
+
+impl DeviceQuery {
+    fn selection(&self) -> Result<Selector, ApiError> {
+        let mut who = match &self.who {
+            Some(who) => parse_who("who", who)?,
+            None => Selector::all(),
+        };
+        if let Some(tag) = &self.tag {
+            let pair = tag.split_once(':').filter(|(key, _)| is_word(key));
+            let (key, value) = pair.ok_or_else(|| ApiError::invalid("tag", format!("tag: `{tag}` is not KEY:VALUE")))?;
+            who.terms.push(term(Key::Tag(key.to_owned()), value));
+        }
+        let known = |state: &String| UpdateState::from_word(state).is_some();
+        if let Some(state) = self.state.as_ref().filter(|state| !known(state)) {
+            return Err(ApiError::invalid(
+                "state",
+                format!("state: `{state}` is no state of an attempt"),
+            ));
+        }
+        for (key, value) in [
+            (Key::Cohort, &self.cohort),
+            (Key::State, &self.state),
+            (Key::Runs, &self.version),
+        ] {
+            who.terms.extend(value.iter().map(|value| term(key.clone(), value)));
+        }
+        Ok(who)
+    }
+}
+
+fn term(key: Key, value: &str) -> Term {
+    let values = vec![value.to_owned()];
+    Term {
+        negated: false,
+        test: Test::Key { key, values },
+    }
 }
 
 /// `POST /v1/devices`.
@@ -32,7 +93,7 @@ pub(crate) async fn register(State(api): State<Api>, JsonBody(body): JsonBody<De
 }
 
 /// `GET /v1/devices/{id}`.
-pub(crate) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<DeviceView>, ApiError> {
+pub(crate) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Tagged<DeviceView>, ApiError> {
     view(&api, DeviceId::new(id)).await
 }
 
@@ -47,8 +108,9 @@ pub(crate) async fn history(State(api): State<Api>, Path(id): Path<String>) -> R
 pub(crate) async fn tag_one(
     State(api): State<Api>,
     Path(id): Path<String>,
+    unchanged: IfMatch,
     JsonBody(body): JsonBody<TagsBody>,
-) -> Result<Json<DeviceView>, ApiError> {
+) -> Result<Tagged<DeviceView>, ApiError> {
     for (field, given) in [("devices", body.devices.is_some()), ("who", body.who.is_some())] {
         if given {
             let detail = format!("{field}: the path names the device; leave `{field}` out");
@@ -56,7 +118,10 @@ pub(crate) async fn tag_one(
         }
     }
     let id = DeviceId::new(id);
-    api.change(change_tags(Whom::Devices(vec![id.clone()]), body.tags)).await?;
+    let wanted = id.clone();
+    let guard = unchanged.guard(move |server| server.device(&wanted));
+    api.change_if(guard, change_tags(Whom::Devices(vec![id.clone()]), body.tags))
+        .await?;
     view(&api, id).await
 }
 
@@ -91,8 +156,8 @@ fn change_tags(whom: Whom, changes: BTreeMap<String, Option<String>>) -> AdminAc
     AdminAction::ChangeTags { whom, set, remove }
 }
 
-async fn view(api: &Api, id: DeviceId) -> Result<Json<DeviceView>, ApiError> {
+async fn view(api: &Api, id: DeviceId) -> Result<Tagged<DeviceView>, ApiError> {
     let wanted = id.clone();
     let found = api.look(move |server| server.device(&wanted)).await?;
-    found.map(Json).ok_or_else(|| ApiError::unknown("device", id))
+    found.map(Tagged).ok_or_else(|| ApiError::unknown("device", id))
 }

@@ -1,15 +1,22 @@
 //! Firmware and its versions.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use serde::Deserialize;
 
-use super::Api;
 use super::body::{ImageBody, JsonBody};
+use super::etag::{IfMatch, Tagged};
 use super::page::PageQuery;
 use super::problem::ApiError;
+use super::{Api, page};
+use crate::mcuboot::{SignatureVerdict, inspect};
 use crate::model::{AdminAction, FirmwareVersion, Slug, Version};
-use crate::wire::api::{FirmwareBody, FirmwareView, Page, VersionView};
+use crate::wire::api::{FirmwareBody, FirmwareView, McubootView, Page, VersionView};
+
+/// Unit in which flash is written, bytes; places the trailer of a whole slot.
+const FLASH_ALIGN: u32 = 4;
 
 /// `GET /v1/firmware`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<FirmwareView>>, ApiError> {
@@ -32,13 +39,27 @@ pub(crate) async fn show(State(api): State<Api>, Path(slug): Path<String>) -> Re
     view(&api, parse_slug(&slug)?).await
 }
 
+/// What an image must be to be taken.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UploadQuery {
+    require: Option<String>,
+}
+
 /// `PUT /v1/firmware/{slug}/versions/{version}`: the body is the image file.
 pub(crate) async fn upload(
     State(api): State<Api>,
     Path((slug, version)): Path<(String, String)>,
+    query: Result<Query<UploadQuery>, QueryRejection>,
     ImageBody(image): ImageBody,
-) -> Result<(StatusCode, Json<VersionView>), ApiError> {
+) -> Result<(StatusCode, Tagged<VersionView>), ApiError> {
+    let Query(query) = query.map_err(|error| page::refused(&error))?;
     let firmware = parse_version(&slug, &version)?;
+    match query.require.as_deref() {
+        None => {}
+        Some("mcuboot") => check_mcuboot(&firmware.version, &image)?,
+        Some(other) => return Err(ApiError::invalid("require", format!("require: `{other}` is not `mcuboot`"))),
+    }
     api.change(AdminAction::CreateVersion {
         firmware: firmware.clone(),
         image,
@@ -51,7 +72,7 @@ pub(crate) async fn upload(
 pub(crate) async fn show_version(
     State(api): State<Api>,
     Path((slug, version)): Path<(String, String)>,
-) -> Result<Json<VersionView>, ApiError> {
+) -> Result<Tagged<VersionView>, ApiError> {
     version_view(&api, parse_version(&slug, &version)?).await
 }
 
@@ -59,9 +80,12 @@ pub(crate) async fn show_version(
 pub(crate) async fn delete_version(
     State(api): State<Api>,
     Path((slug, version)): Path<(String, String)>,
+    unchanged: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     let firmware = parse_version(&slug, &version)?;
-    api.change(AdminAction::DeleteVersion { firmware }).await?;
+    let wanted = firmware.clone();
+    let guard = unchanged.guard(move |server| server.version(&wanted));
+    api.change_if(guard, AdminAction::DeleteVersion { firmware }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -93,8 +117,43 @@ async fn view(api: &Api, slug: Slug) -> Result<Json<FirmwareView>, ApiError> {
     found.map(Json).ok_or_else(|| ApiError::unknown("firmware", slug))
 }
 
-async fn version_view(api: &Api, firmware: FirmwareVersion) -> Result<Json<VersionView>, ApiError> {
+async fn version_view(api: &Api, firmware: FirmwareVersion) -> Result<Tagged<VersionView>, ApiError> {
     let wanted = firmware.clone();
-    let found = api.look(move |server| server.version(&wanted)).await?;
-    found.map(Json).ok_or_else(|| ApiError::unknown("version", firmware))
+    let found = api
+        .look(move |server| Some((server.version(&wanted)?, server.image_of(&wanted)?)))
+        .await?;
+    let (view, image) = found.ok_or_else(|| ApiError::unknown("version", firmware))?;
+    let mcuboot = Some(seen_by_mcuboot(&image));
+    Ok(Tagged(VersionView { mcuboot, ..view }))
+}
+
+/// What MCUboot would see of an image.
+fn seen_by_mcuboot(image: &[u8]) -> McubootView {
+    let seen = inspect(image, None, None, FLASH_ALIGN);
+    let signature = match seen.signature {
+        Some(SignatureVerdict::Unchecked(scheme) | SignatureVerdict::Good(scheme)) => Some(scheme.to_string()),
+        Some(SignatureVerdict::Unsigned | SignatureVerdict::Bad(_)) | None => None,
+    };
+    McubootView {
+        version: seen.header.as_ref().map(|header| header.version.to_string()),
+        image_size_bytes: seen.header.as_ref().map(|header| header.image_size),
+        signature,
+        defects: seen.defects.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Refuses an image that MCUboot would not start, or whose header tells of another version.
+fn check_mcuboot(version: &Version, image: &[u8]) -> Result<(), ApiError> {
+    let seen = seen_by_mcuboot(image);
+    if let Some(defect) = seen.defects.first() {
+        return Err(ApiError::invalid("image", format!("image: {defect}")));
+    }
+    let named = version.to_string();
+    let told = seen.version.unwrap_or_default();
+    let release = told.split('+').next().unwrap_or_default();
+    if told == named || release == named {
+        return Ok(());
+    }
+    let detail = format!("version: the header of the image says {told}, not `{named}`");
+    Err(ApiError::invalid("version", detail))
 }

@@ -5,8 +5,11 @@ mod body;
 mod cohorts;
 mod deployments;
 mod devices;
+mod etag;
 mod events;
 mod firmware;
+mod idempotency;
+mod openapi;
 mod page;
 mod problem;
 
@@ -24,8 +27,9 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
+use self::idempotency::Answers;
 use self::problem::ApiError;
-use super::core_thread::CoreHandle;
+use super::core_thread::{CoreHandle, Guard};
 use super::credentials::TokenCheck;
 use super::events::EventLog;
 use super::shard::handshake;
@@ -40,6 +44,8 @@ pub(crate) struct Api {
     pub(crate) core: CoreHandle,
     /// What has happened.
     pub(crate) events: Arc<EventLog>,
+    /// Answers to requests with a key.
+    pub(crate) answers: Answers,
     /// Who may use the API.
     pub(crate) token: TokenCheck,
 }
@@ -93,12 +99,21 @@ impl Api {
             .route("/v1/events", get(events::follow))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn_with_state(self.clone(), idempotency::once))
             .layer(from_fn_with_state(self.clone(), guard));
-        Router::new().route("/healthz", get(health)).merge(guarded).with_state(self)
+        Router::new()
+            .route("/healthz", get(health))
+            .route("/openapi.json", get(openapi::show))
+            .merge(guarded)
+            .with_state(self)
     }
 
     async fn change(&self, action: AdminAction) -> Result<(), ApiError> {
-        Ok(self.core.change(action).await??)
+        self.change_if(None, action).await
+    }
+
+    async fn change_if(&self, guard: Option<Guard>, action: AdminAction) -> Result<(), ApiError> {
+        Ok(self.core.change(action, guard).await??)
     }
 
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Server) -> T + Send + 'static) -> Result<T, ApiError> {
@@ -113,7 +128,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
-        return next.run(request).await;
+        return problem::worded(next.run(request).await).await;
     }
     let mut refused = ApiError::unauthorized().into_response();
     refused

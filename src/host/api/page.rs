@@ -26,7 +26,7 @@ pub(crate) struct PageQuery {
 impl PageQuery {
     /// Items wanted, within bounds.
     pub(crate) fn limit(&self) -> usize {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+        limit_of(self.limit)
     }
 
     /// The page of `items` that stands behind the item with key `after`.
@@ -46,6 +46,11 @@ impl PageQuery {
         let next = items.last().filter(|_| more).map(|item| key(item).to_owned());
         Ok(Page { items, next })
     }
+}
+
+/// Items wanted, within bounds.
+pub(crate) fn limit_of(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for PageQuery {

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 
 use crate::host::core_thread::CoreGone;
 use crate::server::AdminError;
@@ -84,6 +85,7 @@ impl From<AdminError> for ApiError {
                 detail,
             ),
             AdminError::Invalid { field, .. } => ApiError::invalid(field, detail),
+            AdminError::Changed => ApiError::new(StatusCode::PRECONDITION_FAILED, "changed", "Changed meanwhile", detail),
             AdminError::Conflict { .. } => ApiError::new(StatusCode::CONFLICT, "conflict", "Not possible in this state", detail),
         }
     }
@@ -106,6 +108,26 @@ impl IntoResponse for ApiError {
         let json = serde_json::to_vec(&*self.0).expect("a problem has a JSON form");
         (status, [(CONTENT_TYPE, "application/problem+json")], json).into_response()
     }
+}
+
+/// An error answer that the router made, as a problem.
+pub(crate) async fn worded(answer: Response) -> Response {
+    let ours = answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/problem+json");
+    if ours || !(answer.status().is_client_error() || answer.status().is_server_error()) {
+        return answer;
+    }
+    let status = answer.status();
+    let said = answer
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    let detail = String::from_utf8_lossy(&said).into_owned();
+    ApiError::new(status, "bad-request", "Bad request", detail).into_response()
 }
 
 #[cfg(test)]
