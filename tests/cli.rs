@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "run",
     "sim",
     "explore",
@@ -15,6 +15,7 @@ const VERBS: [&str; 14] = [
     "check",
     "serve",
     "report",
+    "compare",
     "image",
     "qemu",
     "new",
