@@ -4,51 +4,67 @@
 //! run in both modes. The absence of a deadline is `None`, never a far future.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
-/// Nanoseconds since the start of the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SimTime(u64);
+/// Nanoseconds since the start of the run, up to 2^64 - 2.
+///
+/// Kept as one more than their number, so that a moment that may be missing takes no more room: most of an idle device's state is
+/// deadlines that it does not have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimTime(NonZeroU64);
 
 impl SimTime {
     /// The start of the run.
-    pub const ZERO: SimTime = SimTime(0);
+    pub const ZERO: SimTime = SimTime(NonZeroU64::MIN);
 
     /// The moment `nanos` nanoseconds after the start of the run.
     pub const fn from_nanos(nanos: u64) -> Self {
-        SimTime(nanos)
+        SimTime(NonZeroU64::MIN.saturating_add(nanos))
     }
 
     /// The moment `millis` milliseconds after the start of the run.
     pub const fn from_millis(millis: u64) -> Self {
-        SimTime(millis * 1_000_000)
+        SimTime::from_nanos(millis * 1_000_000)
     }
 
     /// The moment `secs` seconds after the start of the run.
     pub const fn from_secs(secs: u64) -> Self {
-        SimTime(secs * 1_000_000_000)
+        SimTime::from_nanos(secs * 1_000_000_000)
     }
 
     /// Nanoseconds since the start of the run.
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Seconds since the start of the run, for display and for reports.
     pub fn as_secs_f64(self) -> f64 {
-        self.0 as f64 / 1e9
+        self.as_nanos() as f64 / 1e9
     }
 
     /// Time that has passed since `earlier`; zero if `earlier` lies ahead.
     pub const fn since(self, earlier: SimTime) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
+    }
+}
+
+impl Default for SimTime {
+    fn default() -> Self {
+        SimTime::ZERO
+    }
+}
+
+impl fmt::Debug for SimTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SimTime").field(&self.as_nanos()).finish()
     }
 }
 
 impl From<Duration> for SimTime {
     fn from(since_start: Duration) -> Self {
-        SimTime(nanos(since_start))
+        SimTime::from_nanos(nanos(since_start))
     }
 }
 
@@ -70,14 +86,19 @@ impl Sub<Duration> for SimTime {
     type Output = SimTime;
 
     fn sub(self, earlier: Duration) -> SimTime {
-        SimTime(self.0.saturating_sub(nanos(earlier)))
+        SimTime::from_nanos(self.as_nanos().saturating_sub(nanos(earlier)))
     }
 }
 
 impl fmt::Display for SimTime {
     /// Seconds with six decimals, as traces write them: `12.345678`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 % 1_000_000_000 / 1_000)
+        write!(
+            f,
+            "{}.{:06}",
+            self.as_nanos() / 1_000_000_000,
+            self.as_nanos() % 1_000_000_000 / 1_000
+        )
     }
 }
 
@@ -98,6 +119,14 @@ mod tests {
             SimTime::from_nanos(u64::MAX)
         );
         assert_eq!(SimTime::ZERO.since(SimTime::from_secs(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_moment_that_may_be_missing_takes_no_more_room() {
+        assert_eq!(size_of::<Option<SimTime>>(), size_of::<SimTime>());
+        assert_eq!(SimTime::from_nanos(7).as_nanos(), 7);
+        assert!(SimTime::ZERO < SimTime::from_nanos(1) && SimTime::default() == SimTime::ZERO);
+        assert_eq!(format!("{:?}", SimTime::from_nanos(7)), "SimTime(7)");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Tests of `device` across modules: one device, driven by hand against a small server of the test's own.
 
+mod conformance;
 mod downloads;
 mod faults;
+mod generations;
 mod histories;
 mod messages;
 mod power;
+mod reference;
 pub(crate) mod rig;
 mod rollback;
 mod session;
 pub(crate) mod setup;
 mod sweep;
+mod telling;
 mod updates;

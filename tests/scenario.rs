@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use squall::device::{BootOutcome, Jitter, SwapMethod};
+use squall::device::{BootOutcome, Jitter, Sdk, SwapMethod};
 use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault};
 use squall::model::{CohortRule, Tags};
 use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load, outline};
@@ -191,7 +191,10 @@ fn links_and_flash_of_ones_own_change_what_they_name() {
     assert_eq!(farm.config.max_artifacts, 32);
     let tiny = &fleet("tiny").config;
     assert_eq!((tiny.chip.page_size, tiny.swap), (1 << 10, SwapMethod::Move));
+    assert_eq!((tiny.sdk, tiny.heartbeat), (Sdk::Fota, Some(Duration::from_secs(10))));
+    assert_eq!(tiny.retry, Sdk::Fota.retry(), "the waits of its generation");
     let gate = &fleet("gate").config;
+    assert_eq!((gate.sdk, gate.heartbeat), (Sdk::Newest, None));
     assert_eq!((gate.max_artifacts, gate.swap), (4, SwapMethod::Offset));
 }
 
@@ -627,6 +630,8 @@ flash = { like = "nrf5340", size = "2 MiB", slot = "256 KiB", write = "8 B", tim
 count = 3
 runs = "app@1.0.0"
 flash = { like = "nrf51822", swap = "move" }
+sdk = "fota"
+heartbeat = "10s"
 [link.farm]
 like = "nb-iot"
 latency = "300ms p99 2s"

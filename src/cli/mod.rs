@@ -1,5 +1,6 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
+mod bench;
 mod check;
 mod compare;
 mod completions;
@@ -57,7 +58,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "bench", "advise"];
+const NOT_YET: &[&str] = &["merge", "advise"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -87,6 +88,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Measures what this build of squall takes on this machine
+    Bench(bench::BenchArgs),
     /// Runs real firmware on emulated boards, and cuts their power at every page erase
     Qemu(qemu::QemuArgs),
     /// Writes a commented starter scenario
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Qemu(args) => qemu::run(&args),
         Command::New(args) => new::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -73,6 +73,11 @@ pub(super) struct App {
     pub(super) outcome: BootOutcome,
     /// `boot_reset` was sent.
     pub(super) announced: bool,
+    /// A heartbeat waits for a connection.
+    pub(super) beat_owed: bool,
+    /// Heartbeats that were due in this boot, and log records sent.
+    pub(super) beats: u32,
+    pub(super) logs: u32,
     /// Its confirmation is being written.
     confirming: bool,
     /// It does nothing any more.
@@ -104,6 +109,9 @@ impl App {
             build_id,
             outcome,
             announced: false,
+            beat_owed: false,
+            beats: 0,
+            logs: 0,
             confirming: false,
             silent: false,
             confirms_at: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sdk::{Quirks, Sdk};
 use crate::luck::{Luck, Purpose};
 use crate::model::{DeviceId, IngestKey, Slug};
 
@@ -40,6 +41,12 @@ pub struct DeviceConfig {
     pub max_artifacts: u8,
     /// False in a run without TLS: `http` URLs are then accepted, a deviation that reports name.
     pub tls: bool,
+    /// Which generation of the SDK it is built with.
+    pub sdk: Sdk,
+    /// What the SDK is known to do otherwise than it says.
+    pub quirks: Quirks,
+    /// How often it tells its uptime, and with it that it logs what it does; `None` for never (protocol 4.3, 4.4).
+    pub heartbeat: Option<Duration>,
 }
 
 /// How MCUboot exchanges the images of the two slots.

@@ -46,6 +46,8 @@ enum Request {
     Asked { until: SimTime, offset: u64 },
     /// A good answer has come.
     Answered { until: SimTime, offset: u64 },
+    /// None: the application has paused it.
+    Suspended,
     /// Every byte has come.
     Finished,
 }
@@ -167,14 +169,35 @@ impl Download {
                 self.request = Request::Finished;
                 News::Fine
             }
-            // Closed before its first byte: Zephyr's client takes it for an empty success (protocol 5.3).
-            Request::Asked { offset: 0, .. } => {
+            Request::Asked { .. } | Request::Waiting { .. } | Request::Suspended | Request::Finished => News::Fine,
+        }
+    }
+
+    /// The connection was closed in good order before any answer. Zephyr's client takes that for an empty success (protocol 5.3), which
+    /// lacks a range where one was asked for; without that quirk it is a reset.
+    pub(super) fn on_closed(&mut self, is_success: bool) -> News {
+        match self.request {
+            Request::Asked { offset: 0, .. } if is_success => {
                 self.request = Request::Finished;
                 News::Fine
             }
-            Request::Asked { .. } => News::Permanent(FailureReason::Download),
-            Request::Waiting { .. } | Request::Finished => News::Fine,
+            Request::Asked { .. } if is_success => News::Permanent(FailureReason::Download),
+            Request::Asked { .. } | Request::Answered { .. } => self.on_broken(DownloadError::Reset),
+            Request::Waiting { .. } | Request::Suspended | Request::Finished => News::Fine,
         }
+    }
+
+    /// The application pauses it: no request runs, and none is due.
+    pub(super) fn suspend(&mut self) {
+        self.request = match self.total == Some(self.offset) {
+            true => Request::Finished,
+            false => Request::Suspended,
+        };
+    }
+
+    /// True while the application has paused it.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.request == Request::Suspended
     }
 
     /// No more will come.
@@ -186,7 +209,7 @@ impl Download {
             }
             Request::Answered { offset, .. } => self.offset > offset,
             Request::Asked { .. } => false,
-            Request::Waiting { .. } | Request::Finished => return News::Fine,
+            Request::Waiting { .. } | Request::Suspended | Request::Finished => return News::Fine,
         };
         let failure = FailureReason::Download;
         match error {
@@ -214,7 +237,7 @@ impl Download {
     pub(super) fn retries_at(&self) -> Option<SimTime> {
         match self.request {
             Request::Waiting { until } => Some(until),
-            Request::Asked { .. } | Request::Answered { .. } | Request::Finished => None,
+            Request::Asked { .. } | Request::Answered { .. } | Request::Suspended | Request::Finished => None,
         }
     }
 
@@ -222,7 +245,7 @@ impl Download {
     pub(super) fn budget_ends(&self) -> Option<SimTime> {
         match self.request {
             Request::Asked { until, .. } | Request::Answered { until, .. } => Some(until),
-            Request::Waiting { .. } | Request::Finished => None,
+            Request::Waiting { .. } | Request::Suspended | Request::Finished => None,
         }
     }
 
@@ -392,9 +415,15 @@ mod tests {
     #[test]
     fn a_request_closed_before_its_first_byte_is_an_empty_success_unless_ranged() {
         let mut first = download(0);
-        assert_eq!(first.on_finished(), News::Fine);
+        assert_eq!(first.on_closed(true), News::Fine);
         assert!(first.is_complete());
-        assert_eq!(download(10).on_finished(), News::Permanent(FailureReason::Download));
+        assert_eq!(download(10).on_closed(true), News::Permanent(FailureReason::Download));
+        let reset = News::Transient(RetryReason::Reset, FailureReason::Download);
+        assert_eq!(
+            [0, 10].map(|offset| download(offset).on_closed(false)),
+            [reset, reset],
+            "without the quirk"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Device;
+use super::attempt::{Attempt, Stage};
 use super::behavior::{BootOutcome, InstallOutcome};
 use super::boot::{BootStage, Power};
 use super::fetch::{Fetch, Sink};
@@ -82,7 +83,16 @@ impl Device {
             | Step::Upgrade
             | Step::Settle(_) => false,
         });
-        unconfirmed || never
+        unconfirmed || never || self.waits_for_nothing()
+    }
+}
+
+impl Device {
+    /// A generation that does not take the repeated manifest of an attempt that it restored unfinished.
+    fn waits_for_nothing(&self) -> bool {
+        let restored =
+            |attempt: &Attempt| attempt.stage == Stage::Open && attempt.manifest.is_none() && attempt.on_probation.is_none();
+        !self.config.sdk.rehydrates() && self.memory.attempt.as_ref().is_some_and(restored)
     }
 }
 

@@ -15,7 +15,7 @@ use super::io::{DeviceOutput, Outputs};
 use super::stretch::Stretch;
 use super::worker::{Step, Stopped};
 use crate::luck::Purpose;
-use crate::model::{Artifact, ArtifactResult, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
+use crate::model::{Artifact, ArtifactResult, BootReason, Cause, FailureReason, FirmwareVersion, Observation, Phase, RetryReason};
 use crate::time::SimTime;
 use crate::wire::{DownloadEvent, ImagePrint, ImageUrl, topic};
 
@@ -105,15 +105,18 @@ impl Device {
             device.on_returned(index, ArtifactResult::Failed, Some(reason), now, out);
         };
         // The slot may not be opened while the image that could be reverted to stands in it (protocol 6.5).
-        if artifact.main && !self.flash.primary.is_confirmed() {
+        if artifact.main && !self.flash.primary.is_confirmed() && self.config.sdk.guards_slot() {
             return failed(self, FailureReason::SlotRefused, out);
         }
         if !artifact.main && outcome == InstallOutcome::Unhandled {
             return failed(self, FailureReason::Unhandled, out);
         }
-        let Ok(target) = ImageUrl::parse(&artifact.url, self.config.tls) else {
+        let Ok(mut target) = ImageUrl::parse(&artifact.url, self.config.tls) else {
             return failed(self, FailureReason::Download, out);
         };
+        if target.path.starts_with("/?") && !self.config.sdk.keeps_bare_query() {
+            target.path.truncate(1);
+        }
         let mut fetch = Fetch {
             index,
             sink: if artifact.main {
@@ -123,7 +126,7 @@ impl Device {
             },
             download: Download::new(target, artifact.secret.clone()),
         };
-        if self.has(Defect::SkipContentRangeCheck) {
+        if self.has(Defect::SkipContentRangeCheck) || !self.config.sdk.checks_ranges() {
             fetch.download.trust_ranges();
         }
         if self.has(Defect::LeakSecret) {
@@ -162,9 +165,15 @@ impl Device {
     }
 
     fn request(&mut self, now: SimTime, out: &mut Outputs) {
+        let closes = self.config.sdk.pauses_by_closing();
+        let paused = closes && self.memory.work.as_ref().is_some_and(|work| work.paused);
         let Some(fetch) = self.fetch() else {
             return;
         };
+        if paused {
+            fetch.download.suspend();
+            return;
+        }
         let offset = fetch.download.offset();
         let request = fetch.download.ask(now);
         out.push(DeviceOutput::StartDownload(request));
@@ -187,6 +196,7 @@ impl Device {
 
     pub(super) fn on_download(&mut self, event: DownloadEvent, now: SimTime, out: &mut Outputs) {
         let defect = self.behaviors.defect;
+        let close_is_success = self.config.quirks.close_is_success;
         let Some(fetch) = self.fetch() else {
             return;
         };
@@ -219,6 +229,10 @@ impl Device {
             }
             DownloadEvent::Finished => {
                 let news = fetch.download.on_finished();
+                self.on_news(news, false, now, out);
+            }
+            DownloadEvent::Closed => {
+                let news = fetch.download.on_closed(close_is_success);
                 self.on_news(news, false, now, out);
             }
             DownloadEvent::Broken(error) => {
@@ -275,6 +289,7 @@ impl Device {
     /// Does what the bytes received so far allow: write a page, read on, or end.
     fn go_on(&mut self, now: SimTime, out: &mut Outputs) {
         let page_size = self.config.chip.page_size;
+        let paused = self.memory.work.as_ref().is_some_and(|work| work.paused);
         let Some(fetch) = self.fetch() else {
             return;
         };
@@ -284,7 +299,10 @@ impl Device {
                 if let Some((offset, bytes)) = fetch.download.take_page(page_size) {
                     return self.write_page(offset, bytes, now, out);
                 }
-                fetch.download.grant(page_size)
+                match paused {
+                    true => 0,
+                    false => fetch.download.grant(page_size),
+                }
             }
             Sink::Application(_) => fetch.download.grant(u32::MAX),
         };
@@ -393,13 +411,12 @@ impl Device {
             },
             Step::Scan { .. } => true,
             Step::Install { deaf, .. } => !deaf,
-            Step::First
-            | Step::Final
-            | Step::Report(_)
-            | Step::DropProbation
-            | Step::Probation
-            | Step::Upgrade
-            | Step::Settle(_) => false,
+            // A generation that lets itself be stopped here stops once the record is written.
+            Step::Probation => {
+                work.stopping = Some(Stopped::Canceled);
+                false
+            }
+            Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Upgrade | Step::Settle(_) => false,
         };
         if stops {
             self.stop_now(now, out);
@@ -428,6 +445,54 @@ impl Device {
             if !writing {
                 self.stop_now(now, out);
             }
+        }
+    }
+
+    /// The application pauses the update of main, where it is far enough and not too far (protocol 6.5).
+    pub(super) fn pause_update(&mut self, out: &mut Outputs) {
+        let closes = self.config.sdk.pauses_by_closing();
+        let Some(work) = &mut self.memory.work else {
+            return;
+        };
+        match &mut work.step {
+            Step::Fetch(fetch) if fetch.is_main() => {
+                work.paused = true;
+                if closes && fetch.download.is_asking() {
+                    fetch.download.suspend();
+                    out.push(DeviceOutput::StopDownload);
+                }
+            }
+            Step::Scan { .. } | Step::Probation | Step::Upgrade => work.paused = true,
+            Step::Fetch(_)
+            | Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Install { .. }
+            | Step::Settle(_) => {}
+        }
+    }
+
+    /// The application lets it go on.
+    pub(super) fn resume_update(&mut self, now: SimTime, out: &mut Outputs) {
+        let flashing = self.flash.ends().is_some();
+        let Some(work) = self.memory.work.as_mut().filter(|work| work.paused) else {
+            return;
+        };
+        work.paused = false;
+        match &mut work.step {
+            Step::Fetch(fetch) if fetch.download.is_suspended() => self.request(now, out),
+            Step::Fetch(_) => self.go_on(now, out),
+            Step::Scan { until, .. } => *until = (*until).max(now),
+            Step::Upgrade if !flashing => self.reset(BootReason::Software, now, out),
+            Step::First
+            | Step::Final
+            | Step::Report(_)
+            | Step::DropProbation
+            | Step::Probation
+            | Step::Upgrade
+            | Step::Install { .. }
+            | Step::Settle(_) => {}
         }
     }
 

@@ -4,8 +4,10 @@ use super::Device;
 use super::attempt::{Attempt, Pending, Stage, report};
 use super::defect::Defect;
 use super::io::{DeviceOutput, Outputs};
+use super::records::{RecordBody, Results};
 use crate::model::{AttemptError, AttemptId, Cause, FailureReason, Manifest, Observation, Phase};
 use crate::time::SimTime;
+use crate::wire::config::Severity;
 use crate::wire::ota::{CloudMessage, DecodeError, decode_cloud, receive_limit};
 
 impl Device {
@@ -16,6 +18,11 @@ impl Device {
             return;
         }
         let decoded = decode_cloud(payload, limit);
+        let said = match &decoded {
+            Ok(message) => format!("message for attempt {}", message.attempt()),
+            Err(_) => "message that cannot be used".into(),
+        };
+        self.log(Severity::INFO, "update", said, now, out);
         let id = match &decoded {
             Ok(message) => Some(message.attempt()),
             Err(error) => error.attempt(),
@@ -26,7 +33,7 @@ impl Device {
             Ok(CloudMessage::CancelUpdate { attempt }) => self.on_cancel(attempt, now, out),
             Ok(CloudMessage::ReportResults { attempt }) => {
                 if self.memory.attempt.as_ref().is_some_and(|current| current.id == attempt) {
-                    self.memory.report_wanted = true;
+                    self.on_report_request(now, out);
                 }
             }
             Err(DecodeError::Reject { .. }) if self.has(Defect::IgnoreMalformed) => {}
@@ -46,7 +53,7 @@ impl Device {
         let waits = !self.has(Defect::StartPendingEarly);
         match &self.memory.attempt {
             Some(current) if current.id == id && !(revives && current.stage == Stage::Ended) => {
-                self.on_repeated_manifest(manifest, out);
+                self.on_repeated_manifest(id, manifest, now, out);
             }
             Some(current) if current.stage != Stage::Ended && waits => self.supersede(Pending::Manifest(id, manifest), now, out),
             Some(_) | None => self.accept(id, manifest, false, out),
@@ -65,8 +72,27 @@ impl Device {
         out.push(DeviceOutput::Observed(Observation::ManifestReceived { attempt: id }));
     }
 
-    fn on_repeated_manifest(&mut self, manifest: Manifest, out: &mut Outputs) {
+    /// A report is asked for: the worker prepares it, unless it is answered beside a handler that runs.
+    fn on_report_request(&mut self, now: SimTime, out: &mut Outputs) {
+        let stored = self.flash.records.attempt(self.config.max_artifacts);
+        match &self.memory.attempt {
+            Some(current) if !self.config.sdk.reports_after_handlers() && self.running_handler().is_some() => {
+                let stored = stored.filter(|record| record.attempt == current.id).map(|record| record.body);
+                let nothing = || RecordBody::Results {
+                    cancel: false,
+                    results: Results::pending(current.results().map_or(0, Results::count)),
+                };
+                let (results, complete) = report(current.id, &stored.unwrap_or_else(nothing));
+                self.memory.outbox.put(results, complete);
+                self.publish_outbox(now, out);
+            }
+            Some(_) | None => self.memory.report_wanted = true,
+        }
+    }
+
+    fn on_repeated_manifest(&mut self, id: AttemptId, manifest: Manifest, now: SimTime, out: &mut Outputs) {
         let limit = self.config.max_artifacts;
+        let (sdk, quirks) = (self.config.sdk, self.config.quirks);
         let judged = self.memory.verdict.as_ref().map(|verdict| verdict.index);
         let Some(attempt) = &mut self.memory.attempt else {
             return;
@@ -80,7 +106,9 @@ impl Device {
         if !fits {
             return;
         }
-        let rehydrates = attempt.stage == Stage::Open && attempt.manifest.is_none();
+        let waits = attempt.stage == Stage::Open && attempt.manifest.is_none();
+        let rehydrates = waits && sdk.rehydrates();
+        let cancels = manifest.canceled && !waits && !quirks.ignores_canceled_duplicate;
         if rehydrates {
             if let Some(results) = attempt.results_mut() {
                 results.extend_to(count);
@@ -92,12 +120,19 @@ impl Device {
                 attempt.cancel_pending(judged);
                 self.shown.reason = Some(FailureReason::ServerCancel);
             }
+            // Every artifact that there is had its result before the number of them was known.
+            if attempt.stage == Stage::Open && attempt.results().is_some_and(|results| results.first_pending().is_none()) {
+                attempt.stage = Stage::Finalizing;
+            }
         }
         if attempt.has_news() {
             self.memory.report_wanted = true;
         }
         if rehydrates && attempt.stage == Stage::Open && self.shown.phase == Phase::Waiting {
             self.enter(Phase::Accepted, Cause::Normal, None, out);
+        }
+        if cancels {
+            self.on_cancel(id, now, out);
         }
     }
 
@@ -123,9 +158,11 @@ impl Device {
 
     fn on_cancel(&mut self, id: AttemptId, now: SimTime, out: &mut Outputs) {
         let stops_commit = self.is_irreversible() && self.has(Defect::CancelCommit);
-        let late = (self.is_irreversible() && !stops_commit) || self.is_settling() || self.memory.verdict.is_some();
+        let settling = self.is_settling() && self.config.sdk.settles_undisturbed();
+        let late = (self.is_irreversible() && !stops_commit) || settling || self.memory.verdict.is_some();
         let (obeys_any, obeys_late) = (self.has(Defect::ObeyAnyCancel), self.has(Defect::CancelAfterSuccess));
-        let running = self.running_handler();
+        let running = self.running_handler().or(self.committing().filter(|_| !stops_commit));
+        let busy = self.busy_artifact().filter(|_| !stops_commit);
         if self.has(Defect::IgnoreCancel) {
             return;
         }
@@ -143,7 +180,7 @@ impl Device {
         match running {
             // It ends by itself; what becomes of the others depends on how (protocol 6.6).
             Some(_) => self.stop_handler(now, out),
-            None => attempt.cancel_pending(None),
+            None => attempt.cancel_pending(busy),
         }
     }
 

@@ -31,6 +31,10 @@ pub enum DeviceInput {
     LoseRecord(RecordKey),
     /// The application aborts the main download; possible in downloading, retrying and staged (protocol 6.5).
     AppAbort,
+    /// The application pauses the update of main (protocol 6.5): a download stops, what comes behind it waits.
+    AppPause,
+    /// The application lets a paused update go on.
+    AppResume,
     /// TCP and TLS are up.
     Connected,
     /// The connection that was asked for, or that was up, is gone.

@@ -21,12 +21,14 @@ mod io;
 mod outbox;
 mod records;
 mod restore;
+mod sdk;
 mod session;
 mod shown;
 mod slot;
 mod stretch;
 mod swap;
 mod tear;
+mod telling;
 mod timers;
 mod worker;
 
@@ -41,6 +43,7 @@ pub use defect::Defect;
 pub use io::{DeviceInput, DeviceOutput, FlashTrap, LinkLoss, Outputs, Springs};
 #[cfg(fuzzing)]
 pub use records::records_hold;
+pub use sdk::{Quirks, Sdk};
 pub use timers::Timer;
 
 use attempt::{Attempt, Pending};
@@ -167,6 +170,8 @@ impl Device {
             DeviceInput::FlipBits { bits, draw } => self.flash.secondary.flip(self.config.image_at(), bits, draw, &self.behaviors),
             DeviceInput::LoseRecord(record) => self.flash.doom(record),
             DeviceInput::AppAbort => self.abort_download(now, out),
+            DeviceInput::AppPause => self.pause_update(out),
+            DeviceInput::AppResume => self.resume_update(now, out),
             DeviceInput::Connected => self.on_connected(now, out),
             DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
             DeviceInput::Received(packet) => self.on_packet(packet, now, out),

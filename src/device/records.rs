@@ -12,7 +12,7 @@ use crate::wire::cbor::{Reader, Writer};
 pub(super) const VALUE_LIMIT: usize = 192;
 
 /// Most artifacts that any device is built for (protocol 3.1).
-const MOST_ARTIFACTS: u8 = 32;
+pub(super) const MOST_ARTIFACTS: u8 = 32;
 
 const SCHEMA: u64 = 1;
 

@@ -5,7 +5,7 @@ use super::attempt::Attempt;
 use super::boot::Power;
 use super::defect::Defect;
 use super::io::Outputs;
-use super::records::ProbationRecord;
+use super::records::{MOST_ARTIFACTS, ProbationRecord};
 use crate::model::{ArtifactResult, BuildId, FailureReason, FirmwareVersion, Phase};
 
 /// The judgment on a main artifact whose probation is over.
@@ -28,7 +28,12 @@ impl Device {
     pub(super) fn restore(&mut self, out: &mut Outputs) {
         let limit = self.config.max_artifacts;
         self.memory.attempt = self.flash.records.attempt(limit).as_ref().map(Attempt::restored);
-        if let Some(probation) = self.flash.records.probation(limit) {
+        if let Some(probation) = self.flash.records.probation(self.probation_limit()) {
+            // Without a record before the first handler, the one that is stored may be of an attempt before.
+            let older = |attempt: &Attempt| attempt.id != probation.attempt;
+            if !self.config.sdk.records_first() && self.memory.attempt.as_ref().is_some_and(older) {
+                self.memory.attempt = None;
+            }
             if self.is_decided(&probation) {
                 self.memory.drop_probation = true;
             } else {
@@ -47,6 +52,14 @@ impl Device {
                 |results: &super::records::Results| probation.index < results.count() && results.of(probation.index).is_none();
             !(of_this && attempt.results().is_some_and(pending))
         })
+    }
+
+    /// Positions that a probation record may name: of a manifest that the device takes, or of any.
+    fn probation_limit(&self) -> u8 {
+        match self.config.sdk.bounds_probation() {
+            true => self.config.max_artifacts,
+            false => MOST_ARTIFACTS,
+        }
     }
 
     fn judge(&mut self, probation: ProbationRecord) {
@@ -87,7 +100,7 @@ impl Device {
 
     /// The application has confirmed: main on probation has succeeded.
     pub(super) fn reconcile_confirmed(&mut self) {
-        let limit = self.config.max_artifacts;
+        let limit = self.probation_limit();
         let on_probation = self.memory.attempt.as_ref().and_then(|attempt| attempt.on_probation);
         let (Some(index), Some(probation)) = (on_probation, self.flash.records.probation(limit)) else {
             return;
@@ -121,7 +134,7 @@ mod tests {
     use super::*;
     use crate::device::flash::Progress;
     use crate::device::records::{AttemptRecord, RecordBody, Results};
-    use crate::device::{Backoff, Behaviors, Chip, DeviceConfig, DeviceIdentity, DeviceInput, Jitter, SwapMethod};
+    use crate::device::{Backoff, Behaviors, Chip, DeviceConfig, DeviceIdentity, DeviceInput, Jitter, Quirks, Sdk, SwapMethod};
     use crate::luck::Luck;
     use crate::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
     use crate::model::{Artifact, AttemptId, DeviceId, IngestKey, Manifest, RecordKey};
@@ -160,6 +173,9 @@ mod tests {
             keep_alive: Duration::from_secs(60),
             max_artifacts: 4,
             tls: true,
+            sdk: Sdk::Newest,
+            quirks: Quirks::default(),
+            heartbeat: None,
         };
         let identity = DeviceIdentity {
             id: DeviceId::new("d"),

@@ -129,6 +129,11 @@ impl Line {
         }
     }
 
+    /// True once a session is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open().is_some()
+    }
+
     fn is_online(&self) -> bool {
         self.open().is_some_and(|open| open.due.is_none())
     }
@@ -273,6 +278,8 @@ impl Device {
         };
         self.publish(topic::CONFIG_D2C, config::encode_reported(&reported), now, out);
         self.announce_boot(now, out);
+        self.publish_heartbeat(now, out);
+        self.log(Severity::INFO, "network", "session started".into(), now, out);
     }
 
     fn session_metadata(&self) -> SessionMetadata {
@@ -314,7 +321,7 @@ impl Device {
         let Some(open) = self.memory.line.open_mut().filter(|open| id == open.config || id == open.ota) else {
             return;
         };
-        if !matches!(granted.first(), Some(Some(_))) {
+        if !matches!(granted.first(), Some(Some(_))) && self.config.sdk.minds_subacks() {
             self.hang_up(ConnectResult::Refused, now, out);
             return;
         }

@@ -119,8 +119,13 @@ impl Slot {
         }
         let kept = std::mem::take(&mut self.extents);
         for extent in &kept {
-            self.extents.extend(extent.range(0..range.start));
-            self.extents.extend(extent.range(range.end..u32::MAX));
+            for left in [extent.range(0..range.start), extent.range(range.end..u32::MAX)]
+                .into_iter()
+                .flatten()
+            {
+                self.extents.reserve_exact(1);
+                self.extents.push(left);
+            }
         }
     }
 

@@ -43,12 +43,14 @@ pub enum Timer {
     Watchdog,
     /// The application falls silent.
     Mute,
+    /// The device tells its uptime.
+    Heartbeat,
 }
 
 impl Timer {
-    /// True for what goes on for ever in a device that has nothing to do (keep-alive), and hence holds up no end of a run.
+    /// True for what goes on for ever in a device that has nothing to do (keep-alive, heartbeat), and hence holds up no end of a run.
     pub const fn is_housekeeping(self) -> bool {
-        matches!(self, Timer::KeepAlive | Timer::PingResponse)
+        matches!(self, Timer::KeepAlive | Timer::PingResponse | Timer::Heartbeat)
     }
 }
 
@@ -66,7 +68,7 @@ impl Device {
         armed.filter(|(_, timer)| !timer.is_housekeeping()).map(|(due, _)| due).max()
     }
 
-    fn armed(&self) -> [Option<(SimTime, Timer)>; 9] {
+    fn armed(&self) -> [Option<(SimTime, Timer)>; 10] {
         let at = |due: Option<SimTime>, timer| due.map(|due| (due, timer));
         let line: &Line = &self.memory.line;
         let [work, budget] = self.work_timers();
@@ -98,6 +100,7 @@ impl Device {
             confirm,
             reset,
             mute,
+            at(self.beats_at(), Timer::Heartbeat),
         ]
     }
 
@@ -124,6 +127,7 @@ impl Device {
                 at(fetch.download.retries_at(), Timer::Retry),
                 at(fetch.download.budget_ends(), Timer::RequestBudget),
             ],
+            Step::Scan { .. } if work.paused => [None; 2],
             Step::Scan { until, .. } => [Some((*until, Timer::Scan)), None],
             Step::Install { until, .. } => [at(*until, Timer::Install), None],
             Step::First
@@ -164,6 +168,7 @@ impl Device {
                 }
             }
             Timer::Mute => self.mute(due, out),
+            Timer::Heartbeat => self.beat(due, out),
         }
     }
 

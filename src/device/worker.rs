@@ -12,9 +12,11 @@ use super::defect::Defect;
 use super::fetch::Fetch;
 use super::io::{DeviceOutput, Outputs};
 use super::records::{RecordBody, encode_version};
+use super::sdk::Sdk;
 use super::stretch::Stretch;
 use crate::model::{ArtifactResult, AttemptError, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::time::SimTime;
+use crate::wire::config::Severity;
 use crate::wire::ota::Report;
 
 /// What the worker is doing, and for which incarnation of the attempt.
@@ -24,6 +26,8 @@ pub(super) struct Work {
     pub(super) generation: u32,
     /// The handler was asked to stop, and what it is to return.
     pub(super) stopping: Option<Stopped>,
+    /// The application has paused it.
+    pub(super) paused: bool,
     /// Its record could not be stored.
     again: Option<Again>,
     /// The step under way.
@@ -195,7 +199,9 @@ impl Device {
         };
         let installed = self.flash.records.is_installed(&artifact.slug, &artifact.version);
         let trusted = self.has(Defect::SucceedWithoutHandler) && !artifact.main;
-        if !attempt.recorded && !self.has(Defect::AcceptWithoutRecord) {
+        if !attempt.recorded && !self.config.sdk.records_first() {
+            self.on_recorded(out);
+        } else if !attempt.recorded && !self.has(Defect::AcceptWithoutRecord) {
             self.store_attempt(Step::First, attempt.body, now);
         } else if trusted || (installed && !self.has(Defect::IgnoreVersionRecord)) {
             let settle = Settle::new(index, ArtifactResult::Succeeded, artifact.firmware());
@@ -242,6 +248,7 @@ impl Device {
                 self.memory.work = Some(Box::new(Work {
                     generation: self.generation(),
                     stopping: None,
+                    paused: false,
                     again: None,
                     step,
                 }));
@@ -288,6 +295,7 @@ impl Device {
                 result,
             }));
         }
+        self.log(Severity::INFO, "update", format!("artifact {index}: {result}"), now, out);
         if self.is_stale() {
             self.memory.work = None;
             self.work_on(now, out);
@@ -369,8 +377,21 @@ impl Device {
                 self.on_page_written(now, out);
             }
             Step::Probation => {
+                let stopping = work.stopping.is_some();
                 self.memory.work = Some(work);
-                self.flash_for(Step::Upgrade, Stretch::Request, now);
+                match self.committing().filter(|_| stopping) {
+                    Some(index) => self.on_returned(index, ArtifactResult::Canceled, None, now, out),
+                    None => {
+                        if !self.config.sdk.commits_for_good() {
+                            self.enter(Phase::Committing, Cause::Normal, None, out);
+                        }
+                        self.flash_for(Step::Upgrade, Stretch::Request, now);
+                    }
+                }
+            }
+            Step::Upgrade if work.paused => {
+                self.memory.work = Some(work);
+                return;
             }
             Step::Upgrade => {
                 self.reset(crate::model::BootReason::Software, now, out);
@@ -384,6 +405,7 @@ impl Device {
     /// A page, a request for the upgrade or a record could not be written.
     pub(super) fn on_store_failed(&mut self, stretch: Stretch, permanent: bool, now: SimTime, out: &mut Outputs) {
         let stale = self.is_stale();
+        let again = self.config.sdk.stores_again();
         let Some(work) = &mut self.memory.work else {
             return;
         };
@@ -408,7 +430,11 @@ impl Device {
                 self.memory.work = None;
                 self.work_on(now, out);
             }
-            Step::First | Step::Settle(_) if permanent => self.reject_for_storage(now, out),
+            Step::First | Step::Settle(_) if permanent || !again => self.reject_for_storage(now, out),
+            Step::Report(_) | Step::DropProbation if !again => {
+                self.memory.work = None;
+                self.work_on(now, out);
+            }
             Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Settle(_) => {
                 let tries = work.again.take().map_or(0, |again| again.tries);
                 let wait = STORAGE_RETRY_FIRST.saturating_mul(1 << tries.min(24)).min(STORAGE_RETRY_MAX);
@@ -503,11 +529,17 @@ impl Device {
                         firmware: settle.firmware.clone(),
                     }));
                 }
-                self.settle_attempt(settle, now);
+                if settle.reconciled && !self.config.sdk.stores_before_deleting() {
+                    settle.part = Part::Probation;
+                    self.flash_for(Step::Settle(settle), delete_probation(), now);
+                } else {
+                    self.settle_attempt(settle, now);
+                }
             }
+            Part::Probation if settle.probation_first(self.config.sdk) => self.settle_attempt(settle, now),
             // Other results changed during the write: once more, without running the handler again.
             Part::Attempt { revision } if revision != current => self.settle_attempt(settle, now),
-            Part::Attempt { .. } if settle.reconciled => {
+            Part::Attempt { .. } if settle.reconciled && !settle.probation_first(self.config.sdk) => {
                 settle.part = Part::Probation;
                 self.flash_for(Step::Settle(settle), delete_probation(), now);
             }
@@ -524,7 +556,8 @@ impl Device {
         attempt.recorded = true;
         attempt.body = body;
         attempt.on_probation = attempt.on_probation.filter(|_| !settle.reconciled);
-        let over = attempt.results().is_none_or(|results| results.first_pending().is_none());
+        let more = attempt.rebuilt && attempt.manifest.is_none() && !self.config.quirks.forgets_packages_behind_main;
+        let over = !more && attempt.results().is_none_or(|results| results.first_pending().is_none());
         if over {
             self.on_ended(settle.at_boot, out);
         } else {
@@ -536,10 +569,15 @@ impl Device {
 
     /// Main is being committed: nothing stops the reboot (protocol 6.5).
     pub(super) fn is_irreversible(&self) -> bool {
-        self.memory
-            .work
-            .as_ref()
-            .is_some_and(|work| matches!(work.step, Step::Probation | Step::Upgrade))
+        self.config.sdk.commits_for_good() && self.committing().is_some()
+    }
+
+    /// The main artifact, while it is being committed.
+    pub(super) fn committing(&self) -> Option<u8> {
+        let work = self.memory.work.as_ref()?;
+        let artifacts = self.memory.attempt.as_ref()?.manifest.as_ref()?;
+        let main = artifacts.iter().position(|artifact| artifact.main)?;
+        matches!(work.step, Step::Probation | Step::Upgrade).then_some(main as u8)
     }
 
     /// A result is being stored.
@@ -572,7 +610,7 @@ impl Device {
             _ => None,
         });
         let judged = self.memory.verdict.as_ref().map(|verdict| verdict.index);
-        self.running_handler().or(settling).or(judged)
+        self.running_handler().or(self.committing()).or(settling).or(judged)
     }
 
     /// True if a report is on its way.
@@ -605,7 +643,9 @@ impl Device {
         if self.has(Defect::StoreSecret) {
             content = [&content[..], artifact.secret.as_bytes()].concat().into();
         }
-        self.enter(Phase::Committing, Cause::Normal, None, out);
+        if self.config.sdk.commits_for_good() {
+            self.enter(Phase::Committing, Cause::Normal, None, out);
+        }
         let key = RecordKey::Probation;
         if self.has(Defect::SkipProbationRecord) {
             return self.flash_for(Step::Upgrade, Stretch::Request, now);
@@ -615,6 +655,11 @@ impl Device {
 }
 
 impl Settle {
+    /// The probation record has gone before the result is stored.
+    fn probation_first(&self, sdk: Sdk) -> bool {
+        self.reconciled && self.result == ArtifactResult::Succeeded && !sdk.stores_before_deleting()
+    }
+
     fn new(index: u8, result: ArtifactResult, firmware: FirmwareVersion) -> Settle {
         Settle {
             index,

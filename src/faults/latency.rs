@@ -30,6 +30,11 @@ const NORMAL_Q16: [i32; 256] = [
     122997, 124916, 126949, 129112, 131425, 133914, 136614, 139567, 142834, 146500, 150691, 155608, 161597, 169346, 180588, 202983,
 ];
 
+/// The natural logarithm of two, 32 fraction bits.
+const LN_2_Q32: u64 = 0xb172_17f7;
+static POWERS_HIGH_Q32: [u64; 256] = powers_q32(8);
+static POWERS_MIDDLE_Q32: [u64; 256] = powers_q32(16);
+
 /// 2^(2^-k) for k in 1..=32, 32 fraction bits.
 #[rustfmt::skip]
 const ROOTS_OF_TWO_Q32: [u64; 32] = [
@@ -143,16 +148,37 @@ fn log2_q32(value_q32: u64) -> i64 {
     (whole << 32) | fraction
 }
 
+/// 2^(fraction / 2^32), of a fraction below 2^32: its upper and middle bits by tables, the 16 lowest, whose squares are below one unit,
+/// by a straight line.
+fn power_of_two_q32(fraction: u64) -> u64 {
+    let (high, middle, rest) = (fraction >> 24, fraction >> 16 & 0xff, fraction & 0xffff);
+    let product = |one: u64, other: u64| ((u128::from(one) * u128::from(other)) >> 32) as u64;
+    let power = product(POWERS_HIGH_Q32[high as usize], POWERS_MIDDLE_Q32[middle as usize]);
+    power + product(power, (rest * LN_2_Q32) >> 32)
+}
+
+/// 2^(n / 2^bits) for n in 0..256, as products of roots.
+const fn powers_q32(bits: usize) -> [u64; 256] {
+    let mut powers = [1 << 32; 256];
+    let mut n = 0;
+    while n < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            if n >> bit & 1 == 1 {
+                powers[n] = ((powers[n] as u128 * ROOTS_OF_TWO_Q32[bits - bit - 1] as u128) >> 32) as u64;
+            }
+            bit += 1;
+        }
+        n += 1;
+    }
+    powers
+}
+
 /// `value` x 2^exponent, saturating.
 fn scale_by_power_of_two(value: u64, exponent_q32: i64) -> u64 {
     let whole = exponent_q32 >> 32;
     let fraction = (exponent_q32 & 0xffff_ffff) as u64;
-    let power_q32 = ROOTS_OF_TWO_Q32
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| fraction >> (31 - index) & 1 == 1)
-        .fold(1u128 << 32, |product, (_, root)| (product * u128::from(*root)) >> 32);
-    let scaled = u128::from(value) * power_q32;
+    let scaled = u128::from(value) * u128::from(power_of_two_q32(fraction));
     let shifted = if whole >= 0 {
         scaled.checked_shl(whole.min(127) as u32).unwrap_or(u128::MAX)
     } else {

@@ -344,7 +344,10 @@ mod tests {
                 let event = tokio::time::timeout(Duration::from_secs(10), next)
                     .await
                     .expect("an event comes");
-                let last = matches!(event, DownloadEvent::Finished | DownloadEvent::Broken(_));
+                let last = matches!(
+                    event,
+                    DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_)
+                );
                 if let DownloadEvent::Body(bytes) = &event {
                     assert!(
                         bytes.len() <= credit as usize,
@@ -364,7 +367,7 @@ mod tests {
     fn body(events: &[DownloadEvent]) -> Vec<u8> {
         let pieces = events.iter().filter_map(|event| match event {
             DownloadEvent::Body(bytes) => Some(bytes.to_vec()),
-            DownloadEvent::Answered(_) | DownloadEvent::Finished | DownloadEvent::Broken(_) => None,
+            DownloadEvent::Answered(_) | DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_) => None,
         });
         pieces.flatten().collect()
     }

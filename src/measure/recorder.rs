@@ -85,8 +85,6 @@ pub struct Recorder {
     pub(super) fleets: Vec<Group>,
     pub(super) cohorts: Vec<Group>,
     pub(super) requested: Vec<Series>,
-    /// How often something of each kind has changed, so that gauges are counted again only when they can differ.
-    changes: [u64; Changing::COUNT],
     waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
     waiting_count: usize,
     pub(super) matrix: Matrix,
@@ -331,18 +329,17 @@ impl Recorder {
 
     /// Sets tags of a device.
     pub fn set_tags(&mut self, device: DeviceIndex, tags: &Tags) {
-        self.touch(Changing::Tag);
-        let row = &mut self.roster.rows[device.at()];
         let added = tags.iter().map(|(key, value)| (key.clone(), value.clone()));
-        Arc::make_mut(&mut row.tags).extend(added);
+        self.change(Changing::Tag, device, |row| Arc::make_mut(&mut row.tags).extend(added));
     }
 
     /// Removes tags of a device.
     pub fn remove_tags(&mut self, device: DeviceIndex, keys: &[String]) {
-        self.touch(Changing::Tag);
-        let tags = Arc::make_mut(&mut self.roster.rows[device.at()].tags);
-        keys.iter().for_each(|key| {
-            tags.remove(key);
+        self.change(Changing::Tag, device, |row| {
+            let tags = Arc::make_mut(&mut row.tags);
+            keys.iter().for_each(|key| {
+                tags.remove(key);
+            });
         });
     }
 
@@ -359,9 +356,6 @@ impl Recorder {
             phases: self.roster.by_phase,
             happened: std::mem::take(&mut self.happened),
         });
-        for series in &mut self.requested {
-            series.recount(&self.roster, &self.changes);
-        }
     }
 
     /// The value of a measure; `None` where it is undefined (a share of nothing, a percentile of no values), or where it was not
@@ -373,7 +367,7 @@ impl Recorder {
             coverage: (legal - self.matrix.unseen().len() as u64, legal),
             findings: &self.findings,
         };
-        series.value(measure.aggregate, now, &self.roster, &self.changes, &run)
+        series.value(measure.aggregate, now, &self.roster, &run)
     }
 
     /// Devices that fulfil every term of `selector` at this moment; its pick is not looked at.
@@ -438,7 +432,7 @@ impl Recorder {
     }
 
     fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
-        let (sequence, spent) = self.roster.change(device, |row| {
+        let (sequence, spent) = self.change(Changing::Phase, device, |row| {
             let sequence = row.sequence;
             row.sequence += 1;
             row.phase = transition.to;
@@ -447,7 +441,6 @@ impl Recorder {
             (sequence, row.clock.turn(at))
         });
         self.recount(at, device);
-        self.touch(Changing::Phase);
         self.matrix.count(transition);
         let began = matches!(transition.to, Phase::Installing | Phase::Downloading);
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
@@ -476,8 +469,7 @@ impl Recorder {
     }
 
     fn on_session(&mut self, at: SimTime, device: DeviceIndex, session: Session) {
-        self.touch(Changing::Session);
-        self.roster.change(device, |row| {
+        self.change(Changing::Session, device, |row| {
             row.session = session;
             row.clock.power(session != Session::Off, at);
         });
@@ -499,7 +491,7 @@ impl Recorder {
 
     fn on_manifest(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
         self.happened.manifests += 1;
-        self.roster.change(device, |row| {
+        self.change(Changing::Attempts, device, |row| {
             let row = row.attempt_mut(attempt);
             row.received = row.received.or(Some(at));
         });
@@ -514,7 +506,7 @@ impl Recorder {
         reason: Option<FailureReason>,
     ) {
         self.happened.ended[result as usize] += 1;
-        self.roster.change(device, |row| {
+        self.change(Changing::Attempts, device, |row| {
             row.current = Some(attempt);
             let row = row.attempt_mut(attempt);
             row.result = Some(result);
@@ -605,7 +597,7 @@ impl Recorder {
             return;
         };
         // Taken away, since later reports of the same attempt are repeats.
-        self.roster.change(device, |row| row.attempt_mut(attempt).received = None);
+        self.change(Changing::Attempts, device, |row| row.attempt_mut(attempt).received = None);
         let facts = Facts::of_attempt(attempt).ended(result);
         let took = at.since(received);
         if at >= self.warmup {
@@ -619,27 +611,23 @@ impl Recorder {
 
     fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
         let number = self.roster.firmware.number(firmware);
-        self.touch(Changing::Runs);
-        match self.roster.rows[device.at()].runs.first_mut() {
+        self.change(Changing::Runs, device, |row| match row.runs.first_mut() {
             Some(main) => *main = number,
-            None => self.roster.rows[device.at()].runs.push(number),
-        }
+            None => row.runs.push(number),
+        });
     }
 
     fn on_installed(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
         let number = self.roster.firmware.number(firmware);
-        self.touch(Changing::Runs);
         let names = self.roster.firmware.values();
-        let runs = &mut self.roster.rows[device.at()].runs;
-        let same = runs
-            .iter()
-            .position(|&runs| names.get(usize::from(runs)).is_some_and(|name| name.slug == firmware.slug));
-        match same {
+        let same_slug = |runs: &u16| names.get(usize::from(*runs)).is_some_and(|name| name.slug == firmware.slug);
+        let same = self.roster.rows[device.at()].runs.iter().position(same_slug);
+        self.change(Changing::Runs, device, |row| match same {
             // The version record of main says what was installed, the running image what runs.
             Some(0) => {}
-            Some(at) => runs[at] = number,
-            None => runs.push(number),
-        }
+            Some(at) => row.runs[at] = number,
+            None => row.runs.push(number),
+        });
     }
 
     fn on_membership(&mut self, device: &DeviceId, cohort: &CohortName, member: bool) {
@@ -649,18 +637,17 @@ impl Recorder {
         if *cohort == CohortName::all() {
             return;
         }
-        self.touch(Changing::Cohort);
         let number = self.roster.cohorts.number(cohort);
         if self.cohorts.len() <= usize::from(number) {
             self.cohorts.resize(usize::from(number) + 1, Group::default());
         }
-        let cohorts = &mut self.roster.rows[device.at()].cohorts;
-        let before = cohorts.len();
-        cohorts.retain(|other| *other != number);
-        let was = cohorts.len() < before;
-        if member {
-            cohorts.push(number);
-        }
+        let was = self.roster.rows[device.at()].cohorts.contains(&number);
+        self.change(Changing::Cohort, device, |row| {
+            row.cohorts.retain(|other| *other != number);
+            if member {
+                row.cohorts.push(number);
+            }
+        });
         if let Some(board) = self.board.as_mut().filter(|_| was != member) {
             board.moved(device, number, member);
         }
@@ -676,8 +663,7 @@ impl Recorder {
         reason: StateReason,
     ) {
         let deployment = self.roster.deployments.number(deployment);
-        self.touch(Changing::Attempts);
-        let (fresh, due, ended) = self.roster.change(device, |row| {
+        let (fresh, due, ended) = self.change(Changing::Attempts, device, |row| {
             let boot_at = row.boot_at;
             let row = row.attempt_mut(attempt);
             let fresh = row.deployment.is_none();
@@ -745,8 +731,16 @@ impl Recorder {
         }
     }
 
-    fn touch(&mut self, changing: Changing) {
-        self.changes[changing as usize] += 1;
+    /// Changes one device, and every gauge that a change of this kind can alter.
+    fn change<T>(&mut self, kind: Changing, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
+        for series in &mut self.requested {
+            series.take_out(kind, device, &self.roster.rows[device.at()]);
+        }
+        let answer = self.roster.change(device, change);
+        for series in &mut self.requested {
+            series.put_back(kind, device, &self.roster.rows[device.at()]);
+        }
+        answer
     }
 }
 

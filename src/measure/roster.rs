@@ -11,6 +11,7 @@ use crate::time::SimTime;
 
 use super::fault::FaultFigures;
 use super::fetching::Fetching;
+use super::places::Places;
 use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
@@ -180,6 +181,8 @@ impl Row {
                     reason: None,
                     closed_by_server: false,
                 };
+                // Most devices have one for a long time.
+                self.attempts.reserve_exact(1);
                 self.attempts.insert(at, fresh);
                 at
             }
@@ -197,7 +200,7 @@ impl Row {
 pub(super) struct Roster {
     pub(super) rows: Vec<Row>,
     /// Positions in `rows` by id.
-    by_id: Vec<DeviceIndex>,
+    places: Places,
     pub(super) fleets: Names<Arc<str>>,
     pub(super) cohorts: Names<CohortName>,
     pub(super) firmware: Names<FirmwareVersion>,
@@ -225,9 +228,7 @@ impl Roster {
         roster.by_phase[Phase::Idle as usize] = count;
         roster.by_session[Session::Off as usize] = count;
         roster.by_state[UpdateState::None as usize] = count;
-        let mut by_id: Vec<_> = (0..roster.rows.len()).map(|at| DeviceIndex(at as u32)).collect();
-        by_id.sort_unstable_by(|a, b| roster.rows[a.at()].id.cmp(&roster.rows[b.at()].id));
-        roster.by_id = by_id;
+        roster.places = Places::new(roster.rows.len(), |at| roster.rows[at].id.as_str());
         roster
     }
 
@@ -279,11 +280,8 @@ impl Roster {
     }
 
     pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {
-        let at = self
-            .by_id
-            .binary_search_by(|index| self.rows[index.at()].id.as_str().cmp(id))
-            .ok()?;
-        Some(self.by_id[at])
+        let place = self.places.find(id, |at| self.rows[at].id.as_str())?;
+        Some(DeviceIndex(place as u32))
     }
 
     /// Devices whose id begins with `start`, by id.

@@ -21,10 +21,6 @@ pub(super) enum Changing {
     Attempts = 5,
 }
 
-impl Changing {
-    pub(super) const COUNT: usize = 6;
-}
-
 /// One event, as far as measures can narrow it down.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
@@ -171,8 +167,9 @@ impl Selection {
         self.conditions.push(Condition { negated, asked });
     }
 
-    pub(super) fn depends_on(&self, changing: Changing) -> bool {
-        self.depends & 1 << changing as u8 != 0
+    /// True if a device is in the selection and a change of this kind can take it out; after the change, if one can have brought it in.
+    pub(super) fn may_lose(&self, kind: Changing, device: DeviceIndex, row: &Row) -> bool {
+        self.depends & 1 << kind as u8 != 0 && self.holds_device(device, row)
     }
 
     /// True when it depends on the deployment of an event's attempt.

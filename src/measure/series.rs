@@ -75,9 +75,8 @@ pub struct Series {
 
 #[derive(Debug)]
 enum Figure {
-    /// Devices in the selection and in the whole, counted when the changes stood at `counted_at`.
+    /// Devices in the selection and in the whole, kept up with every change.
     Gauge {
-        counted_at: Option<u64>,
         part: u64,
         whole: u64,
     },
@@ -94,11 +93,11 @@ impl Series {
     pub(super) fn new(measure: &Measure, roster: &Roster) -> Self {
         let metric = measure.metric;
         let whole = measure.labels.iter().filter(|label| !narrows(label));
+        let selection = Selection::of_labels(&measure.labels, metric, roster);
+        let whole = Selection::of_labels(whole, metric, roster);
         Series {
             metric,
             labels: measure.labels.clone(),
-            selection: Selection::of_labels(&measure.labels, metric, roster),
-            whole: Selection::of_labels(whole, metric, roster),
             figure: match metric.kind() {
                 _ if matches!(
                     metric,
@@ -108,13 +107,14 @@ impl Series {
                     Figure::Asked
                 }
                 Kind::Gauge => Figure::Gauge {
-                    counted_at: None,
-                    part: 0,
-                    whole: 0,
+                    part: count(&selection, roster),
+                    whole: count(&whole, roster),
                 },
                 Kind::Counter => Figure::Counter { part: 0, whole: 0 },
                 Kind::Trend => Figure::Trend(Box::default()),
             },
+            selection,
+            whole,
         }
     }
 
@@ -153,30 +153,26 @@ impl Series {
         in_part.is_none() || in_whole.is_none()
     }
 
-    /// Counts a gauge again, if it can differ from the last time.
-    pub(super) fn recount(&mut self, roster: &Roster, changes: &[u64; Changing::COUNT]) {
-        let stamp = self.stamp(changes);
-        if let Figure::Gauge { counted_at, part, whole } = &mut self.figure
-            && *counted_at != Some(stamp)
-        {
-            (*part, *whole) = (count(&self.selection, roster), count(&self.whole, roster));
-            *counted_at = Some(stamp);
+    /// Takes a device out of a gauge, ahead of a change of this kind.
+    pub(super) fn take_out(&mut self, kind: Changing, device: DeviceIndex, row: &Row) {
+        if let Figure::Gauge { part, whole } = &mut self.figure {
+            *part -= u64::from(self.selection.may_lose(kind, device, row));
+            *whole -= u64::from(self.whole.may_lose(kind, device, row));
         }
     }
 
-    pub(super) fn value(
-        &self,
-        aggregate: Aggregate,
-        now: SimTime,
-        roster: &Roster,
-        changes: &[u64; Changing::COUNT],
-        run: &WholeRun<'_>,
-    ) -> Option<Measured> {
+    /// Puts a device back into a gauge, after the change.
+    pub(super) fn put_back(&mut self, kind: Changing, device: DeviceIndex, row: &Row) {
+        if let Figure::Gauge { part, whole } = &mut self.figure {
+            *part += u64::from(self.selection.may_lose(kind, device, row));
+            *whole += u64::from(self.whole.may_lose(kind, device, row));
+        }
+    }
+
+    pub(super) fn value(&self, aggregate: Aggregate, now: SimTime, roster: &Roster, run: &WholeRun<'_>) -> Option<Measured> {
         let (part, whole) = match &self.figure {
             Figure::Asked => return self.asked(aggregate, now, roster, run),
-            Figure::Gauge { counted_at, part, whole } if *counted_at == Some(self.stamp(changes)) => (*part, *whole),
-            Figure::Gauge { .. } => (count(&self.selection, roster), count(&self.whole, roster)),
-            Figure::Counter { part, whole } => (*part, *whole),
+            Figure::Gauge { part, whole } | Figure::Counter { part, whole } => (*part, *whole),
             Figure::Trend(trend) => {
                 let open = match self.metric {
                     Metric::DeployTime => self.open(roster),
@@ -291,24 +287,6 @@ impl Series {
             open += held.count() as u64;
         }
         open
-    }
-
-    /// Where the changes stand that the gauge depends on.
-    fn stamp(&self, changes: &[u64; Changing::COUNT]) -> u64 {
-        const KINDS: [Changing; Changing::COUNT] = [
-            Changing::Cohort,
-            Changing::Tag,
-            Changing::Runs,
-            Changing::Session,
-            Changing::Phase,
-            Changing::Attempts,
-        ];
-        let asked = |kind: Changing| self.selection.depends_on(kind) || self.whole.depends_on(kind);
-        KINDS
-            .into_iter()
-            .filter(|kind| asked(*kind))
-            .map(|kind| changes[kind as usize])
-            .sum()
     }
 }
 

@@ -500,7 +500,7 @@ fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
                 max: retry.max,
                 least,
             },
-            ..Build::default()
+            lifted: fleet.config.sdk.breaks().to_vec(),
         }
     };
     plan.fleets

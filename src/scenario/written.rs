@@ -187,9 +187,9 @@ impl Writer {
             None => self.text("power", "always"),
             Some(Sleep { awake, every }) => self.text("power", &format!("awake {} every {}", exact_time(awake), exact_time(every))),
         }
-        self.text("sdk", "newest");
+        self.text("sdk", fleet.sdk.word());
         self.raw("max_artifacts", fleet.max_artifacts);
-        self.text("heartbeat", "off");
+        self.text("heartbeat", &fleet.heartbeat.map_or_else(|| "off".to_owned(), exact_time));
         self.text("engine", "simulated");
     }
 

@@ -3,7 +3,6 @@
 //! Nothing here outlives a connection. Keep-alive is lazy: a packet only notes the time, and the connection's one wake, when it
 //! comes, looks whether it came too early; so a packet costs no reordering of timers.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::AttemptId;
@@ -12,6 +11,8 @@ use crate::wire::QoS;
 
 use super::io::ConnectionId;
 use super::record::DeviceNumber;
+use super::table::ByConnection;
+use super::wakes::Wakes;
 
 /// How long a new connection may take to its CONNECT.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -19,9 +20,9 @@ pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Every connection, and when to look at which.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: BTreeMap<ConnectionId, Connection>,
+    open: ByConnection<Box<Connection>>,
     by_device: Vec<Option<ConnectionId>>,
-    wakes: BTreeSet<(SimTime, Wake)>,
+    wakes: Wakes,
     online: u64,
 }
 
@@ -81,7 +82,7 @@ impl Connections {
         self.remove(id);
         self.open.insert(
             id,
-            Connection {
+            Box::new(Connection {
                 device: None,
                 ota: None,
                 heard_at: now,
@@ -90,20 +91,15 @@ impl Connections {
                 chase_wake: None,
                 last_packet: 0,
                 flights: [None; 3],
-            },
+            }),
         );
         self.watch(id);
     }
 
     /// Forgets a connection and its wakes.
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
         let connection = self.open.remove(&id)?;
-        if let Some(at) = connection.silence_wake {
-            self.wakes.remove(&(at, Wake::Silence(id)));
-        }
-        if let Some(at) = connection.chase_wake {
-            self.wakes.remove(&(at, Wake::Chase(id)));
-        }
+        self.skip_unwanted();
         if let Some(device) = connection.device {
             self.by_device[device.0 as usize] = None;
         }
@@ -121,11 +117,10 @@ impl Connections {
         if let Some(connection) = self.open.get_mut(&id) {
             connection.device = Some(device);
             connection.silence = Duration::from_millis(u64::from(keep_alive_s) * 1500);
-            if let Some(at) = connection.silence_wake.take() {
-                self.wakes.remove(&(at, Wake::Silence(id)));
-            }
+            connection.silence_wake = None;
         }
         self.watch(id);
+        self.skip_unwanted();
     }
 
     /// Grants or withdraws the OTA topic.
@@ -200,22 +195,38 @@ impl Connections {
     /// Sets or clears the moment at which missing results are asked for.
     pub fn chase(&mut self, id: ConnectionId, at: Option<SimTime>) {
         if let Some(connection) = self.open.get_mut(&id) {
-            if let Some(former) = std::mem::replace(&mut connection.chase_wake, at) {
-                self.wakes.remove(&(former, Wake::Chase(id)));
+            connection.chase_wake = at;
+            if let Some(at) = at {
+                self.wakes.add(at, Wake::Chase(id));
             }
-            self.wakes.extend(at.map(|at| (at, Wake::Chase(id))));
+            self.skip_unwanted();
         }
     }
 
-    /// The next wake that is due at `now`, taken off.
+    /// The next wake that is due at `now` and still wanted, taken off.
     pub fn due(&mut self, now: SimTime) -> Option<Wake> {
-        let &(at, wake) = self.wakes.first().filter(|(at, _)| *at <= now)?;
-        self.wakes.remove(&(at, wake));
+        let (_, wake) = self.wakes.first().filter(|(at, _)| *at <= now)?;
+        self.wakes.take_first();
         match wake {
             Wake::Silence(id) => self.open.get_mut(&id).map(|connection| connection.silence_wake = None),
             Wake::Chase(id) => self.open.get_mut(&id).map(|connection| connection.chase_wake = None),
         };
+        self.skip_unwanted();
         Some(wake)
+    }
+
+    /// Takes off what was called off and would come next.
+    fn skip_unwanted(&mut self) {
+        while let Some((at, wake)) = self.wakes.first() {
+            let wanted_at = match wake {
+                Wake::Silence(id) => self.open.get(&id).and_then(|connection| connection.silence_wake),
+                Wake::Chase(id) => self.open.get(&id).and_then(|connection| connection.chase_wake),
+            };
+            if wanted_at == Some(at) {
+                return;
+            }
+            self.wakes.take_first();
+        }
     }
 
     /// True if the connection has been silent for too long; arms its next look if not.
@@ -231,11 +242,11 @@ impl Connections {
     }
 
     pub fn next_wake(&self) -> Option<SimTime> {
-        self.wakes.first().map(|(at, _)| *at)
+        self.wakes.first().map(|(at, _)| at)
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<&Connection> {
-        self.open.get(&id)
+        self.open.get(&id).map(Box::as_ref)
     }
 
     /// The connection of a device.
@@ -260,7 +271,7 @@ impl Connections {
         {
             let at = connection.heard_at + connection.silence;
             connection.silence_wake = Some(at);
-            self.wakes.insert((at, Wake::Silence(id)));
+            self.wakes.add(at, Wake::Silence(id));
         }
     }
 }

@@ -24,7 +24,9 @@ mod registry;
 mod rollout;
 mod selection;
 mod sessions;
+mod table;
 mod views;
+mod wakes;
 
 pub use attempts::Results;
 pub use config::ServerConfig;

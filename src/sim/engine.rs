@@ -16,13 +16,16 @@ use crate::time::SimTime;
 use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
-use super::queue::{Event, Queue, Scheduled};
+use super::queue::{Event, Queue, QueueKind, Scheduled};
 
 /// Events between two looks at the driver's surroundings.
-const PULSE: u64 = 4_096;
+pub const PULSE: u64 = 4_096;
 
 /// More events than this of one device at one moment are a loop without an end.
 const CROWD: u32 = 1_000_000;
+
+/// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
+const OUTPUTS_KEPT: usize = 4_096;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -68,6 +71,8 @@ pub(super) struct Engine {
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
+    /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
+    ahead: Option<Scheduled>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -78,7 +83,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Devices in their boxes, a server that knows nothing.
-    pub(super) fn new(plan: Arc<Plan>) -> Engine {
+    pub(super) fn new(plan: Arc<Plan>, kind: QueueKind) -> Engine {
         let indices = || (0..plan.devices.len() as u32).map(DeviceIndex);
         let edge = |index: DeviceIndex| {
             let fleet = plan.fleet_of(index);
@@ -88,13 +93,14 @@ impl Engine {
         };
         Engine {
             now: SimTime::ZERO,
-            queue: Queue::default(),
+            queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
             watched: false,
+            ahead: None,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -146,7 +152,7 @@ impl Engine {
     }
 
     /// When something happens next.
-    fn next_at(&self) -> Option<SimTime> {
+    fn next_at(&mut self) -> Option<SimTime> {
         let moments = [self.queue.next_at(), self.server.next_timeout(), self.director.next_timeout()];
         moments.into_iter().flatten().min()
     }
@@ -221,6 +227,9 @@ impl Engine {
             self.crowd = if again { self.crowd + 1 } else { 0 };
             assert!(self.crowd < CROWD, "a device keeps itself busy without time passing");
             self.current = Some(next.device);
+            if !matches!(next.event, Event::Wake { .. }) {
+                self.ports[next.device.at()].under_way -= 1;
+            }
             self.happen(next.device, next.event);
         } else if server == Some(at) {
             self.current = None;
@@ -230,8 +239,27 @@ impl Engine {
             self.current = None;
             self.director.handle_timeout(self.now, &mut self.directives);
         }
+        self.run_ahead();
         self.carry_out_directives();
         true
+    }
+
+    /// Plays a keep-alive to its end while its device is at hand. It concerns the device and its own connection alone, so that nobody
+    /// sees it before its time, as long as nothing else is under way between the two and neither the device nor the Director has
+    /// anything to do meanwhile.
+    fn run_ahead(&mut self) {
+        let now = self.now;
+        while let Some(next) = self.ahead.take() {
+            let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
+            let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
+            if port.under_way == 0 && first(port.wake) && first(self.director.next_timeout()) && edge.is_untroubled() {
+                self.now = next.at;
+                self.happen(next.device, next.event);
+            } else {
+                self.enqueue(next);
+            }
+        }
+        self.now = now;
     }
 
     fn happen(&mut self, device: DeviceIndex, event: Event) {
@@ -241,7 +269,7 @@ impl Engine {
             Event::Connected { connection } => self.on_connected(device, connection),
             Event::Delivered { connection, packet } => {
                 if self.ports[device.at()].is_on(connection) {
-                    self.input(device, DeviceInput::Received(packet));
+                    self.input(device, DeviceInput::Received(*packet));
                 }
             }
             Event::Closed { connection } => {
@@ -257,7 +285,7 @@ impl Engine {
             Event::Received { connection, packet } => {
                 if self.ports[device.at()].is_at_server(connection) {
                     let from = connection_id(device, connection);
-                    self.tell_server(ServerInput::Received { from, packet });
+                    self.tell_server(ServerInput::Received { from, packet: *packet });
                 }
             }
             Event::Gone { connection } => {
@@ -407,6 +435,7 @@ impl Engine {
     fn send_to_server(&mut self, device: DeviceIndex, packet: Packet) {
         if let Some(connection) = self.ports[device.at()].up() {
             let at = self.edges[device.at()].packet_arrives(Way::Up, &packet, self.now);
+            let packet = Box::new(packet);
             self.push(device, at, Event::Received { connection, packet });
         }
     }
@@ -434,6 +463,7 @@ impl Engine {
         for output in outputs.drain(..) {
             self.carry_out_for_server(output);
         }
+        outputs.shrink_to(OUTPUTS_KEPT);
         self.server_outputs = outputs;
     }
 
@@ -462,6 +492,7 @@ impl Engine {
     fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
         let (device, connection) = connection_of(to);
         let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
+        let packet = Box::new(packet);
         self.push(device, at, Event::Delivered { connection, packet });
     }
 
@@ -507,12 +538,24 @@ impl Engine {
 
     fn push(&mut self, device: DeviceIndex, at: SimTime, event: Event) {
         let sequence = self.ports[device.at()].next_sequence();
-        self.queue.push(Scheduled {
+        let scheduled = Scheduled {
             at,
             device,
             sequence,
             event,
-        });
+        };
+        if self.ahead.is_none() && scheduled.event.is_keep_alive() {
+            self.ahead = Some(scheduled);
+        } else {
+            self.enqueue(scheduled);
+        }
+    }
+
+    fn enqueue(&mut self, scheduled: Scheduled) {
+        if !matches!(scheduled.event, Event::Wake { .. }) {
+            self.ports[scheduled.device.at()].under_way += 1;
+        }
+        self.queue.push(scheduled);
     }
 }
 

@@ -14,15 +14,26 @@ pub(super) struct Port {
     /// The connection that the device made last and has not lost.
     pub(super) connection: Option<Connection>,
     /// The running download.
-    pub(super) download: Option<Download>,
+    pub(super) download: Option<Box<Download>>,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
     connections: u32,
     downloads: u32,
     sequence: u32,
-    /// Connections that the server believes in: beside the device's own, half-open ones that it fell silent on.
-    at_server: Vec<u32>,
+    /// Events of the device in the queue, wakes left out.
+    pub(super) under_way: u32,
+    /// The newest connection that the server believes in.
+    at_server: Option<u32>,
+    /// Those before it, half-open since the device fell silent on them.
+    half_open: Option<Box<HalfOpen>>,
+}
+
+/// Half-open connections; few devices have any.
+#[derive(Debug)]
+struct HalfOpen {
+    connection: u32,
+    before: Option<Box<HalfOpen>>,
 }
 
 /// A connection as the device sees it.
@@ -73,17 +84,17 @@ impl Port {
     pub(super) fn start_download(&mut self) -> u32 {
         let number = self.downloads;
         self.downloads += 1;
-        self.download = Some(Download {
+        self.download = Some(Box::new(Download {
             number,
             credit: 0,
             body: None,
-        });
+        }));
         number
     }
 
     /// The running download, if it is this one.
     pub(super) fn running(&mut self, download: u32) -> Option<&mut Download> {
-        self.download.as_mut().filter(|running| running.number == download)
+        self.download.as_deref_mut().filter(|running| running.number == download)
     }
 
     /// The next piece of the body, as far as there is credit, or its end.
@@ -100,18 +111,31 @@ impl Port {
 
     /// The server learns of a connection.
     pub(super) fn open_at_server(&mut self, connection: u32) {
-        self.at_server.push(connection);
+        if let Some(connection) = self.at_server.replace(connection) {
+            let before = self.half_open.take();
+            self.half_open = Some(Box::new(HalfOpen { connection, before }));
+        }
     }
 
     /// The server believes in this connection.
     pub(super) fn is_at_server(&self, connection: u32) -> bool {
-        self.at_server.contains(&connection)
+        let mut half_open = std::iter::successors(self.half_open.as_deref(), |open| open.before.as_deref());
+        self.at_server == Some(connection) || half_open.any(|open| open.connection == connection)
     }
 
     /// The server is done with a connection; true if it believed in it.
     pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
-        let found = self.at_server.iter().position(|open| *open == connection);
-        found.map(|position| self.at_server.remove(position)).is_some()
+        if self.at_server.take_if(|open| *open == connection).is_some() {
+            return true;
+        }
+        let mut place = &mut self.half_open;
+        while place.as_ref().is_some_and(|open| open.connection != connection) {
+            place = &mut place.as_mut().expect("it was seen a moment ago").before;
+        }
+        let found = place.take();
+        let is_found = found.is_some();
+        *place = found.and_then(|open| open.before);
+        is_found
     }
 }
 
@@ -123,4 +147,24 @@ pub(super) fn connection_id(device: DeviceIndex, connection: u32) -> ConnectionI
 /// The device and the number behind a [`connection_id`].
 pub(super) fn connection_of(id: ConnectionId) -> (DeviceIndex, u32) {
     (DeviceIndex((id.0 >> 32) as u32), id.0 as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_may_believe_in_connections_that_the_device_fell_silent_on() {
+        let mut port = Port::default();
+        (1..=4).for_each(|connection| port.open_at_server(connection));
+        assert!(port.close_at_server(2) && port.close_at_server(4));
+        let believed: Vec<_> = (1..=4).filter(|connection| port.is_at_server(*connection)).collect();
+        assert_eq!(believed, [1, 3]);
+        assert!(!port.close_at_server(2) && port.close_at_server(3) && port.close_at_server(1));
+    }
+
+    #[test]
+    fn an_idle_port_fits_a_cache_line() {
+        assert!(size_of::<Port>() <= 64, "{}", size_of::<Port>());
+    }
 }

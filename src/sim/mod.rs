@@ -6,6 +6,7 @@
 mod engine;
 mod link;
 mod queue;
+mod wheel;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,24 +15,34 @@ use crate::play::{Director, Outcome};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
-pub use engine::{Pulse, Scene};
+pub use engine::{PULSE, Pulse, Scene};
+pub use queue::QueueKind;
 
 /// Plays a plan to its end.
 pub fn play(plan: Arc<Plan>) -> Outcome {
     play_watched(plan, &mut |_, _| Pulse::GoOn)
 }
 
+/// Plays a plan to its end with this queue.
+pub fn play_with(plan: Arc<Plan>, queue: QueueKind) -> Outcome {
+    play_on(plan, queue, &mut |_, _| Pulse::GoOn)
+}
+
 /// Plays a plan, and every few thousand events shows the Director to `pulse`, which may end the run. A defect of a core ends it too:
 /// the outcome then says so, with device and time.
 pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
-    conduct(engine::Engine::new(plan), &mut |scene| pulse(scene.now, scene.director))
+    play_on(plan, QueueKind::default(), pulse)
 }
 
 /// Plays a plan for somebody who watches: every picture can be had, and [`Pulse::Until`] sets the pace.
 pub fn play_shown(plan: Arc<Plan>, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
-    let mut engine = engine::Engine::new(plan);
+    let mut engine = engine::Engine::new(plan, QueueKind::default());
     engine.watch();
     conduct(engine, pulse)
+}
+
+fn play_on(plan: Arc<Plan>, queue: QueueKind, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
+    conduct(engine::Engine::new(plan, queue), &mut |scene| pulse(scene.now, scene.director))
 }
 
 fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {

@@ -1,4 +1,6 @@
 //! What will happen, in order: by time, then by device, then in the order in which it was scheduled for that device.
+//!
+//! Two queues keep this order: a heap, which is the reference, and the wheel, which is fast. A simulation with either is the same.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,6 +8,8 @@ use std::collections::BinaryHeap;
 use crate::model::DeviceIndex;
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageAnswer, Packet};
+
+use super::wheel::Wheel;
 
 /// Something that happens to one device, or to the server because of it.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub(super) enum Event {
         /// Number of the connection.
         connection: u32,
         /// Which.
-        packet: Packet,
+        packet: Box<Packet>,
     },
     /// The server's closing of a connection reaches the device.
     Closed {
@@ -44,7 +48,7 @@ pub(super) enum Event {
         /// Number of the connection.
         connection: u32,
         /// Which.
-        packet: Packet,
+        packet: Box<Packet>,
     },
     /// The device's closing of a connection reaches the server.
     Gone {
@@ -67,6 +71,16 @@ pub(super) enum Event {
     },
 }
 
+impl Event {
+    /// True for the packets of a keep-alive.
+    pub(super) fn is_keep_alive(&self) -> bool {
+        let (Event::Received { packet, .. } | Event::Delivered { packet, .. }) = self else {
+            return false;
+        };
+        matches!(**packet, Packet::PingRequest | Packet::PingResponse)
+    }
+}
+
 /// An event and its place in the order.
 #[derive(Debug)]
 pub(super) struct Scheduled {
@@ -77,13 +91,64 @@ pub(super) struct Scheduled {
     pub(super) event: Event,
 }
 
-/// A binary heap: the reference that a faster queue must agree with.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Reverse<Scheduled>>,
+/// Which queue a simulation is played with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueKind {
+    /// The reference.
+    Heap,
+    /// The fast one.
+    #[default]
+    Wheel,
+}
+
+/// A queue of either kind.
+#[derive(Debug)]
+pub(super) enum Queue {
+    Heap(Heap),
+    Wheel(Box<Wheel>),
 }
 
 impl Queue {
+    /// An empty queue.
+    pub(super) fn new(kind: QueueKind) -> Queue {
+        match kind {
+            QueueKind::Heap => Queue::Heap(Heap::default()),
+            QueueKind::Wheel => Queue::Wheel(Box::default()),
+        }
+    }
+
+    /// Adds an event, which happens no earlier than the one taken out last.
+    pub(super) fn push(&mut self, scheduled: Scheduled) {
+        match self {
+            Queue::Heap(heap) => heap.push(scheduled),
+            Queue::Wheel(wheel) => wheel.push(scheduled),
+        }
+    }
+
+    /// When the first event happens.
+    pub(super) fn next_at(&mut self) -> Option<SimTime> {
+        match self {
+            Queue::Heap(heap) => heap.next_at(),
+            Queue::Wheel(wheel) => wheel.next_at(),
+        }
+    }
+
+    /// Takes the first event out.
+    pub(super) fn pop(&mut self) -> Option<Scheduled> {
+        match self {
+            Queue::Heap(heap) => heap.pop(),
+            Queue::Wheel(wheel) => wheel.pop(),
+        }
+    }
+}
+
+/// A binary heap: the reference that the wheel must agree with.
+#[derive(Debug, Default)]
+pub(super) struct Heap {
+    heap: BinaryHeap<Reverse<Scheduled>>,
+}
+
+impl Heap {
     /// Adds an event.
     pub(super) fn push(&mut self, scheduled: Scheduled) {
         self.heap.push(Reverse(scheduled));
@@ -91,7 +156,12 @@ impl Queue {
 
     /// When the first event happens.
     pub(super) fn next_at(&self) -> Option<SimTime> {
-        self.heap.peek().map(|Reverse(scheduled)| scheduled.at)
+        self.first().map(|scheduled| scheduled.at)
+    }
+
+    /// The first event.
+    pub(super) fn first(&self) -> Option<&Scheduled> {
+        self.heap.peek().map(|Reverse(scheduled)| scheduled)
     }
 
     /// Takes the first event out.
@@ -132,7 +202,7 @@ mod tests {
 
     #[test]
     fn order_is_time_then_device_then_the_devices_own_sequence() {
-        let mut queue = Queue::default();
+        let mut queue = Heap::default();
         for (at, device, sequence) in [(2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, 0)] {
             queue.push(Scheduled {
                 at: SimTime::from_nanos(at),
@@ -146,5 +216,11 @@ mod tests {
             .collect();
         assert_eq!(taken, [(1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0)]);
         assert_eq!(queue.next_at(), None);
+    }
+
+    /// One of each idle device waits in the queue.
+    #[test]
+    fn what_is_scheduled_is_small() {
+        assert_eq!(size_of::<Scheduled>(), 32);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::measure::Census;
+use crate::measure::{Census, Places};
 use crate::model::{AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::model::{ServerEvent, UpdateState};
 use crate::time::SimTime;
@@ -32,7 +32,7 @@ pub struct RefereeSetup<'a> {
 pub struct Referee {
     ids: Vec<DeviceId>,
     /// Positions in `ids`, by id.
-    by_id: Vec<DeviceIndex>,
+    places: Places,
     builds: Vec<Build>,
     views: Vec<View>,
     rules: Rules,
@@ -63,8 +63,6 @@ impl Referee {
     /// Ready to watch from the start of a run.
     pub fn new(setup: RefereeSetup<'_>) -> Self {
         let devices = &setup.census.devices;
-        let mut by_id: Vec<_> = (0..devices.len()).map(|at| DeviceIndex(at as u32)).collect();
-        by_id.sort_unstable_by(|a, b| devices[a.at()].id.cmp(&devices[b.at()].id));
         let mut builds = vec![Build::default()];
         let mut numbers = BTreeMap::new();
         for (fleet, build) in setup.builds {
@@ -77,7 +75,7 @@ impl Referee {
         });
         Referee {
             ids: devices.iter().map(|device| device.id.clone()).collect(),
-            by_id,
+            places: Places::new(devices.len(), |at| devices[at].id.as_str()),
             views: views.collect(),
             rules: Rules {
                 messages: Messages::default(),
@@ -90,7 +88,7 @@ impl Referee {
                 supersession: Supersession::default(),
                 connection: Connection::default(),
                 download: Download::new(&setup.images),
-                assignment: Assignment::new(devices.iter().map(|device| device.runs.clone())),
+                assignment: Assignment::new(devices.iter().map(|device| device.runs.as_slice())),
                 attempts: Attempts::default(),
                 transitions: Transitions::default(),
                 settling: Settling::default(),
@@ -374,10 +372,10 @@ impl Referee {
         else {
             return;
         };
-        let Ok(position) = self.by_id.binary_search_by(|index| self.ids[index.at()].cmp(device)) else {
+        let Some(place) = self.places.find(device.as_str(), |at| self.ids[at].as_str()) else {
             return;
         };
-        let device = self.by_id[position];
+        let device = DeviceIndex(place as u32);
         self.rules.attempts.state(at, device, *attempt, (*from, *to), *reason);
         if *from == UpdateState::None {
             self.rules.assignment.reached(device, deployment);

@@ -28,7 +28,7 @@ pub struct ImageUrl {
     pub path: String,
 }
 
-/// What the transport tells the device about the running download. Nothing of it comes after `Finished` or `Broken`.
+/// What the transport tells the device about the running download. Nothing of it comes after `Finished`, `Closed` or `Broken`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DownloadEvent {
     /// Status line and headers.
@@ -37,6 +37,8 @@ pub enum DownloadEvent {
     Body(Bytes),
     /// The announced length has been delivered.
     Finished,
+    /// The server closed the connection in good order before any answer (protocol 5.3).
+    Closed,
     /// No more will come.
     Broken(DownloadError),
 }

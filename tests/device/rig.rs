@@ -485,7 +485,7 @@ impl Rig {
             (Some(Reply::Status(status)), _) => self.later(DeviceInput::Download(DownloadEvent::Answered(head(status)))),
             (Some(Reply::Head(head)), _) => self.later(DeviceInput::Download(DownloadEvent::Answered(head))),
             (Some(Reply::Break(error)), _) => self.later(DeviceInput::Download(DownloadEvent::Broken(error))),
-            (Some(Reply::Close), _) => self.later(DeviceInput::Download(DownloadEvent::Finished)),
+            (Some(Reply::Close), _) => self.later(DeviceInput::Download(DownloadEvent::Closed)),
             (Some(Reply::Stall), _) => {}
             (_, None) => self.later(DeviceInput::Download(DownloadEvent::Answered(head(404)))),
             (reply, Some(image)) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use squall::device::{
     Backoff, Behaviors, BootOutcome, Chip, Dealt, Defect, Device, DeviceConfig, DeviceIdentity, ImageBehavior, InstallOutcome,
-    Jitter, SwapMethod,
+    Jitter, Quirks, Sdk, SwapMethod,
 };
 use squall::luck::{Luck, device_key};
 use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
@@ -67,6 +67,11 @@ pub struct Setup {
     pub retry: Backoff,
     pub keep_alive: Duration,
     pub swap: SwapMethod,
+    pub sdk: Sdk,
+    pub quirks: Quirks,
+    pub heartbeat: Option<Duration>,
+    /// Rules that the generation of the SDK breaks are held all the same.
+    pub unlifted: bool,
     /// Versions whose images the device's fleet does not know.
     pub unknown: bool,
     /// A defect of the device, which then is expected to break rules.
@@ -88,6 +93,10 @@ impl Default for Setup {
             },
             keep_alive: Duration::from_secs(60),
             swap: SwapMethod::Offset,
+            sdk: Sdk::Newest,
+            quirks: Quirks::default(),
+            heartbeat: None,
+            unlifted: false,
             unknown: false,
             defect: None,
         }
@@ -127,6 +136,9 @@ impl Setup {
             keep_alive: self.keep_alive,
             max_artifacts: 4,
             tls: true,
+            sdk: self.sdk,
+            quirks: self.quirks,
+            heartbeat: self.heartbeat,
         }
     }
 
@@ -166,7 +178,7 @@ impl Setup {
         cloud.images.insert("/app-1.1.0".into(), new);
         cloud.images.insert("/modem-2.0.0".into(), Bytes::from(vec![0x5a; 30_000]));
         cloud.images.insert("/radio-3.0.0".into(), Bytes::from(vec![0xa5; 20_000]));
-        Rig::new(device, cloud, referee, self.defect.is_none())
+        Rig::new(device, cloud, referee, self.defect.is_none() && !self.unlifted)
     }
 
     /// Watches the one device of a rig.
@@ -180,6 +192,11 @@ impl Setup {
                     Jitter::Half => Least::Half,
                     Jitter::Full => Least::Nothing,
                 },
+            },
+            lifted: if self.unlifted {
+                Vec::new()
+            } else {
+                self.sdk.breaks().to_vec()
             },
             ..Build::default()
         };

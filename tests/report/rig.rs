@@ -143,6 +143,9 @@ fn fleet() -> PlannedFleet {
         keep_alive: Duration::from_secs(60),
         max_artifacts: 4,
         tls: true,
+        sdk: squall::device::Sdk::Newest,
+        quirks: squall::device::Quirks::default(),
+        heartbeat: None,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;

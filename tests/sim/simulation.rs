@@ -9,7 +9,7 @@ use squall::measure::TraceRow;
 use squall::model::{Phase, Selector, Transition};
 use squall::play::{Outcome, RunEnd, Status};
 use squall::report::RunDirectory;
-use squall::sim::{Pulse, play, play_watched};
+use squall::sim::{Pulse, QueueKind, play, play_watched, play_with};
 use squall::time::SimTime;
 
 use super::{example, plan_of};
@@ -78,6 +78,16 @@ fn a_plan_played_twice_writes_the_same_files_byte_for_byte() {
             assert!(!bytes.is_empty(), "{name}: {file} is empty");
             assert!(bytes == &written[1][file], "{name}: {file} differs");
         }
+    }
+}
+
+#[test]
+fn the_fast_queue_and_the_reference_play_the_same_simulation() {
+    for name in ["late-joiners", "bad-firmware", "multi-package"] {
+        let [wheel, heap] = [QueueKind::Wheel, QueueKind::Heap].map(|queue| play_with(example(name, 3), queue));
+        assert!(rows(&wheel).len() > 1_000, "{name}: {} rows", rows(&wheel).len());
+        assert_eq!(rows(&wheel), rows(&heap), "{name}");
+        assert_eq!(wheel.recorder.fingerprint(), heap.recorder.fingerprint(), "{name}");
     }
 }
 

@@ -173,7 +173,9 @@ impl Edge {
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
-            | DeviceInput::AppAbort => self.hand_over(input, now, out),
+            | DeviceInput::AppAbort
+            | DeviceInput::AppPause
+            | DeviceInput::AppResume => self.hand_over(input, now, out),
         }
         self.settle(now, out);
     }
@@ -217,6 +219,11 @@ impl Edge {
     pub fn latest_timeout(&self) -> Option<SimTime> {
         let link = self.link_changes.filter(|_| self.link_down);
         self.device.latest_timeout().max(link).max(self.read_due())
+    }
+
+    /// True if no fault was ever injected.
+    pub fn is_untroubled(&self) -> bool {
+        self.trouble.is_none()
     }
 
     /// The device.
@@ -303,7 +310,9 @@ impl Edge {
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
-            | DeviceInput::AppAbort => {}
+            | DeviceInput::AppAbort
+            | DeviceInput::AppPause
+            | DeviceInput::AppResume => {}
         }
         self.call(now, out, |device, now, inner| device.handle_input(input, now, inner));
     }
@@ -316,7 +325,7 @@ impl Edge {
                 self.transport.asked = self.transport.asked.saturating_sub(len);
                 self.path.read(u64::from(len), now);
             }
-            DownloadEvent::Finished | DownloadEvent::Broken(_) => self.lose_download(),
+            DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_) => self.lose_download(),
         }
     }
 

@@ -327,7 +327,7 @@ impl Edge {
         match event {
             DownloadEvent::Answered(head) => self.on_head(head, now, out),
             DownloadEvent::Body(bytes) => self.on_body(bytes, now, out),
-            DownloadEvent::Finished | DownloadEvent::Broken(_) => {
+            DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_) => {
                 self.give_up_tampering(out);
                 self.pass(DeviceInput::Download(event), now, out);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter};
+use crate::device::{Backoff, Jitter, Sdk};
 use crate::faults::{LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, is_word, parse_duration};
 
@@ -16,7 +16,7 @@ use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, a
 use super::super::links;
 use super::flash::FlashFile;
 use super::link::LinkFile;
-use super::shares::Shares;
+use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
 const FLEET: Keys = &[
@@ -31,9 +31,9 @@ const FLEET: Keys = &[
     ("connack_timeout", Optional),
     ("flash", Optional),
     ("power", Optional),
-    ("sdk", Later(Some("newest"))),
+    ("sdk", Optional),
     ("max_artifacts", Optional),
-    ("heartbeat", Later(Some("off"))),
+    ("heartbeat", Optional),
     ("cheats", Later(None)),
     ("engine", Later(Some("simulated"))),
 ];
@@ -41,6 +41,8 @@ const FLEET: Keys = &[
 const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 86_400);
 /// Most artifacts of a manifest that the newest device takes (protocol 3.1).
 const USUAL_ARTIFACTS: u8 = 4;
+/// How often a heartbeat may come (protocol 4.4).
+const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
 
 /// Most devices of a fleet, and of a scenario.
 pub(in super::super) const MOST_DEVICES: u64 = 10_000_000;
@@ -72,6 +74,9 @@ pub(in super::super) struct FleetFile {
     pub sleep: Option<Sleep>,
     /// Most artifacts of a manifest that it takes.
     pub max_artifacts: u8,
+    /// Generation of the SDK; it decides what `retry` is where none is given.
+    pub sdk: Sdk,
+    pub heartbeat: Option<Duration>,
 }
 
 /// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
@@ -204,17 +209,15 @@ impl FleetFile {
             arrive: Arrival::AT_ONCE,
             link: links::link(links::DEFAULT).expect("the default link is a profile"),
             reconnect: constant(Duration::from_millis(500)),
-            retry: Backoff {
-                first: Duration::from_secs(5),
-                max: Duration::from_secs(300),
-                jitter: Jitter::Half,
-            },
+            retry: Sdk::Newest.retry(),
             connack_timeout: Duration::from_millis(500),
             connack_at: None,
             link_at: None,
             flash: FlashFile::usual(),
             sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
+            sdk: Sdk::Newest,
+            heartbeat: None,
             name,
         };
         if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
@@ -238,6 +241,7 @@ impl FleetFile {
             self.arrive = arrive.map_or(Arrival::AT_ONCE, |arrive| arrive.value);
         }
         self.read_link(fields, own_links);
+        self.read_sdk(fields);
         self.read_waits(fields);
         if let Some(flash) = FlashFile::read(fields) {
             self.flash = flash;
@@ -304,6 +308,19 @@ impl FleetFile {
         }
     }
 
+    fn read_sdk(&mut self, fields: &Fields<'_>) {
+        let words = Sdk::ALL.map(Sdk::word);
+        let sdk = fields.parsed("sdk", "\"newest\"", |word| {
+            let known = one_of(word, &words, "sdk", &fields.subject)?;
+            Ok(Sdk::ALL.into_iter().find(|sdk| sdk.word() == known).unwrap_or_default())
+        });
+        if let Some(sdk) = sdk {
+            self.sdk = sdk.value;
+            self.retry = sdk.value.retry();
+        }
+        self.heartbeat = read_heartbeat(fields);
+    }
+
     fn read_waits(&mut self, fields: &Fields<'_>) {
         if let Some(reconnect) = read_backoff(fields, "reconnect") {
             self.reconnect = reconnect;
@@ -320,6 +337,20 @@ impl FleetFile {
             self.connack_at = Some(timeout.at);
         }
     }
+}
+
+/// A time within the bounds of the SDK's build option, or `off`.
+fn read_heartbeat(fields: &Fields<'_>) -> Option<Duration> {
+    let node = fields.node("heartbeat")?;
+    if as_text(node).is_some_and(|words| words.text == "off") {
+        return None;
+    }
+    let every = fields.time("heartbeat")?;
+    if !HEARTBEATS.contains(&every.value) {
+        let message = format!("`heartbeat` of {} is out of range", fields.subject);
+        fields.problems.add(every.at, message, "write 10s to 1h, or \"off\"");
+    }
+    Some(every.value)
 }
 
 /// A link of the scenario's own, or a profile.

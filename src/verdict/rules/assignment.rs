@@ -1,6 +1,6 @@
 //! No version that nobody assigned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{DeploymentName, DeviceIndex, FirmwareVersion};
 use crate::time::SimTime;
@@ -17,21 +17,34 @@ const NOBODY_ASSIGNED: Rule = Rule {
 #[derive(Debug)]
 pub(in crate::verdict) struct Assignment {
     tally: Tally,
-    /// By device: what it had at the start.
-    given: Vec<Vec<FirmwareVersion>>,
-    /// Deployments that reached a device, by their position in `deployments`.
-    reached: Vec<Vec<u16>>,
+    /// By device: what it had at the start, as a position in `starts`.
+    given: Vec<u16>,
+    /// What devices had at the start: few combinations, and those of a fleet behind each other.
+    starts: Vec<Vec<FirmwareVersion>>,
+    /// By device: the first deployment that reached it, by its position in `deployments`.
+    reached: Vec<Option<u16>>,
+    /// Further ones.
+    reached_later: BTreeSet<(DeviceIndex, u16)>,
     deployments: Vec<(DeploymentName, Vec<FirmwareVersion>)>,
     /// Versions without an assignment so far: in real time the server's event may come behind the device's.
     doubtful: BTreeMap<(DeviceIndex, FirmwareVersion), SimTime>,
 }
 
 impl Assignment {
-    pub(in crate::verdict) fn new(given: impl Iterator<Item = Vec<FirmwareVersion>>) -> Self {
+    pub(in crate::verdict) fn new<'c>(given: impl Iterator<Item = &'c [FirmwareVersion]>) -> Self {
+        let mut starts: Vec<Vec<FirmwareVersion>> = Vec::new();
+        let mut number = |given: &[FirmwareVersion]| {
+            if starts.last().is_none_or(|last| last != given) {
+                starts.push(given.to_vec());
+            }
+            u16::try_from(starts.len() - 1).expect("there are fewer fleets than 65,536")
+        };
         Assignment {
             tally: Tally::new(&NOBODY_ASSIGNED),
-            given: given.collect(),
+            given: given.map(&mut number).collect(),
+            starts,
             reached: Vec::new(),
+            reached_later: BTreeSet::new(),
             deployments: Vec::new(),
             doubtful: BTreeMap::new(),
         }
@@ -48,9 +61,12 @@ impl Assignment {
 
     pub(in crate::verdict) fn reached(&mut self, device: DeviceIndex, deployment: &DeploymentName) {
         let number = u16::try_from(self.number(deployment)).unwrap_or(u16::MAX);
-        let reached = row(&mut self.reached, device);
-        if !reached.contains(&number) {
-            reached.push(number);
+        match row(&mut self.reached, device) {
+            Some(first) if *first == number => {}
+            Some(_) => {
+                self.reached_later.insert((device, number));
+            }
+            none => *none = Some(number),
         }
     }
 
@@ -73,11 +89,14 @@ impl Assignment {
     }
 
     fn assigned(&self, device: DeviceIndex, firmware: &FirmwareVersion) -> bool {
-        let given = self.given.get(device.at()).is_some_and(|given| given.contains(firmware));
-        given
-            || self.reached.get(device.at()).is_some_and(|reached| {
-                let mut packages = reached.iter().filter_map(|number| self.deployments.get(usize::from(*number)));
-                packages.any(|(_, packages)| packages.contains(firmware))
+        let given = self.given.get(device.at()).map(|start| &self.starts[usize::from(*start)]);
+        let first = self.reached.get(device.at()).copied().flatten();
+        let later = self.reached_later.range((device, 0)..=(device, u16::MAX));
+        let mut reached = first.into_iter().chain(later.map(|(_, number)| *number));
+        given.is_some_and(|given| given.contains(firmware))
+            || reached.any(|number| {
+                let deployment = self.deployments.get(usize::from(number));
+                deployment.is_some_and(|(_, packages)| packages.contains(firmware))
             })
     }
 
@@ -101,7 +120,7 @@ mod tests {
     }
 
     fn watch() -> Assignment {
-        let mut watch = Assignment::new([vec![version("app@1")], vec![version("app@1")]].into_iter());
+        let mut watch = Assignment::new([[version("app@1")], [version("app@1")]].iter().map(|given| given.as_slice()));
         watch.deployed(&"one".into(), &[version("app@2"), version("modem@2")]);
         watch
     }

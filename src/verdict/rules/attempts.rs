@@ -64,6 +64,7 @@ impl Row {
                     truth: None,
                     replaced: false,
                 };
+                self.entries.reserve_exact(1);
                 self.entries.insert(at, fresh);
                 at
             });

@@ -415,7 +415,10 @@ impl View {
     pub(super) fn store_version(&mut self, slug: u64, version: u64) {
         match self.versions.iter_mut().find(|(known, _)| *known == slug) {
             Some((_, stored)) => *stored = version,
-            None => self.versions.push((slug, version)),
+            None => {
+                self.versions.reserve_exact(1);
+                self.versions.push((slug, version));
+            }
         }
     }
 

@@ -1,0 +1,169 @@
+//! `squall bench`: the figures of docs/performance.md, made here and now.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::model::{show_count, show_size};
+use crate::play::{Outcome, Status};
+use crate::scenario::{Overrides, Plan, Source, load};
+use crate::sim::{PULSE, Pulse, play_watched};
+
+use super::refusal::Refusal;
+use super::results::put;
+use super::{BAD_INPUT, now};
+
+/// What `bench sim` plays: a 64 KiB update of a fleet that arrives over ten minutes, and keep-alives for an hour.
+const HOUR: &str = r#"
+scenario = { name = "bench-sim", duration = "1h", ends = "duration", trace = "off" }
+firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "64 KiB" } }
+fleet.meter = { count = 1, runs = "app@1.0.0", link = "wifi", arrive = "over 10m" }
+step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+expect = ["devices{runs:app@1.1.0} share == 100 %"]
+"#;
+
+const EXAMPLES: &str = "\
+Examples:
+  squall bench sim                                   10,000, 100,000 and 1,000,000 devices
+  squall bench sim --devices 100000                  one size
+
+Measure on a machine that does nothing else.";
+
+/// Arguments of `squall bench`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// What is measured: `sim`
+    #[arg(value_name = "WHAT")]
+    what: String,
+    /// Sizes of the fleet, played from the smallest on
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    devices: Vec<u32>,
+}
+
+/// One size.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    devices: u32,
+    wall: Duration,
+    /// Processor time, user and system.
+    cpu: Duration,
+    events: u64,
+    /// The most memory that the process ever had, bytes; sizes grow, so that it is this one's.
+    peak: u64,
+}
+
+/// Carries the command out; gives the exit code.
+pub fn run(args: &BenchArgs) -> u8 {
+    match args.what.as_str() {
+        "sim" => sim(&args.devices).map_or_else(|refusal| refusal.tell(), |()| 0),
+        "run" | "download" => {
+            eprintln!("error: not supported yet: bench `{}`", args.what);
+            BAD_INPUT
+        }
+        other => {
+            eprintln!("error: unknown bench `{other}`: there is `sim`");
+            BAD_INPUT
+        }
+    }
+}
+
+fn sim(sizes: &[u32]) -> Result<(), Refusal> {
+    let mut sizes = sizes.to_vec();
+    sizes.sort_unstable();
+    sizes.dedup();
+    put("bench sim: a 64 KiB update and keep-alives over one virtual hour, on one core\n");
+    put("   devices       wall        cpu         events  events/s  ns/event        peak  a device\n");
+    let mut before: Option<Figures> = None;
+    for devices in sizes {
+        let figures = measure(devices)?;
+        put(&line(&figures, before.as_ref()));
+        before = Some(figures);
+    }
+    Ok(())
+}
+
+fn measure(devices: u32) -> Result<Figures, Refusal> {
+    let overrides = Overrides {
+        devices: Some(u64::from(devices)),
+        ..Overrides::default()
+    };
+    let (wall_before, cpu_before) = (now(), processor_time());
+    let plan = load(Source::Stdin(HOUR.to_owned()), &overrides).map_err(|errors| Refusal::told(errors.to_string()))?;
+    let (outcome, events) = play(Arc::new(plan));
+    if outcome.status() != Status::Passed {
+        let status = outcome.status().word();
+        return Err(Refusal::internal(&format!("the simulation of {devices} devices {status}")));
+    }
+    Ok(Figures {
+        devices,
+        wall: now().duration_since(wall_before).unwrap_or_default(),
+        cpu: processor_time().saturating_sub(cpu_before),
+        events,
+        peak: peak_memory().ok_or_else(|| Refusal::internal(&"/proc/self/status tells no peak of memory"))?,
+    })
+}
+
+/// The outcome, and how many events it took, to the nearest pulse.
+fn play(plan: Arc<Plan>) -> (Outcome, u64) {
+    let mut pulses = 0;
+    let outcome = play_watched(plan, &mut |_, _| {
+        pulses += 1;
+        Pulse::GoOn
+    });
+    (outcome, pulses * PULSE)
+}
+
+fn line(figures: &Figures, before: Option<&Figures>) -> String {
+    let cpu = figures.cpu.as_secs_f64();
+    let mut line = format!(
+        "{:>10} {:>8.2} s {:>8.2} s {:>14} {:>7.2} M {:>9.0} {:>11} {:>7} B\n",
+        show_count(figures.devices.into()),
+        figures.wall.as_secs_f64(),
+        cpu,
+        show_count(figures.events),
+        figures.events as f64 / cpu / 1e6,
+        cpu * 1e9 / figures.events as f64,
+        show_size(figures.peak as f64),
+        show_count(figures.peak / u64::from(figures.devices.max(1))),
+    );
+    if let Some(before) = before {
+        let (more, longer) = (
+            f64::from(figures.devices) / f64::from(before.devices),
+            cpu / before.cpu.as_secs_f64(),
+        );
+        line.push_str(&format!(
+            "           {more:.1} times the devices took {longer:.1} times the time\n"
+        ));
+    }
+    line
+}
+
+fn processor_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, nanos) = (u64::try_from(spent.tv_sec), u32::try_from(spent.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+}
+
+/// The most memory that this process ever had, bytes.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workload_updates_every_device_and_keeps_it_alive() {
+        let figures = measure(20).unwrap();
+        assert!(figures.peak > 1 << 20 && figures.cpu > Duration::ZERO);
+        // Fifty keep-alives a device and the update, of which one event in a round trip is queued.
+        assert!((4_096..=40_960).contains(&figures.events), "{} events", figures.events);
+    }
+}
