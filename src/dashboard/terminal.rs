@@ -80,7 +80,9 @@ impl Tty {
     /// What the terminal says.
     pub fn reopen(&mut self) -> io::Result<()> {
         take()?;
-        self.terminal.clear()
+        // Without a question to the terminal about its cursor, which not every one answers.
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 }
 

@@ -284,12 +284,11 @@ impl Roster {
         Some(DeviceIndex(place as u32))
     }
 
-    /// Devices whose id begins with `start`, by id.
+    /// Devices whose id begins with `start`, in their order; looks at all of them.
     pub(super) fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
-        let id = |index: &DeviceIndex| self.rows[index.at()].id.as_str();
-        let first = self.by_id.partition_point(|index| id(index) < start);
-        let rest = self.by_id[first..].iter().copied();
-        rest.take_while(move |index| id(index).starts_with(start))
+        let rows = self.rows.iter().enumerate();
+        let named = rows.filter(move |(_, row)| row.id.as_str().starts_with(start));
+        named.map(|(at, _)| DeviceIndex(at as u32))
     }
 
     /// Carries out a change of one device and brings the counts over all of them up to date.

@@ -112,7 +112,7 @@ impl Recorder {
         self.board.iter().flat_map(|board| board.notes())
     }
 
-    /// Devices whose id begins with `start`, by id.
+    /// Devices whose id begins with `start`, in their order; looks at all of them.
     pub fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
         self.roster.starting_with(start)
     }

@@ -29,6 +29,8 @@ pub(super) struct Watching {
     throughput: Throughput,
     latency: Vec<LatencyLine>,
     life: Option<Watched>,
+    /// A filter, and the first devices whose id begins with it: looked for once.
+    named: (String, Vec<DeviceIndex>),
 }
 
 /// The life that is being followed.
@@ -56,6 +58,7 @@ impl Director {
     pub fn picture(&mut self, now: SimTime, ask: &Ask, why: &dyn Fn(DeviceIndex) -> Option<Why>) -> Picture {
         let mut watching = std::mem::take(&mut self.watching);
         watching.refresh(self, now, ask);
+        watching.name(&self.recorder, &ask.filter);
         let life = ask.life.map(|device| watching.follow(self, now, device, why));
         let picture = Picture {
             at: now,
@@ -81,7 +84,7 @@ impl Director {
             legal_seen: LEGAL.len() - self.recorder.matrix().unseen().len(),
             illegal: self.recorder.matrix().illegal(),
             faults: self.recorder.faults().iter().map(fault).collect(),
-            slowest: slowest(&self.recorder, &self.plan, now, ask, why),
+            slowest: slowest(&self.recorder, &self.plan, now, (ask, &watching.named.1), why),
             notes: notes(&self.recorder, &self.plan, ask),
             late_p99: None,
             life,
@@ -123,6 +126,13 @@ impl Watching {
             cohorts.find(|(name, _)| *name == cohort).map(|(_, group)| group)
         });
         self.latency = latency(group.unwrap_or_else(|| recorder.total()));
+    }
+
+    /// Looks for the devices that a filter names, where it is another than the last time.
+    fn name(&mut self, recorder: &Recorder, filter: &str) {
+        if self.named.0 != filter {
+            self.named = (filter.to_owned(), recorder.starting_with(filter).take(NAMED).collect());
+        }
     }
 
     /// Follows one device through the trace, from where it was left.
@@ -282,7 +292,13 @@ fn fault(figures: &FaultFigures) -> FaultLine {
     }
 }
 
-fn slowest(recorder: &Recorder, plan: &Plan, now: SimTime, ask: &Ask, why: &dyn Fn(DeviceIndex) -> Option<Why>) -> Vec<OpenDevice> {
+fn slowest(
+    recorder: &Recorder,
+    plan: &Plan,
+    now: SimTime,
+    (ask, named): (&Ask, &[DeviceIndex]),
+    why: &dyn Fn(DeviceIndex) -> Option<Why>,
+) -> Vec<OpenDevice> {
     let wanted = |device: &DeviceIndex| is_wanted(recorder, plan, *device, ask);
     let mut found: Vec<_> = recorder
         .open_devices()
@@ -292,7 +308,7 @@ fn slowest(recorder: &Recorder, plan: &Plan, now: SimTime, ask: &Ask, why: &dyn 
         .take(ask.devices)
         .collect();
     if !ask.filter.is_empty() && found.len() < ask.devices {
-        let named = recorder.starting_with(&ask.filter).take(NAMED).filter(wanted);
+        let named = named.iter().copied().filter(wanted);
         let named: Vec<_> = named.filter(|device| !found.contains(device)).collect();
         found.extend(named);
         found.truncate(ask.devices);

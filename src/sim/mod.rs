@@ -42,7 +42,9 @@ pub fn play_shown(plan: Arc<Plan>, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) ->
 }
 
 fn play_on(plan: Arc<Plan>, queue: QueueKind, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
-    conduct(engine::Engine::new(plan, queue), &mut |scene| pulse(scene.now, scene.director))
+    conduct(engine::Engine::new(plan, queue), &mut |scene| {
+        pulse(scene.now, scene.director)
+    })
 }
 
 fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
