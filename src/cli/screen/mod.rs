@@ -26,6 +26,9 @@ pub(super) fn is_possible(output: &OutputFlags) -> bool {
     io::stdout().is_terminal() && !dumb && !output.quiet && !output.json
 }
 
+/// How often a suspended screen looks whether it goes on.
+const RESUMED_EVERY: Duration = Duration::from_millis(10);
+
 /// A shown screen.
 struct Show {
     tty: Tty,
@@ -103,7 +106,10 @@ impl Show {
     fn suspend(&mut self, picture: &Picture) -> io::Result<()> {
         restore();
         raise(Signal::STOP);
-        Signals::came(&self.signals.resumed);
+        // Other threads may be stopped first: nothing is drawn before the process is continued.
+        while !Signals::came(&self.signals.resumed) {
+            std::thread::park_timeout(RESUMED_EVERY);
+        }
         self.tty.reopen()?;
         self.draw(picture)
     }
