@@ -8,4 +8,5 @@ mod mqtt;
 mod process;
 mod rig;
 mod secrets;
+mod store;
 mod tls;

@@ -19,6 +19,7 @@ Examples:
   squall serve                                       free ports on loopback, TLS with an own CA
   squall serve --listen 127.0.0.1:8883 --tls auto+rsa
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
+  squall serve --store fleet                         goes on where it was when it is started again
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
 
@@ -38,6 +39,9 @@ pub struct ServeArgs {
     /// Certificate: `auto` makes an own authority, `auto+rsa` adds an RSA chain for old devices, `off` is plain text
     #[arg(long, value_name = "auto|auto+rsa|off|CERT,KEY", default_value = "auto", value_parser = parse_tls)]
     tls: TlsChoice,
+    /// Keep everything in this folder, and go on from what is there; without it everything goes with the process
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
@@ -56,6 +60,7 @@ pub fn run(args: ServeArgs) -> u8 {
         images: args.images,
         admin: args.admin,
         tls: args.tls,
+        store: args.store,
         chase: args.chase,
         first_attempt: args.first_attempt,
         child: args.child,

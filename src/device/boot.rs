@@ -224,6 +224,7 @@ impl Device {
     fn boot(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
         match swap::wanted(&self.flash.primary, &self.flash.secondary) {
             None => self.start_image(why, now),
+            Some(Wanted::Resume(_)) if self.has(Defect::ForgetSwap) => self.start_image(why, now),
             Some(Wanted::Resume(kind)) => {
                 self.show_swap(kind, why, out);
                 let swap = Swap::resume(self.config.swap, kind, &self.flash.primary, &self.flash.secondary);

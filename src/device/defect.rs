@@ -60,6 +60,10 @@ pub enum Defect {
     SucceedWithoutHandler,
     /// The bootloader does not check what it swaps in (30).
     SkipImageCheck,
+    /// The bootloader does not note which pages of a swap it has moved (30).
+    SkipStatusEntry,
+    /// The bootloader passes over a swap that was interrupted (30).
+    ForgetSwap,
     /// A cancellation is obeyed whatever attempt it names (31).
     ObeyAnyCancel,
     /// A cancellation is obeyed after a success (32).

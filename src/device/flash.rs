@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::behavior::Behaviors;
 use super::config::Chip;
+use super::defect::Defect;
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
 use super::slot::{Mark, Side, Slot, Trailer};
@@ -366,6 +367,7 @@ impl Flash {
                     observe(WRITTEN_TWICE);
                 }
             }
+            Op::Status if known.defect == Some(Defect::SkipStatusEntry) => {}
             Op::Status => self.primary.trailer.status += 1,
         }
     }

@@ -243,6 +243,15 @@ impl FaultKind {
     }
 }
 
+/// A quantity in the first of these units that holds it exactly; the last one does.
+fn in_largest(quantity: u128, units: &[(u128, &'static str)]) -> (u128, &'static str) {
+    let fitting = units
+        .iter()
+        .find(|(factor, _)| quantity > 0 && quantity.is_multiple_of(*factor));
+    let (factor, unit) = fitting.or(units.last()).copied().unwrap_or((1, ""));
+    (quantity / factor, unit)
+}
+
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -258,13 +267,22 @@ impl fmt::Display for FaultKind {
             FaultKind::Link { profile } => write!(f, "link {profile}"),
             FaultKind::Lose => f.write_str("lose"),
             FaultKind::Duplicate => f.write_str("duplicate"),
-            FaultKind::Delay { by } => write!(f, "delay {}us", by.as_micros()),
+            FaultKind::Delay { by } => {
+                let (number, unit) = in_largest(
+                    by.as_nanos(),
+                    &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")],
+                );
+                write!(f, "delay {number}{unit}")
+            }
             FaultKind::Http { status } => write!(f, "http {status}"),
             FaultKind::Corrupt { bytes } => write!(f, "corrupt {bytes}"),
             FaultKind::Truncate { short: false } => f.write_str("truncate"),
             FaultKind::Truncate { short: true } => f.write_str("truncate short"),
             FaultKind::Stall => f.write_str("stall"),
-            FaultKind::Slow { rate } => write!(f, "slow {rate} bit/s"),
+            FaultKind::Slow { rate } => {
+                let (number, unit) = in_largest(u128::from(*rate), &[(1_000_000, "Mbit/s"), (1_000, "kbit/s"), (1, "bit/s")]);
+                write!(f, "slow {number} {unit}")
+            }
             FaultKind::WrongRange => f.write_str("wrong-range"),
             FaultKind::Redirect => f.write_str("redirect"),
             FaultKind::BadTls => f.write_str("bad-tls"),
@@ -291,13 +309,13 @@ mod tests {
             "link nb-iot",
             "lose",
             "duplicate",
-            "delay 250000us",
+            "delay 250ms",
             "http 503",
             "corrupt 4",
             "truncate",
             "truncate short",
             "stall",
-            "slow 64000 bit/s",
+            "slow 64 kbit/s",
             "wrong-range",
             "redirect",
             "bad-tls",

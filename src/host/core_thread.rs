@@ -7,20 +7,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::events::EventLog;
+use super::listen::say;
 use super::outbox::Outbox;
-use super::store::MemoryStore;
+use super::store::{Batch, Store, StoreError};
 use crate::model::{AdminAction, ServerEvent};
-use crate::server::{AdminError, ConnectionId, RequestId, Server, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
 /// Most messages of one batch, hence of one commit.
 const BATCH_MAX: usize = 512;
+/// Pause before a commit that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that may wait for the core.
 const INBOX_MAX: usize = 4096;
 
@@ -112,7 +116,7 @@ impl CoreHandle {
 pub(crate) struct CoreThread {
     server: Server,
     clock: Clock,
-    store: MemoryStore,
+    store: Store,
     events: Arc<EventLog>,
     inbox: mpsc::Receiver<Message>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
@@ -126,12 +130,12 @@ pub(crate) struct CoreThread {
 
 impl CoreThread {
     /// The core's thread, yet to run, and the way to it.
-    pub(crate) fn new(server: Server, clock: Clock, events: Arc<EventLog>) -> (CoreThread, CoreHandle) {
+    pub(crate) fn new(server: Server, clock: Clock, store: Store, events: Arc<EventLog>) -> (CoreThread, CoreHandle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let core = CoreThread {
             server,
             clock,
-            store: MemoryStore::default(),
+            store,
             events,
             inbox,
             outboxes: BTreeMap::new(),
@@ -145,19 +149,22 @@ impl CoreThread {
     }
 
     /// Serves until nobody can ask any more.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written and that will not pass. Nothing was told that is not stored.
+    pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
                 biased;
-                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return },
+                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
             }
-            self.play(&mut batch);
+            self.play(&mut batch).await?;
         }
     }
 
-    fn play(&mut self, batch: &mut Vec<Message>) {
+    async fn play(&mut self, batch: &mut Vec<Message>) -> Result<(), StoreError> {
         let now = self.clock.now();
         for message in batch.drain(..) {
             self.take_in(message, now);
@@ -165,16 +172,17 @@ impl CoreThread {
         if self.server.next_timeout().is_some_and(|due| due <= now) {
             self.server.handle_timeout(now, &mut self.outputs);
         }
-        self.commit_and_carry_out(now);
+        self.commit_and_carry_out(now).await?;
         while !self.cut.is_empty() {
             for id in std::mem::take(&mut self.cut) {
                 self.server.handle_input(ServerInput::Closed(id), now, &mut self.outputs);
             }
-            self.commit_and_carry_out(now);
+            self.commit_and_carry_out(now).await?;
         }
         for look in self.looks.drain(..) {
             look(&self.server);
         }
+        Ok(())
     }
 
     /// What a connection says after the core closed it is not heard.
@@ -209,17 +217,20 @@ impl CoreThread {
         self.server.handle_input(input, now, &mut self.outputs);
     }
 
-    fn commit_and_carry_out(&mut self, now: SimTime) {
-        for output in &self.outputs {
-            if let ServerOutput::Record { stamp, record } = output {
-                self.store.append(*stamp, record);
-            }
-        }
-        self.store.commit();
+    async fn commit_and_carry_out(&mut self, now: SimTime) -> Result<(), StoreError> {
+        let mut records: Vec<(Stamp, Record)> = Vec::new();
         let mut seen: Vec<ServerEvent> = Vec::new();
+        let mut revealing = Vec::with_capacity(self.outputs.len());
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                ServerOutput::Record { .. } => {}
+                ServerOutput::Record { stamp, record } => records.push((stamp, record)),
+                ServerOutput::Observed(event) => seen.push(event),
+                ServerOutput::Transmit { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => revealing.push(output),
+            }
+        }
+        self.commit(now, &records, &seen).await?;
+        for output in revealing {
+            match output {
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
                 ServerOutput::Close(id) => {
                     if let Some(outbox) = self.outboxes.remove(&id) {
@@ -232,12 +243,41 @@ impl CoreThread {
                         let _unheard = answer.send(result);
                     }
                 }
-                ServerOutput::Observed(event) => seen.push(event),
+                ServerOutput::Record { .. } | ServerOutput::Observed(_) => unreachable!("sorted out above"),
             }
         }
         if !seen.is_empty() {
             self.events.append(now, seen);
         }
+        Ok(())
+    }
+
+    /// Makes a batch durable. While the disk is full or away everybody waits: nothing may be told that is not stored.
+    async fn commit(&mut self, at: SimTime, records: &[(Stamp, Record)], events: &[ServerEvent]) -> Result<(), StoreError> {
+        let first_event = self.events.newest() + 1;
+        let batch = Batch {
+            at,
+            records,
+            first_event,
+            events,
+        };
+        let mut waited = false;
+        loop {
+            match self.store.commit(&batch) {
+                Ok(()) => break,
+                Err(error) if error.may_pass() => {
+                    if !std::mem::replace(&mut waited, true) {
+                        say(&format!("store: {error}; everybody waits until it can be written"));
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if waited {
+            say("store: it can be written again");
+        }
+        Ok(())
     }
 
     fn transmit(&mut self, to: ConnectionId, packet: Packet) {

@@ -12,7 +12,7 @@ use crate::time::SimTime;
 use crate::wire::api::{EventLine, Problem};
 
 /// Events kept for readers: those of 20,000 devices through an update.
-const KEPT_MAX: usize = 1 << 17;
+pub(crate) const KEPT_MAX: usize = 1 << 17;
 /// Lines of one piece of the stream.
 const LINES_MAX: usize = 512;
 /// Pieces that wait for one reader, besides what its socket holds.
@@ -63,6 +63,19 @@ impl EventLog {
     /// An empty log.
     pub(crate) fn new() -> Self {
         EventLog::keeping(KEPT_MAX)
+    }
+
+    /// A log that goes on behind events told before a restart, oldest first.
+    pub(crate) fn restored(lines: Vec<EventLine>) -> Self {
+        let log = EventLog::new();
+        let newest = lines.last().map_or(0, |line| line.seq);
+        let skipped = lines.len().saturating_sub(KEPT_MAX);
+        *log.lock() = Ring {
+            lines: lines.into_iter().skip(skipped).collect(),
+            newest,
+        };
+        log.newest.send_replace(newest);
+        log
     }
 
     fn keeping(kept_max: usize) -> Self {
@@ -229,6 +242,16 @@ mod tests {
         );
         assert_eq!(log.behind(5, 9), Ok(vec![]));
         assert_eq!(filled(0, 10).behind(0, 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_restored_log_counts_on() {
+        let before = filled(5, 3);
+        let log = EventLog::restored(before.behind(2, 9).unwrap());
+        assert_eq!((log.newest(), log.behind(3, 9).unwrap().len()), (5, 2));
+        log.append(SimTime::ZERO, vec![ServerEvent::DeviceConnected { device: "d".into() }]);
+        assert_eq!(log.behind(5, 9).unwrap()[0].seq, 6);
+        assert!(log.behind(1, 9).is_err(), "what is gone stays gone");
     }
 
     #[test]

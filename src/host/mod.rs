@@ -13,6 +13,7 @@ mod connection;
 mod core_thread;
 mod credentials;
 mod events;
+mod home;
 mod http;
 mod images;
 mod listen;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use crate::model::AttemptId;
 
 pub use run::serve;
+pub use store::StoreError;
 
 /// What `squall serve` was asked for.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct HostConfig {
     pub admin: SocketAddr,
     /// Certificate of the listeners.
     pub tls: TlsChoice,
+    /// Folder that everything is kept in; without one it goes with the process.
+    pub store: Option<PathBuf>,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
     /// Id of the first attempt.
@@ -114,6 +118,9 @@ pub enum HostError {
         /// Why.
         cause: io::Error,
     },
+    /// The store cannot be used.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
     /// A certificate or key does not serve.
     #[error("--tls: {0}")]
     Certificate(String),

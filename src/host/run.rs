@@ -17,13 +17,12 @@ use tokio::sync::{oneshot, watch};
 use super::api::Api;
 use super::clock::Clock;
 use super::core_thread::CoreThread;
-use super::credentials::{RunFolder, TokenCheck, new_credentials, random};
 use super::events::EventLog;
+use super::home::Home;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, TlsChoice, child, listen};
-use crate::model::IngestKey;
 use crate::server::{Server, ServerConfig};
 use crate::wire::api::ReadyLine;
 
@@ -37,23 +36,22 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`HostError`]: what could not be opened, read or written, by name.
 pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Ended, HostError> {
-    let (clock, parent) = match config.child {
-        true => child::attach().map(|(orders, end)| (Clock::since(orders.epoch_monotonic_ns), Some(end)))?,
-        false => (Clock::starting(), None),
-    };
+    let orders = config.child.then(child::attach).transpose()?;
     check_addresses(config)?;
     listen::raise_descriptor_limit()?;
+    let main = runtime()?;
+    outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
-    let tls = Tls::prepare(&config.tls, &[config.listen.ip(), config.images.ip(), config.admin.ip()])?;
-    let folder = RunFolder::create()?;
-    let credentials = new_credentials()?;
-    let json = serde_json::to_vec(&credentials).expect("two texts have a JSON form");
-    let credentials_path = folder.write("credentials.json", &json)?;
-    let ca_path = tls
-        .as_ref()
-        .and_then(|tls| tls.ca_pem.as_ref())
-        .map(|pem| folder.write("ca.pem", pem.as_bytes()))
-        .transpose()?;
+    let mut home = Home::open(config.store.as_ref())?;
+    let (clock, parent) = match orders {
+        Some((orders, end)) => (Clock::since(orders.epoch_monotonic_ns), Some(end)),
+        None => (home.clock(), None),
+    };
+    let addresses = [config.listen.ip(), config.images.ip(), config.admin.ip()];
+    let tls = Tls::prepare(&config.tls, &addresses, home.kept())?;
+    let secrets = home.secrets()?;
+    let authorities = tls.as_ref().and_then(|tls| tls.ca_pem.as_ref());
+    let ca_path = authorities.map(|pem| home.write_authorities(pem)).transpose()?;
 
     let tls_config = tls.map(|tls| tls.config);
     let admin_tls = tls_config.clone().filter(|_| !config.admin.ip().is_loopback());
@@ -64,26 +62,28 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         tls: tls_config.is_some(),
         admin_tls: admin_tls.is_some(),
         ca: ca_path.as_deref(),
-        credentials: &credentials_path,
+        credentials: &secrets.credentials,
     }
     .line();
 
-    let events = Arc::new(EventLog::new());
-    let server = Server::new(ServerConfig {
-        ingest_keys: vec![IngestKey::new(credentials.ingest_key.as_str())],
-        artifact_key: random()?,
+    let events = Arc::new(EventLog::restored(std::mem::take(&mut home.events)));
+    let server_config = ServerConfig {
+        ingest_keys: vec![secrets.ingest_key],
+        artifact_key: secrets.artifact_key,
         image_base: line.images.clone(),
         chase: config.chase,
         first_attempt: config.first_attempt,
         epoch_ms: clock.epoch_ms(),
         keep_history: true,
-    });
-    let (core_thread, core) = CoreThread::new(server, clock, Arc::clone(&events));
+    };
+    let server = Server::restore(server_config, std::mem::take(&mut home.records));
+    let (store, folder) = home.into_store();
+    let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events));
     let api = Api {
         core: core.clone(),
         events,
         answers: Default::default(),
-        token: TokenCheck::new(&credentials.token),
+        token: secrets.token,
     };
     let shard = Shard {
         tls: tls_config,
@@ -93,7 +93,6 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
 
     // Every runtime is built before the first thread starts: one built later may share no descriptor table with the others, and then
     // cannot be woken by them.
-    let main = runtime()?;
     let core_runtime = runtime()?;
     let shard_runtimes = (0..SHARDS).map(|_| runtime()).collect::<Result<Vec<_>, _>>()?;
     let (stop, stopped) = watch::channel(false);
@@ -102,14 +101,14 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         running: Vec::new(),
     };
     threads.start("core", core_runtime, stopped.clone(), async move {
-        core_thread.run().await;
-        Ok(())
+        core_thread.run().await.map_err(HostError::from)
     })?;
     for runtime in shard_runtimes {
         let (mqtt, images) = (clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?);
         let shard = shard.clone();
         threads.start("shard", runtime, stopped.clone(), async move {
-            shard.serve(mqtt, images).await.map(|never: Infallible| match never {})
+            let served = shard.serve(mqtt, images).await;
+            served.map(|never: Infallible| match never {}).map_err(system("serving"))
         })?;
     }
     drop(shard);
@@ -180,7 +179,8 @@ impl Listeners {
 /// The threads beside the main one.
 struct Threads {
     stop: watch::Sender<bool>,
-    running: Vec<(&'static str, JoinHandle<()>, oneshot::Receiver<()>)>,
+    /// Each with what ended it, if anything did.
+    running: Vec<(&'static str, JoinHandle<()>, oneshot::Receiver<HostError>)>,
 }
 
 impl Threads {
@@ -189,19 +189,23 @@ impl Threads {
         name: &'static str,
         runtime: Runtime,
         mut stopped: watch::Receiver<bool>,
-        work: impl Future<Output = io::Result<()>> + Send + 'static,
+        work: impl Future<Output = Result<(), HostError>> + Send + 'static,
     ) -> Result<(), HostError> {
         let (running, ended) = oneshot::channel();
         let body = move || {
             // Dropped when the thread ends in whatever way, a panic among them.
-            let _running: oneshot::Sender<()> = running;
-            runtime.block_on(async {
+            let running: oneshot::Sender<HostError> = running;
+            let worked = runtime.block_on(async {
                 tokio::select! {
-                    _ = stopped.wait_for(|stop| *stop) => {}
-                    worked = work => if let Err(error) = worked { listen::say(&format!("{name}: {error}")) },
+                    _ = stopped.wait_for(|stop| *stop) => Ok(()),
+                    worked = work => worked,
                 }
             });
             runtime.shutdown_background();
+            if let Err(error) = worked {
+                // Nobody waits for it where the server ends anyway.
+                let _unheard = running.send(error);
+            }
         };
         let handle = std::thread::Builder::new()
             .name(name.to_owned())
@@ -213,14 +217,17 @@ impl Threads {
 
     /// Waits until a thread ends though nobody told it to.
     async fn first_to_end(&mut self) -> HostError {
-        let name = std::future::poll_fn(|context| {
+        let first = std::future::poll_fn(|context| {
             let over = self
                 .running
                 .iter_mut()
-                .find_map(|(name, _, ended)| Pin::new(ended).poll(context).is_ready().then_some(*name));
+                .find_map(|(name, _, ended)| match Pin::new(ended).poll(context) {
+                    Poll::Ready(told) => Some(told.unwrap_or(HostError::Defect(name))),
+                    Poll::Pending => None,
+                });
             over.map_or(Poll::Pending, Poll::Ready)
         });
-        HostError::Defect(name.await)
+        first.await
     }
 
     /// Tells every thread to end, and waits a moment for it.
@@ -263,6 +270,15 @@ impl Signals {
             () = gone => Ended::ParentGone,
         }
     }
+}
+
+/// Lets a write beyond the limit of file sizes fail like one to a full disk; by itself the signal ends the process.
+fn outlive_file_limit(runtime: &Runtime) -> Result<(), HostError> {
+    const SIGXFSZ: i32 = 25;
+    let _inside = runtime.enter();
+    signal(SignalKind::from_raw(SIGXFSZ))
+        .map(drop)
+        .map_err(system("listening for signals"))
 }
 
 fn runtime() -> Result<Runtime, HostError> {

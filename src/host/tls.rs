@@ -22,6 +22,7 @@ use rustls::{CipherSuite, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::store::StoreFolder;
 use super::{HostError, TlsChoice};
 
 /// Size of RSA keys: what old devices are made for.
@@ -39,23 +40,24 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Makes or reads certificates; nothing if TLS is off. `addresses` are those of the listeners.
+    /// Makes or reads certificates; nothing if TLS is off. `addresses` are those of the listeners. Authorities of ours that are `kept`
+    /// are the same after a restart.
     ///
     /// # Errors
     /// [`HostError::Certificate`] naming file and fault.
-    pub(crate) fn prepare(choice: &TlsChoice, addresses: &[IpAddr]) -> Result<Option<Tls>, HostError> {
+    pub(crate) fn prepare(choice: &TlsChoice, addresses: &[IpAddr], kept: Option<&StoreFolder>) -> Result<Option<Tls>, HostError> {
         match choice {
             TlsChoice::Off => Ok(None),
-            TlsChoice::Auto { rsa } => Tls::own(addresses, *rsa).map(Some),
+            TlsChoice::Auto { rsa } => Tls::own(addresses, *rsa, kept).map(Some),
             TlsChoice::Files { chain, key } => Tls::given(chain, key).map(Some),
         }
     }
 
-    fn own(addresses: &[IpAddr], with_rsa: bool) -> Result<Tls, HostError> {
-        let (ecdsa, mut ca_pem) = chain("ECDSA", addresses, ecdsa_key)?;
+    fn own(addresses: &[IpAddr], with_rsa: bool, kept: Option<&StoreFolder>) -> Result<Tls, HostError> {
+        let (ecdsa, mut ca_pem) = chain(&ECDSA, addresses, kept)?;
         let mut rsa = None;
         if with_rsa {
-            let (chain, pem) = chain("RSA", addresses, rsa_key)?;
+            let (chain, pem) = chain(&RSA, addresses, kept)?;
             rsa = Some(chain);
             ca_pem.push_str(&pem);
         }
@@ -138,18 +140,52 @@ fn certify(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Resu
     Ok(CertifiedKey::new(chain, any_supported_type(key)?))
 }
 
+/// A kind of keys.
+struct KeyKind {
+    name: &'static str,
+    /// How files begin that hold such a key.
+    file: &'static str,
+    make: fn() -> Result<KeyPair, HostError>,
+}
+
+const ECDSA: KeyKind = KeyKind {
+    name: "ECDSA",
+    file: "tls/ecdsa",
+    make: ecdsa_key,
+};
+const RSA: KeyKind = KeyKind {
+    name: "RSA",
+    file: "tls/rsa",
+    make: rsa_key,
+};
+
+impl KeyKind {
+    /// The key of that name, made if it is not kept.
+    fn key(&self, name: &str, kept: Option<&StoreFolder>) -> Result<KeyPair, HostError> {
+        let Some(folder) = kept else {
+            return (self.make)();
+        };
+        let file = format!("{}-{name}.key", self.file);
+        if let Some(pem) = folder.read(&file)? {
+            let unreadable = || HostError::Certificate(format!("`{}` holds no key", folder.at(&file).display()));
+            let pem = String::from_utf8(pem).map_err(|_| unreadable())?;
+            return KeyPair::from_pem(&pem).map_err(|_| unreadable());
+        }
+        let key = (self.make)()?;
+        folder.write(&file, key.serialize_pem().as_bytes())?;
+        Ok(key)
+    }
+}
+
 /// A server certificate under an authority of the same kind of key, and that authority as PEM.
-fn chain(
-    kind: &str,
-    addresses: &[IpAddr],
-    new_key: fn() -> Result<KeyPair, HostError>,
-) -> Result<(Arc<CertifiedKey>, String), HostError> {
+fn chain(kind: &KeyKind, addresses: &[IpAddr], kept: Option<&StoreFolder>) -> Result<(Arc<CertifiedKey>, String), HostError> {
     let failed = |error: rcgen::Error| HostError::Certificate(error.to_string());
-    let authority_key = new_key()?;
-    let authority = authority_params(kind);
+    let authority_key = kind.key("authority", kept)?;
+    let authority = authority_params(kind.name);
+    // Of the same name and key each time, hence the same authority to whoever trusts an older copy.
     let authority_pem = authority.self_signed(&authority_key).map_err(failed)?.pem();
     let issuer = Issuer::new(authority, authority_key);
-    let key = new_key()?;
+    let key = kind.key("server", kept)?;
     let certificate = server_params(addresses).signed_by(&key, &issuer).map_err(failed)?;
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let certified =
@@ -249,7 +285,7 @@ mod tests {
             chain: "nowhere/chain.pem".into(),
             key: "nowhere/key.pem".into(),
         };
-        let error = Tls::prepare(&choice, &[]).err().unwrap().to_string();
+        let error = Tls::prepare(&choice, &[], None).err().unwrap().to_string();
         assert!(error.starts_with("--tls: `nowhere/chain.pem`: "), "{error}");
     }
 
@@ -264,10 +300,10 @@ mod tests {
             chain: chain_path,
             key: key_path.clone(),
         };
-        let error = Tls::prepare(&choice, &[]).err().unwrap().to_string();
+        let error = Tls::prepare(&choice, &[], None).err().unwrap().to_string();
         assert!(error.contains("key.pem`: not the key of `"), "{error}");
         std::fs::write(&key_path, key.serialize_pem()).unwrap();
-        assert!(Tls::prepare(&choice, &[]).unwrap().unwrap().ca_pem.is_none());
+        assert!(Tls::prepare(&choice, &[], None).unwrap().unwrap().ca_pem.is_none());
     }
 
     #[test]

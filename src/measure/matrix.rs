@@ -9,12 +9,15 @@ const CAUSES: usize = Cause::ALL.len();
 #[derive(Clone, Debug)]
 pub struct Matrix {
     counts: Vec<u64>,
+    /// Transitions outside the contract's table that damaged storage explains.
+    excused: u64,
 }
 
 impl Default for Matrix {
     fn default() -> Self {
         Matrix {
             counts: vec![0; PHASES * PHASES * CAUSES],
+            excused: 0,
         }
     }
 }
@@ -24,8 +27,14 @@ impl Matrix {
         self.counts[cell(transition)] += 1;
     }
 
+    /// The transition counted last follows from a damaged record: it need not stand in the contract's table.
+    pub(super) fn excuse(&mut self) {
+        self.excused += 1;
+    }
+
     /// Adds the counts of another run.
     pub fn merge(&mut self, other: &Matrix) {
+        self.excused += other.excused;
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
         }
@@ -64,10 +73,10 @@ impl Matrix {
         pairs.map(|(&(from, to, _), _)| (from, to)).collect()
     }
 
-    /// How many transitions were none of the contract's.
+    /// How many transitions were none of the contract's, those after a damaged record left out (protocol 7.4).
     pub fn illegal(&self) -> u64 {
         let broken = self.rows().filter(|(transition, _)| transition.legal_index().is_none());
-        broken.map(|(_, count)| count).sum()
+        broken.map(|(_, count)| count).sum::<u64>().saturating_sub(self.excused)
     }
 }
 

@@ -177,6 +177,7 @@ impl Recorder {
                 self.enter(at, device, Entry::Rollback, facts);
                 self.note(at, Some(device), Noted::RolledBack);
             }
+            Observation::RecordLost { .. } => self.roster.rows[device.at()].damaged = true,
             Observation::HandlerCalled { attempt, index, .. } => {
                 let fetching = &mut self.roster.rows[device.at()].fetching;
                 if !fetching.as_ref().is_some_and(|fetching| fetching.is_of(*attempt, *index)) {
@@ -205,7 +206,6 @@ impl Recorder {
             | Observation::Confirmed
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
-            | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
             | Observation::FlashMisused { .. } => {}
@@ -442,6 +442,10 @@ impl Recorder {
         });
         self.recount(at, device);
         self.matrix.count(transition);
+        let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
+        if damaged && transition.legal_index().is_none() {
+            self.matrix.excuse();
+        }
         let began = matches!(transition.to, Phase::Installing | Phase::Downloading);
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self

@@ -104,6 +104,8 @@ pub(super) struct Row {
     /// The artifact that it fetches, or fetched last.
     pub(super) fetching: Option<Box<Fetching>>,
     pub(super) carried: Carried,
+    /// A record of it was damaged, and no transition followed yet.
+    pub(super) damaged: bool,
     /// Counted in [`Roster::open`].
     open: bool,
 }
@@ -249,6 +251,7 @@ impl Roster {
             attempts: Vec::new(),
             fetching: None,
             carried: Carried::default(),
+            damaged: false,
             open: false,
         }
     }

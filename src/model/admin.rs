@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{CohortName, DeploymentName, DeviceId};
 use super::selector::Selector;
@@ -126,7 +127,8 @@ pub struct NewDevice {
 }
 
 /// How devices become members of a cohort.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CohortRule {
     /// By [`AdminAction::Join`] and [`AdminAction::Leave`] alone.
     ByHand,

@@ -3,9 +3,11 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// Position of a device in a run: devices stand in the order (fleet name, number in the fleet), which is also the order in which
 /// simultaneous events are carried out.
@@ -120,6 +122,25 @@ impl<'de> Deserialize<'de> for AttemptId {
     }
 }
 
+/// A text is not a hash of its length, in hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not {digits} hexadecimal digits")]
+pub struct HashError {
+    /// How many there must be.
+    pub digits: usize,
+}
+
+fn unhex(text: &str, bytes: &mut [u8]) -> Result<(), HashError> {
+    let error = HashError { digits: 2 * bytes.len() };
+    if text.len() != error.digits || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(error);
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| error)?;
+    }
+    Ok(())
+}
+
 macro_rules! hash_type {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -137,6 +158,29 @@ macro_rules! hash_type {
                 write!(f, "{self}")
             }
         }
+
+        impl FromStr for $name {
+            type Err = HashError;
+
+            /// Reads hexadecimal digits, as it prints.
+            fn from_str(text: &str) -> Result<Self, HashError> {
+                let mut bytes = [0; $len];
+                unhex(text, &mut bytes).map(|()| $name(bytes))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 
@@ -147,6 +191,29 @@ hash_type! {
 hash_type! {
     /// SHA-256 of an image file.
     Digest, 32
+}
+
+hash_type! {
+    /// SHA-256 of a secret: enough to recognize it by, and not to be turned back where the secret is random.
+    KeyHash, 32
+}
+
+impl KeyHash {
+    /// The hash of a secret.
+    pub fn of(secret: &str) -> Self {
+        KeyHash(Sha256::digest(secret).into())
+    }
+
+    /// True for that secret alone; takes the same time for every other one.
+    pub fn knows(&self, secret: &str) -> bool {
+        let given = KeyHash::of(secret);
+        let differing = self
+            .0
+            .iter()
+            .zip(given.0)
+            .fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
+        std::hint::black_box(differing) == 0
+    }
 }
 
 /// The password with which devices authenticate (protocol 2.1). Never shown: `Debug` hides it.
@@ -162,6 +229,13 @@ impl IngestKey {
     /// The key, for the CONNECT packet and for comparing; not for display.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl IngestKey {
+    /// What a server keeps of it.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash::of(&self.0)
     }
 }
 
@@ -185,6 +259,21 @@ mod tests {
         );
         assert!(serde_json::from_str::<AttemptId>("\"0\"").is_err());
         assert!(AttemptId::new(0).is_none());
+    }
+
+    #[test]
+    fn a_hash_reads_as_it_prints() {
+        let digest = Digest(std::array::from_fn(|at| at as u8 * 8));
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        let error = HashError { digits: 40 };
+        assert_eq!("00".parse::<BuildId>(), Err(error));
+        assert_eq!("+0".repeat(20).parse::<BuildId>(), Err(error));
+    }
+
+    #[test]
+    fn a_secret_is_known_whole_or_not_at_all() {
+        let hash = KeyHash::of("topsecret");
+        assert!(hash.knows("topsecret") && !hash.knows("topsecre") && !hash.knows(""));
     }
 
     #[test]

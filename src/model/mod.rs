@@ -17,7 +17,7 @@ mod words;
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
 pub use carried::Carried;
 pub use event::{ServerEvent, StateReason};
-pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, IngestKey};
+pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};
 pub use observation::{AttemptResult, BootReason, ConnectResult, FailureReason, Observation, RecordKey, RetryReason};
 pub use phase::{Cause, LEGAL, Phase, Session, Transition, UpdateState};

@@ -51,7 +51,9 @@ pub(super) fn write_histograms(recorder: &Recorder, elapsed: SimTime, file: &mut
 /// Bytes a device; `None` where nothing crossed.
 fn data_used(recorder: &Recorder) -> Option<Histogram<u64>> {
     let mut used = Histogram::new(3).ok()?;
-    recorder.data_used().for_each(|bytes| used.saturating_record(bytes));
+    for bytes in recorder.data_used() {
+        used.record(bytes).ok()?;
+    }
     (used.max() > 0).then_some(used)
 }
 

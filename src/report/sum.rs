@@ -364,7 +364,10 @@ fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
         missed_because: came.reasons.iter().map(|(why, count)| (why.to_string(), *count)).collect(),
         strikes: strikes.map(str::to_owned),
         chance_percent: strikes.map(|_| planned.chance.0 as f64 / 1e4),
-        tried: strikes.map(|_| came.done + came.spared),
+        // Operations that it spared are not counted: most of them nobody sees.
+        tried: strikes
+            .filter(|strikes| *strikes != "operations")
+            .map(|_| came.done + came.spared),
         phases: Phase::ALL
             .iter()
             .zip(came.phases)

@@ -92,9 +92,10 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
 
 /// What came of a fault.
 fn came_of(row: &FaultRow) -> String {
-    if let (Some(strikes), Some(tried), None) = (&row.strikes, row.tried, row.planned) {
+    if let (Some(strikes), None) = (&row.strikes, row.planned) {
         let chance = row.chance_percent.unwrap_or(100.0);
-        return format!("{chance} % of {} {strikes}: {} done", show_count(tried), show_count(row.done));
+        let tried = row.tried.map_or_else(String::new, |tried| format!("{} ", show_count(tried)));
+        return format!("{chance} % of {tried}{strikes}: {} done", show_count(row.done));
     }
     let mut text = match row.planned {
         Some(planned) => format!("{} planned, {} done", show_count(planned), show_count(row.done)),

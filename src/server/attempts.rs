@@ -1,5 +1,7 @@
 //! Attempts: one device carrying out one deployment, and how its state follows from results (protocol, section 10).
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{ArtifactResult, AttemptId, StateReason, UpdateState};
 
 use super::record::{DeploymentNumber, DeviceNumber};
@@ -8,7 +10,7 @@ use super::record::{DeploymentNumber, DeviceNumber};
 pub(super) const ARTIFACTS_MAX: usize = 32;
 
 /// Results of an attempt's artifacts, a bit an index. Pending is the absence of one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Results {
     /// Indexes that succeeded.
     pub succeeded: u32,

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{AttemptId, IngestKey};
+use crate::model::{AttemptId, KeyHash};
 
 /// Settings of a server; secrets among them are not printed.
 #[derive(Clone)]
 pub struct ServerConfig {
-    /// Passwords that devices may authenticate with.
-    pub ingest_keys: Vec<IngestKey>,
+    /// Hashes of the passwords that devices may authenticate with.
+    pub ingest_keys: Vec<KeyHash>,
     /// The key under which artifact secrets are made; the same after a restart, or secrets handed out before it stop working.
     pub artifact_key: [u8; 32],
     /// What stands in front of `/a/{attempt}/{index}`: scheme, host and port, without a slash at its end. At most

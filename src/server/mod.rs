@@ -75,7 +75,7 @@ impl Server {
             config.image_base
         );
         Server {
-            keys: Keys::new(&config.artifact_key, &config.ingest_keys),
+            keys: Keys::new(&config.artifact_key, config.ingest_keys),
             image_base: config.image_base,
             chase: config.chase,
             first_attempt: config.first_attempt,

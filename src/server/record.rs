@@ -4,6 +4,7 @@
 //! `all`), so that a record refers to them by number as a row of a table would.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AttemptId, BuildId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Slug, StateReason, Tags,
@@ -13,15 +14,15 @@ use crate::model::{
 use super::attempts::Results;
 
 /// Position of a device in the order of registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceNumber(pub u32);
 
 /// Position of a cohort in the order of creation; zero is `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CohortNumber(pub u32);
 
 /// Position of a deployment in the order of creation: the greater, the newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeploymentNumber(pub u32);
 
 /// When a change took place, and what prompted it; of every record.
@@ -55,8 +56,9 @@ word_enum! {
     }
 }
 
-/// One durable change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One durable change. In JSON an object with the field `change`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Record {
     /// A firmware was made.
     FirmwareCreated {
@@ -69,7 +71,8 @@ pub enum Record {
         digest: Digest,
         /// Build id found in it.
         build_id: Option<BuildId>,
-        /// The file.
+        /// The file; not in JSON.
+        #[serde(skip)]
         image: Bytes,
     },
     /// A version was made; its image was stored before.
@@ -204,7 +207,7 @@ pub enum Record {
 }
 
 /// What a device last told of itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSeen {
     /// Names the boot.
     pub run_id: u64,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
-use crate::model::{AdminAction, AttemptId, DeviceIndex, IngestKey};
+use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{ConnectionId, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
@@ -574,10 +574,11 @@ fn server_config(plan: &Plan) -> ServerConfig {
         let drawn = plan.luck().draw(Purpose::ArtifactKey, 0, ordinal as u64);
         word.copy_from_slice(&drawn.to_be_bytes());
     }
-    let mut ingest_keys: Vec<IngestKey> = Vec::new();
+    let mut ingest_keys: Vec<KeyHash> = Vec::new();
     for fleet in &plan.fleets {
-        if !ingest_keys.contains(&fleet.config.ingest_key) {
-            ingest_keys.push(fleet.config.ingest_key.clone());
+        let hash = fleet.config.ingest_key.hash();
+        if !ingest_keys.contains(&hash) {
+            ingest_keys.push(hash);
         }
     }
     let scheme = if plan.server.tls == TlsPlan::Off { "http" } else { "https" };

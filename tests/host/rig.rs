@@ -136,7 +136,14 @@ impl Drop for Serve {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
-        if let Some(folder) = Path::new(&self.ready.credentials).parent() {
+        let folder = Path::new(&self.ready.credentials).parent();
+        // A store is its test's own.
+        let of_this_run = |folder: &&Path| {
+            folder
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("squall-serve-"))
+        };
+        if let Some(folder) = folder.filter(of_this_run) {
             let _gone_already = std::fs::remove_dir_all(folder);
         }
     }

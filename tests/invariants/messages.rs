@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use squall::device::{Defect, DeviceInput, InstallOutcome, LinkLoss};
+use squall::device::{Defect, DeviceInput, InstallOutcome, LinkLoss, SwapMethod};
 use squall::model::{Manifest, Phase, Session};
 use squall::wire::{ContentRange, DownloadError, DownloadEvent, ImageHead};
 
@@ -85,6 +85,28 @@ fn rule_30_finds_a_bootloader_that_does_not_check() {
         rig.offer(5, main_only());
         rest(rig);
     });
+}
+
+#[test]
+fn rule_30_finds_a_swap_that_is_not_resumed_from_its_status() {
+    for swap in [SwapMethod::Offset, SwapMethod::Move] {
+        for defect in [Defect::SkipStatusEntry, Defect::ForgetSwap] {
+            let setup = || Setup {
+                swap,
+                ..Setup::default()
+            };
+            found_on_rig(setup, defect, "always-bootable", |rig| {
+                rig.offer(5, main_only());
+                rig.run_to(Phase::Swapping);
+                // Half of the pages have moved.
+                rig.run_for(Duration::from_millis(800));
+                assert_eq!(rig.device.phase(), Phase::Swapping);
+                rig.cut_power();
+                rig.input(DeviceInput::PowerOn);
+                rest(rig);
+            });
+        }
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub const CHASE: Duration = Duration::from_secs(30);
 
 pub fn config() -> ServerConfig {
     ServerConfig {
-        ingest_keys: vec![IngestKey::new("another-key"), IngestKey::new(KEY)],
+        ingest_keys: vec![IngestKey::new("another-key").hash(), IngestKey::new(KEY).hash()],
         artifact_key: [7; 32],
         image_base: "https://images.test:8443".into(),
         chase: CHASE,

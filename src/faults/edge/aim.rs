@@ -218,7 +218,12 @@ impl Edge {
             return;
         }
         let cut = self.next_target(Armed::cuts);
-        let known = self.trouble().failing;
+        // One that was drawn in an attempt which is over does not err any more.
+        let trouble = self.trouble();
+        let known = trouble.failing.filter(|(index, target)| {
+            let armed = &trouble.armed[*index];
+            !matches!(armed.injection.trigger, Trigger::Flash { .. }) || armed.targets.contains(target)
+        });
         let error = self.next_target(Armed::fails).or(known).or_else(|| self.next_by_chance());
         let trouble = self.trouble();
         let cut_before = std::mem::replace(&mut trouble.cutting, cut);
@@ -272,7 +277,8 @@ impl Edge {
             .enumerate()
             .filter(|(_, armed)| armed.fails() && armed.on.is_some());
         let targets = on.filter_map(|(index, armed)| {
-            let target = (done..done + LOOK_AHEAD).find(|number| armed.strikes(*number, draws))?;
+            let from = done.max(armed.beyond);
+            let target = (from..from + LOOK_AHEAD).find(|number| armed.strikes(*number, draws))?;
             Some((target, index))
         });
         targets.min().map(|(target, index)| (index, target))
@@ -281,10 +287,11 @@ impl Edge {
     /// A flash operation has returned an error.
     pub(super) fn on_flash_failed(&mut self, out: &mut EdgeOutputs) {
         let trouble = self.trouble();
-        let Some((index, _)) = trouble.failing.take() else {
+        let Some((index, target)) = trouble.failing.take() else {
             return;
         };
         let armed = &mut trouble.armed[index];
+        armed.beyond = target + 1;
         if armed.targets.pop().is_some() {
             armed.happened += 1;
         }

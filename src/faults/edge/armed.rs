@@ -25,6 +25,8 @@ pub(super) struct Armed {
     pub(super) struck: u32,
     /// Flash operations or erases, all boots together, before which it strikes; the next one is the last.
     pub(super) targets: Vec<u64>,
+    /// Flash operations that its chance strikes lie beyond this one: an operation that is tried again is not struck again.
+    pub(super) beyond: u64,
     /// Flash targets have been drawn: the attempt was accepted.
     pub(super) aimed: bool,
     /// How much of the phase under way must be done.
@@ -51,6 +53,7 @@ impl Armed {
             tried: 0,
             struck: 0,
             targets: Vec::new(),
+            beyond: 0,
             aimed: false,
             share: None,
             pending: false,

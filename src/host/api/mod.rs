@@ -30,11 +30,10 @@ use tokio::net::TcpListener;
 use self::idempotency::Answers;
 use self::problem::ApiError;
 use super::core_thread::{CoreHandle, Guard};
-use super::credentials::TokenCheck;
 use super::events::EventLog;
 use super::shard::handshake;
 use super::{http, listen};
-use crate::model::AdminAction;
+use crate::model::{AdminAction, KeyHash};
 use crate::server::Server;
 
 /// What the routes work with.
@@ -47,7 +46,7 @@ pub(crate) struct Api {
     /// Answers to requests with a key.
     pub(crate) answers: Answers,
     /// Who may use the API.
-    pub(crate) token: TokenCheck,
+    pub(crate) token: KeyHash,
 }
 
 impl Api {
@@ -127,7 +126,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let token = given
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    if token.is_some_and(|(_, token)| api.token.accepts(token.trim())) {
+    if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
         return problem::worded(next.run(request).await).await;
     }
     let mut refused = ApiError::unauthorized().into_response();

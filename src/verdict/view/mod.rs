@@ -447,8 +447,14 @@ impl View {
             RecordKey::Attempt => {
                 self.stored = None;
                 self.said = None;
+                // Rebuilt from its probation, if it has one (protocol 7.4, C2); else another may start at once (C1).
+                self.current = self.current.filter(|current| self.trial_of(*current).is_some());
             }
-            RecordKey::Probation => self.trial = None,
+            RecordKey::Probation => {
+                self.trial = None;
+                // Both records at once leave nothing of the attempt.
+                self.current = self.current.filter(|_| self.stored.is_some());
+            }
             RecordKey::Version(slug) => {
                 let slug = fold_slug(slug);
                 self.versions.retain(|(known, _)| *known != slug);
