@@ -29,6 +29,7 @@ pub mod sim;
 
 pub mod story;
 
+pub mod dashboard;
 pub mod explore;
 pub mod report;
 

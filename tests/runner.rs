@@ -1,5 +1,7 @@
 //! All tests across modules, in one binary.
 
+mod cli;
+mod dashboard;
 mod device;
 mod explore;
 mod host;

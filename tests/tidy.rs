@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("live", &["play", "device", "faults", "qemu"]),
     ("story", &["measure"]),
     ("explore", &["sim", "story"]),
+    ("dashboard", &["play", "story"]),
     ("report", &["play", "measure", "verdict", "story"]),
 ];
 
@@ -43,6 +44,8 @@ const WORLD: &[(&str, &[&str])] = &[
     ("reqwest::", &["live"]),
     ("hyper::", &["host", "live"]),
     ("rumqttc::", &["host", "live"]),
+    ("ratatui::", &["dashboard"]),
+    ("signal_hook::", &["cli"]),
     ("std::fs", &["scenario", "host", "live", "qemu", "report", "cli"]),
     ("std::net::Tcp", &["host", "live"]),
     ("std::thread", &["host", "live", "qemu", "explore", "cli"]),

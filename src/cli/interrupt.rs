@@ -23,6 +23,7 @@ impl Interrupt {
                 runtime.block_on(async {
                     while tokio::signal::ctrl_c().await.is_ok() {
                         if asked.swap(true, Ordering::Relaxed) {
+                            crate::dashboard::restore();
                             std::process::exit(INTERRUPTED);
                         }
                     }

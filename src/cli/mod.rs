@@ -3,11 +3,15 @@
 mod bench;
 mod check;
 mod compare;
+mod completions;
 mod defect;
+mod doctor;
 mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod new;
+mod profiles;
 mod qemu;
 mod refusal;
 mod replay;
@@ -15,6 +19,7 @@ mod report;
 mod results;
 mod run;
 mod schema;
+mod screen;
 mod serve;
 mod sim;
 
@@ -53,7 +58,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "new", "doctor", "profiles", "advise", "completions"];
+const NOT_YET: &[&str] = &["merge", "advise"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -87,6 +92,14 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Runs real firmware on emulated boards, and cuts their power at every page erase
     Qemu(qemu::QemuArgs),
+    /// Writes a commented starter scenario
+    New(new::NewArgs),
+    /// Says what this machine can carry, and what is missing
+    Doctor(doctor::DoctorArgs),
+    /// Lists links and chips that fleets can be made of, with their sources
+    Profiles(profiles::ProfilesArgs),
+    /// Prints the script that completes commands in a shell
+    Completions(completions::CompletionsArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -111,6 +124,10 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Qemu(args) => qemu::run(&args),
+        Command::New(args) => new::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Profiles(args) => profiles::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

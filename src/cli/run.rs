@@ -1,19 +1,21 @@
 //! `squall run`: plays a scenario in real time, against a server of its own.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, make_room};
-use crate::play::{Outcome, Status};
-use crate::report::{RunDirectory, timestamp};
+use crate::live::{PlayOptions, Progress, export, make_room};
+use crate::play::{Outcome, Status, Viewer};
+use crate::report::{RunDirectory, prometheus_text, timestamp};
 use crate::scenario::Plan;
 
 use super::compare::BaselineFlags;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
+use super::screen::{self, LiveScreen};
 use super::{OutputFlags, ScenarioFlags, now};
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ Examples:
   squall run my.toml -d 2000 --seed 3                your file, other size, other luck
   squall run my.toml --set fleet.demo.link=lan       one value changed
   squall run my.toml --repeat 7 --save-baseline main seven runs, kept to compare with
+  squall run my.toml --metrics 127.0.0.1:9464        live figures for Prometheus
   squall run my.toml -q --json > summary.json        for a script";
 
 /// Arguments of `squall run`.
@@ -39,6 +42,18 @@ pub struct RunArgs {
     repeat: Option<u32>,
     #[command(flatten)]
     baselines: BaselineFlags,
+    /// No screen, even where standard output is a terminal
+    #[arg(long)]
+    no_tui: bool,
+    /// Pictures that the screen shows in a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    fps: u32,
+    /// Serves live figures to Prometheus at this address, on loopback, for example 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// Lets `--metrics` listen on addresses that other machines reach
+    #[arg(long, requires = "metrics")]
+    metrics_for_all: bool,
 }
 
 /// Carries the command out; gives the exit code.
@@ -49,12 +64,15 @@ pub fn run(args: &RunArgs) -> u8 {
 fn play(args: &RunArgs) -> Result<u8, Refusal> {
     args.reports.check(args.repeat.unwrap_or(1) as usize)?;
     args.baselines.check(&args.output.out)?;
+    args.check_metrics()?;
     let plan = args.scenario.plan(&args.scenario.source()?, None)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     }
     let live = Live {
-        progress: progress(&args.output),
+        progress: args.progress(),
+        screen: args.shows_screen().then(|| (args.output.color(), args.fps)),
+        viewers: args.export()?.into_iter().collect(),
         ..Live::prepare(plan.devices.len(), args.output.quiet)?
     };
     let directory = RunDirectory::create(&args.output.out, &plan.name, now())?;
@@ -92,6 +110,10 @@ fn conclude(args: &RunArgs, folders: &[RunDirectory], status: Status) -> Result<
 pub(super) struct Live {
     server_program: PathBuf,
     progress: Progress,
+    /// Whether a screen is shown: its color, and pictures a second.
+    screen: Option<(bool, u32)>,
+    /// Who else watches.
+    viewers: Vec<Viewer>,
 }
 
 impl Live {
@@ -103,6 +125,8 @@ impl Live {
         Ok(Live {
             server_program,
             progress: if quiet { Progress::Off } else { Progress::Lines },
+            screen: None,
+            viewers: Vec::new(),
         })
     }
 }
@@ -111,26 +135,64 @@ impl Live {
 pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory) -> Result<Outcome, Refusal> {
     let began = now();
     directory.log(&format!("run of `{}`, seed {}, began", plan.name, plan.seed))?;
+    let (mut viewers, mut shown) = (live.viewers.clone(), None);
+    if let Some((color, fps)) = live.screen {
+        let opened = screen::open(directory.path().to_owned(), color, fps);
+        let (viewer, screen) = opened.map_err(|error| Refusal::internal(&format!("no thread for the screen: {error}")))?;
+        viewers.push(viewer);
+        shown = Some(screen);
+    }
     let outcome = crate::live::play(
         Arc::clone(plan),
         PlayOptions {
             server_program: live.server_program.clone(),
             log: Some(directory.path().join("log.txt")),
             progress: live.progress,
+            viewers,
+            before_exit: crate::dashboard::restore,
             started_at: Some(timestamp(began)),
         },
     );
+    shown.into_iter().for_each(LiveScreen::close);
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
     directory.write(&outcome)?;
     Ok(outcome)
 }
 
-fn progress(output: &OutputFlags) -> Progress {
-    if output.quiet {
-        Progress::Off
-    } else if std::io::stderr().is_terminal() {
-        Progress::Bar
-    } else {
-        Progress::Lines
+impl RunArgs {
+    fn check_metrics(&self) -> Result<(), Refusal> {
+        match self.metrics {
+            Some(address) if !address.ip().is_loopback() && !self.metrics_for_all => Err(Refusal::bad_input(&format!(
+                "`--metrics {address}`: other machines reach this address; use 127.0.0.1, or add `--metrics-for-all`"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Listens where figures are to be served, and says where that is.
+    fn export(&self) -> Result<Option<Viewer>, Refusal> {
+        let Some(address) = self.metrics else {
+            return Ok(None);
+        };
+        let served = export(address, prometheus_text);
+        let (viewer, bound) = served.map_err(|error| Refusal::internal(&format!("`--metrics {address}`: {error}")))?;
+        if !self.output.quiet {
+            eprintln!("metrics at http://{bound}/metrics");
+        }
+        Ok(Some(viewer))
+    }
+
+    fn shows_screen(&self) -> bool {
+        !self.no_tui && screen::is_possible(&self.output)
+    }
+
+    fn progress(&self) -> Progress {
+        if self.output.quiet || self.shows_screen() {
+            Progress::Off
+        } else if std::io::stderr().is_terminal() {
+            Progress::Bar
+        } else {
+            Progress::Lines
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::compare::BaselineFlags;
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
+use super::screen::{self, Speed, watched};
 use super::{OutputFlags, ScenarioFlags, now};
 
 /// How often progress is told on standard error.
@@ -25,6 +26,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "\
 Examples:
   squall sim quickstart                              a built-in example
+  squall sim my.toml --watch 10x                     ten times as fast as real, on the screen
   squall sim my.toml --repeat 20                     twenty seeds, from the file's own on
   squall sim my.toml --repeat 10 --baseline main     ten seeds, compared with a baseline
   squall sim my.toml --verify                        plays twice and compares every file";
@@ -47,9 +49,12 @@ pub struct SimArgs {
     /// Plays twice and compares trace and files
     #[arg(long)]
     verify: bool,
-    /// Plays at a multiple of real time
-    #[arg(long, value_name = "SPEED")]
-    watch: Option<String>,
+    /// Shows the run on the screen at a multiple of real time, for example 10x
+    #[arg(long, value_name = "SPEED", conflicts_with_all = ["repeat", "verify", "json", "quiet"])]
+    watch: Option<Speed>,
+    /// Pictures that the screen shows in a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    fps: u32,
 }
 
 /// Carries the command out; gives the exit code.
@@ -58,8 +63,10 @@ pub fn run(args: &SimArgs) -> u8 {
 }
 
 fn play(args: &SimArgs) -> Result<u8, Refusal> {
-    if args.watch.is_some() {
-        return Err(Refusal::bad_input(&"not supported yet: `--watch`"));
+    if args.watch.is_some() && !screen::is_possible(&args.output) {
+        return Err(Refusal::bad_input(
+            &"`--watch` needs a terminal on standard output that is not `TERM=dumb`",
+        ));
     }
     args.reports.check(args.repeat.unwrap_or(1) as usize)?;
     args.baselines.check(&args.output.out)?;
@@ -115,7 +122,17 @@ fn conclude(args: &SimArgs, folders: &[&Path], status: Status) -> Result<u8, Ref
 /// Plays one plan, writes its files, says what it came to.
 fn play_one(args: &SimArgs, plan: &Arc<Plan>, directory: &RunDirectory, interrupt: &Interrupt) -> Result<Status, Refusal> {
     directory.log(&format!("sim of `{}`, seed {}, began", plan.name, plan.seed))?;
-    let outcome = simulate(args, plan, interrupt);
+    let outcome = match args.watch {
+        Some(speed) => {
+            let (folder, color) = (directory.path().to_owned(), args.output.color());
+            let (outcome, shown) = watched(Arc::clone(plan), folder, color, (speed, args.fps), interrupt);
+            if let Err(error) = shown {
+                eprintln!("the screen could not be shown: {error}");
+            }
+            outcome
+        }
+        None => simulate(args, plan, interrupt),
+    };
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
     let written = directory.write(&outcome);
     args.output.say(&outcome);

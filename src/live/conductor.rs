@@ -9,13 +9,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::model::{AdminAction, DeviceIndex, IngestKey};
-use crate::play::{Directive, Director, Mode, Outcome, Sighting};
+use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{Plan, TlsPlan};
 use crate::time::SimTime;
 use crate::wire::api::EventLine;
 
 use super::PlayOptions;
 use super::admin::Admin;
+use super::audience::Audience;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
 use super::events;
@@ -53,7 +54,7 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     match prepared {
         Some(Ok(stage)) => {
             let show = Show::new(options.progress, plan.duration);
-            let conductor = Conductor::new(director, server, stage, show);
+            let conductor = Conductor::new(director, server, stage, show, options.viewers);
             return conductor.play(interrupts, options.started_at).await;
         }
         Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
@@ -97,7 +98,7 @@ async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Res
     for _ in &shards {
         match reports.recv().await {
             Some(Report::Broke(problem)) => return Err(problem),
-            Some(Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Stopped(_)) => {}
+            Some(Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Explained(_) | Report::Stopped(_)) => {}
             None => return Err("the shards ended before the run".to_owned()),
         }
     }
@@ -161,6 +162,9 @@ struct Conductor {
     gauges: Vec<Arc<Gauges>>,
     watch: Watch,
     show: Show,
+    audience: Audience,
+    /// Bytes of images that the director has been told of.
+    image_bytes: u64,
     clock: Clock,
     directives: Vec<Directive>,
     /// Shards whose latest timer is awaited, and the latest so far.
@@ -169,7 +173,10 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(director: Director, server: ChildServer, stage: Stage, show: Show) -> Conductor {
+    fn new(mut director: Director, server: ChildServer, stage: Stage, show: Show, viewers: Vec<Viewer>) -> Conductor {
+        if !viewers.is_empty() {
+            director.watch();
+        }
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
         tokio::spawn(administer(stage.admin, asked, answer));
@@ -190,6 +197,8 @@ impl Conductor {
             answers,
             gauges: stage.gauges,
             show,
+            audience: Audience::new(viewers),
+            image_bytes: 0,
             clock,
             directives: Vec::new(),
             awaited: None,
@@ -219,10 +228,12 @@ impl Conductor {
                 Some((request, result)) = self.answers.recv() => self.sight(self.clock.now(), Sighting::Answered { request, result }),
                 () = tokio::time::sleep_until(due.unwrap_or_else(|| self.clock.instant(SimTime::ZERO))), if due.is_some() => {}
                 _ = looks.tick() => self.watch.look(self.clock.now()),
+                viewer = self.audience.next() => self.show_picture(viewer),
                 _ = shows.tick(), if period.is_some() => self.show_progress(),
             }
             let now = self.clock.now();
             if self.director.next_timeout().is_some_and(|at| at <= now) {
+                self.count_image_bytes();
                 self.director.handle_timeout(now, &mut self.directives);
             }
             self.carry_out_all();
@@ -252,6 +263,7 @@ impl Conductor {
                     }
                 }
             }
+            Report::Explained(whys) => self.audience.explained(whys),
             Report::Broke(problem) => self.director.fail(self.clock.now(), problem, &mut self.directives),
             Report::Stopped(_) => {
                 let problem = "a shard ended before the run";
@@ -301,6 +313,30 @@ impl Conductor {
         self.show.update(&snapshot, self.watch.image_bytes(), self.watch.late_p99());
     }
 
+    fn count_image_bytes(&mut self) {
+        let bytes = self.watch.image_bytes();
+        self.director
+            .count_image_bytes(bytes - std::mem::replace(&mut self.image_bytes, bytes));
+    }
+
+    /// Draws the run for a viewer, and asks why the devices in the picture are where they are: the answer is for the next one.
+    fn show_picture(&mut self, viewer: usize) {
+        let ask = self.audience.ask(viewer);
+        let (now, audience) = (self.clock.now(), &self.audience);
+        let mut picture = self.director.picture(now, &ask, &|device| audience.why(device));
+        picture.late_p99 = Some(self.watch.late_p99());
+        let mut open = vec![Vec::new(); self.shards.len()];
+        for device in picture.slowest.iter().chain(picture.life.iter().map(|life| &life.device)) {
+            open[shard_of(device.index)].push(device.index);
+        }
+        if self.audience.may_ask(now) {
+            for (shard, devices) in self.shards.iter().zip(open).filter(|(_, devices)| !devices.is_empty()) {
+                drop(shard.orders.send(Order::Explain(devices)));
+            }
+        }
+        self.audience.show(viewer, picture);
+    }
+
     async fn end(mut self, started_at: Option<String>) -> Outcome {
         let ended_at = self.clock.now();
         let harness = self.watch.report(ended_at);
@@ -321,7 +357,7 @@ impl Conductor {
                         }
                     }
                     Report::Broke(_) => running -= 1,
-                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) => {}
+                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Explained(_) => {}
                 }
             }
         };

@@ -44,6 +44,14 @@ pub fn make_room(devices: usize) -> Result<(), TooLarge> {
     }
 }
 
+/// Descriptors that a process may have, and devices that fit; `None` where there is no limit.
+pub fn room() -> Option<(u64, u64)> {
+    // What does not fit is of no concern here; the limit is raised all the same.
+    let _ = make_room(0);
+    let limit = getrlimit(Resource::Nofile).current?;
+    Some((limit, limit.saturating_sub(BESIDE) / A_DEVICE))
+}
+
 fn fits(devices: u64, limit: u64) -> Result<(), TooLarge> {
     let needed = devices * A_DEVICE + BESIDE;
     if needed <= limit {

@@ -5,12 +5,15 @@
 //! conductor on the calling thread, which hands them to the Director and carries its directives out.
 
 mod admin;
+mod audience;
+mod capacity;
 mod child;
 mod clock;
 mod conductor;
 mod descriptors;
 mod download;
 mod events;
+mod exporter;
 mod gauges;
 mod harness;
 mod interrupt;
@@ -26,14 +29,16 @@ mod stream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::play::{Director, Mode, Outcome};
+use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
+pub use exporter::export;
 
 /// How a plan is played in real time.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PlayOptions {
     /// The program whose `serve` command is the embedded server.
     pub server_program: PathBuf,
@@ -41,6 +46,10 @@ pub struct PlayOptions {
     pub log: Option<PathBuf>,
     /// What is shown meanwhile.
     pub progress: Progress,
+    /// Who watches besides.
+    pub viewers: Vec<Viewer>,
+    /// What is done before the second signal ends the process at once.
+    pub before_exit: fn(),
     /// When the run begins, RFC 3339, for the report.
     pub started_at: Option<String>,
 }
@@ -59,7 +68,7 @@ pub enum Progress {
 /// Plays `plan` from its arrivals to its end. Whatever goes wrong becomes part of the [`Outcome`]; call [`make_room`] before, so that
 /// a fleet that does not fit is refused before anything begins.
 pub fn play(plan: Arc<Plan>, options: PlayOptions) -> Outcome {
-    let begun = interrupt::watch().and_then(|interrupts| {
+    let begun = interrupt::watch(options.before_exit).and_then(|interrupts| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok((interrupts, runtime))
     });

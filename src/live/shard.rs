@@ -61,6 +61,8 @@ pub(crate) enum Order {
     Inject(DeviceIndex, Box<Injection>),
     /// Trouble is over: every edge ends its faults; answer with [`Report::LatestTimer`].
     EndTrouble,
+    /// Answer with [`Report::Explained`].
+    Explain(Vec<DeviceIndex>),
     /// Answer with [`Report::Stopped`], and end.
     Stop,
 }
@@ -74,6 +76,8 @@ pub(crate) enum Report {
     Sightings(u32, Vec<Stamped>),
     /// The latest timer of any device, keep-alive and heartbeat left out.
     LatestTimer(Option<SimTime>),
+    /// Why these devices are where they are.
+    Explained(Vec<(DeviceIndex, Why)>),
     /// It has ended; these devices were not at rest.
     Stopped(Vec<(DeviceIndex, Why, bool)>),
     /// It has ended by a defect of ours.
@@ -179,7 +183,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         match orders.recv().await {
             Some(Order::Start(clock)) => break clock,
             Some(Order::Stop) | None => return Vec::new(),
-            Some(Order::Input(..) | Order::Inject(..) | Order::EndTrouble) => {}
+            Some(Order::Input(..) | Order::Inject(..) | Order::EndTrouble | Order::Explain(_)) => {}
         }
     };
     let around = Rc::new(Surroundings {
@@ -215,6 +219,12 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
                     let latest = stations.values().filter_map(|station| station.borrow().latest_timer()).max();
                     send(&setup.reports, around.batch());
                     send(&setup.reports, Some(Report::LatestTimer(latest)));
+                }
+                Some(Order::Explain(devices)) => {
+                    let now = around.clock.now();
+                    let why = |index: DeviceIndex| Some((index, stations.get(&index)?.borrow().why(now)));
+                    let whys = devices.into_iter().filter_map(why).collect();
+                    send(&setup.reports, Some(Report::Explained(whys)));
                 }
                 Some(Order::Start(_)) => {}
                 Some(Order::Stop) | None => break,

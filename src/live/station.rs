@@ -87,6 +87,11 @@ impl Station {
         self.boot_at.or(self.edge.latest_timeout())
     }
 
+    /// Why the device is where it is.
+    pub fn why(&self, now: SimTime) -> Why {
+        self.edge.device().explain(now)
+    }
+
     /// Why the device is not at rest, and whether its own firmware keeps it there; `None` if it is at rest.
     pub fn left_open(&self, now: SimTime) -> Option<(Why, bool)> {
         let device = self.edge.device();

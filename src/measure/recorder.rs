@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::board::{Board, Note, Noted, is_notable};
 use super::fault::{FaultFigures, FaultName};
 use super::fetching::{Again, Fetching, Request};
 use super::group::{Bytes, Entry, Group};
@@ -95,6 +96,8 @@ pub struct Recorder {
     /// The slowest updates, at most [`SLOWEST_MAX`]; of equally slow ones the first in the plan, whatever the order in which they came.
     slowest: BTreeSet<(Duration, Reverse<DeviceIndex>)>,
     warmup: SimTime,
+    /// Made where somebody watches.
+    pub(super) board: Option<Box<Board>>,
     findings: Vec<(&'static str, u64)>,
 }
 
@@ -125,13 +128,27 @@ impl Recorder {
         }
     }
 
+    /// Begins to keep what a screen shows; called before anything is observed.
+    pub fn watch(&mut self) {
+        self.board = Some(Box::new(Board::new(&self.roster)));
+    }
+
     /// Takes what was seen of a device.
     pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         if let Some(trace) = &mut self.trace {
             trace.observe(at, device, observation);
         }
         match observation {
-            Observation::Transition { transition, attempt, .. } => self.on_transition(at, device, *transition, *attempt),
+            Observation::Transition {
+                transition,
+                attempt,
+                reason,
+            } => {
+                self.on_transition(at, device, *transition, *attempt);
+                if is_notable(*transition) {
+                    self.note(at, Some(device), Noted::Transition(*transition, *reason));
+                }
+            }
             Observation::Session(session) => self.on_session(at, device, *session),
             Observation::ConnectTried {
                 result,
@@ -158,6 +175,7 @@ impl Recorder {
                     ..Facts::default()
                 };
                 self.enter(at, device, Entry::Rollback, facts);
+                self.note(at, Some(device), Noted::RolledBack);
             }
             Observation::RecordLost { .. } => self.roster.rows[device.at()].damaged = true,
             Observation::HandlerCalled { attempt, index, .. } => {
@@ -171,8 +189,10 @@ impl Recorder {
                 self.happened.answers[AnswerClass::of(*status) as usize] += 1;
                 self.on_answered(at, device, *status);
             }
+            Observation::Unbootable => self.note(at, Some(device), Noted::Unbootable),
             Observation::RetryScheduled { reason, received, .. } => {
                 self.happened.retries += 1;
+                self.note(at, Some(device), Noted::Retry(*reason, *received));
                 self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
                 self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
             }
@@ -184,7 +204,6 @@ impl Recorder {
             Observation::HandlerReturned { .. } => self.request_over(at, device, |fetching| fetching.over(0, None)),
             Observation::ResultPublished { complete: false, .. }
             | Observation::Confirmed
-            | Observation::Unbootable
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::FlashFailed { .. }
@@ -233,6 +252,18 @@ impl Recorder {
         }
     }
 
+    /// Bytes of images came to devices.
+    pub fn count_image_bytes(&mut self, bytes: u64) {
+        self.happened.image_bytes += bytes;
+    }
+
+    /// Keeps something for who watches; forgotten where nobody does.
+    pub fn note(&mut self, at: SimTime, device: Option<DeviceIndex>, what: Noted) {
+        if let Some(board) = &mut self.board {
+            board.note(Note { at, device, what });
+        }
+    }
+
     /// Takes what crossed the path of a device since it was last told.
     pub fn observe_carried(&mut self, at: SimTime, device: DeviceIndex, carried: Carried) {
         self.roster.rows[device.at()].carried.add(carried);
@@ -266,6 +297,15 @@ impl Recorder {
         figures.came(came, self.roster.rows[device.at()].phase, why);
         if let Some(trace) = &mut self.trace {
             trace.fault(at, device, (&figures.name, &figures.kind), came, why);
+        }
+        // What strikes by chance strikes too often to be read.
+        if let (Some(board), Some(_), FaultCame::Done | FaultCame::Missed) = (&mut self.board, figures.planned, came) {
+            let what = Noted::Fault(figures.name.to_string(), came);
+            board.note(Note {
+                at,
+                device: Some(device),
+                what,
+            });
         }
         match came {
             FaultCame::Done => self.enter_fault(at, device, fault, true),
@@ -400,6 +440,7 @@ impl Recorder {
             row.current = attempt.or(row.current);
             (sequence, row.clock.turn(at))
         });
+        self.recount(at, device);
         self.matrix.count(transition);
         let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
         if damaged && transition.legal_index().is_none() {
@@ -604,12 +645,16 @@ impl Recorder {
         if self.cohorts.len() <= usize::from(number) {
             self.cohorts.resize(usize::from(number) + 1, Group::default());
         }
+        let was = self.roster.rows[device.at()].cohorts.contains(&number);
         self.change(Changing::Cohort, device, |row| {
             row.cohorts.retain(|other| *other != number);
             if member {
                 row.cohorts.push(number);
             }
         });
+        if let Some(board) = self.board.as_mut().filter(|_| was != member) {
+            board.moved(device, number, member);
+        }
     }
 
     fn on_state(
@@ -635,12 +680,19 @@ impl Recorder {
             row.state = to;
             (fresh, row.due, ended)
         });
+        self.recount(at, device);
         if fresh {
             self.release(attempt);
         }
         if ended {
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
+        }
+    }
+
+    fn recount(&mut self, at: SimTime, device: DeviceIndex) {
+        if let Some(board) = &mut self.board {
+            board.recount(at, device, &self.roster.rows[device.at()]);
         }
     }
 

@@ -192,7 +192,7 @@ impl Row {
         &mut self.attempts[at]
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.phase.at_rest() || self.attempts.iter().any(AttemptRow::open_at_server)
     }
 }
@@ -285,6 +285,13 @@ impl Roster {
     pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {
         let place = self.places.find(id, |at| self.rows[at].id.as_str())?;
         Some(DeviceIndex(place as u32))
+    }
+
+    /// Devices whose id begins with `start`, in their order; looks at all of them.
+    pub(super) fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
+        let rows = self.rows.iter().enumerate();
+        let named = rows.filter(move |(_, row)| row.id.as_str().starts_with(start));
+        named.map(|(at, _)| DeviceIndex(at as u32))
     }
 
     /// Carries out a change of one device and brings the counts over all of them up to date.

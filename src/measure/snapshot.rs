@@ -6,6 +6,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::board::{Note, States};
 use super::group::Group;
 use super::recorder::Recorder;
 use super::roster::{AttemptRow, Row};
@@ -87,6 +88,39 @@ impl Recorder {
     /// Figures of each cohort, `all` left out.
     pub fn by_cohort(&self) -> impl Iterator<Item = (&CohortName, &Group)> {
         self.roster.cohorts.values().iter().zip(&self.cohorts)
+    }
+
+    /// Devices of each cohort by state, `all` left out; nothing where nobody watches.
+    pub fn states_by_cohort(&self) -> impl Iterator<Item = (&CohortName, States)> {
+        let names = self.roster.cohorts.values().iter().enumerate();
+        let board = self.board.iter();
+        board.flat_map(move |board| names.clone().map(|(number, name)| (name, board.states(number as u16))))
+    }
+
+    /// Open devices with the moment since when, the longest first; nothing where nobody watches.
+    pub fn open_devices(&self) -> impl Iterator<Item = (SimTime, DeviceIndex)> {
+        self.board.iter().flat_map(|board| board.open())
+    }
+
+    /// Since when a device is open; `None` where nobody watches.
+    pub fn open_since(&self, device: DeviceIndex) -> Option<SimTime> {
+        self.board.as_ref()?.open_since(device)
+    }
+
+    /// What was noted, the last first; nothing where nobody watches.
+    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.board.iter().flat_map(|board| board.notes())
+    }
+
+    /// Devices whose id begins with `start`, in their order; looks at all of them.
+    pub fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
+        self.roster.starting_with(start)
+    }
+
+    /// Whether a device is in a cohort, `all` left out.
+    pub fn is_in(&self, device: DeviceIndex, cohort: &CohortName) -> bool {
+        let number = self.roster.cohorts.find(cohort);
+        number.is_some_and(|number| self.roster.rows[device.at()].cohorts.contains(&number))
     }
 
     /// The series that were asked for.

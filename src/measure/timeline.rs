@@ -68,6 +68,8 @@ pub struct Happened {
     pub answers: [u64; AnswerClass::ALL.len()],
     /// Installations that began.
     pub starts: u64,
+    /// Bytes of images that devices got.
+    pub image_bytes: u64,
     /// Downloads that began to wait for another try.
     pub retries: u64,
     /// Returns to the old image.
@@ -87,6 +89,7 @@ impl Happened {
             .zip(later.answers)
             .for_each(|(sum, more)| *sum += more);
         self.starts += later.starts;
+        self.image_bytes += later.image_bytes;
         self.retries += later.retries;
         self.rollbacks += later.rollbacks;
         self.ended.iter_mut().zip(later.ended).for_each(|(sum, more)| *sum += more);
@@ -143,6 +146,11 @@ impl Timeline {
         });
         self.rows = merged.collect();
         self.stride *= 2;
+    }
+
+    /// Seconds that a row covers.
+    pub const fn stride(&self) -> u64 {
+        self.stride
     }
 
     /// Rows in order of time; the last one may cover less time than the others.

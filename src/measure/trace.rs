@@ -112,6 +112,11 @@ impl Trace {
         rows
     }
 
+    /// The rows from a position on, as they came in; those of one device are in order.
+    pub fn rows_from(&self, position: usize) -> &[TraceRow] {
+        self.rows.get(position..).unwrap_or_default()
+    }
+
     /// The names in the rows.
     pub fn names(&self) -> &TraceNames {
         &self.names

@@ -99,6 +99,28 @@ impl Trend {
         self.max()
     }
 
+    /// Several percentiles in one pass, seconds; `percents` grow.
+    pub fn percentiles<const N: usize>(&self, percents: [f64; N]) -> [Option<f64>; N] {
+        let mut found = [None; N];
+        let Some(histogram) = self.histogram.as_ref().filter(|_| self.count > 0) else {
+            return found;
+        };
+        let rank = |percent: f64| ((percent / 100.0 * self.count as f64).ceil() as u64).clamp(1, self.count);
+        let (mut seen, mut next) = (0, 0);
+        for step in histogram.iter_recorded() {
+            seen += step.count_since_last_iteration();
+            while next < N && seen >= rank(percents[next]) {
+                let us = histogram.highest_equivalent(step.value_iterated_to());
+                found[next] = Some(us.clamp(self.min_us, self.max_us) as f64 / 1e6);
+                next += 1;
+            }
+            if next == N {
+                break;
+            }
+        }
+        found
+    }
+
     /// The value of an aggregate other than share and rate; with `open` values counted as infinite.
     pub(super) fn value(&self, aggregate: Aggregate, open: u64) -> Option<Measured> {
         let endless = |value: Option<f64>| if open > 0 { Some(f64::INFINITY) } else { value };
@@ -138,6 +160,8 @@ mod tests {
         }
         assert_eq!((trend.min(), trend.max(), trend.count()), (Some(0.001), Some(1.0), 1000));
         assert_eq!(trend.avg(), Some(0.5005));
+        let each = [50.0, 95.0, 99.0].map(|percent| trend.percentile(percent, 0));
+        assert_eq!(trend.percentiles([50.0, 95.0, 99.0]), each);
         assert_eq!(
             (trend.percentile(0.0, 0), trend.percentile(100.0, 0)),
             (Some(0.001), Some(1.0))

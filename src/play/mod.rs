@@ -10,10 +10,12 @@ mod io;
 mod judging;
 mod outcome;
 mod pick;
+mod picture;
 mod requests;
 mod setup;
 mod timeline;
 mod verbs;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use crate::device::Jitter;
 use crate::faults::{Happening, PlannedFault};
-use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Recorder, RecorderSetup};
+use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -30,6 +32,10 @@ use crate::wire::ImagePrint;
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, Lateness, LeftOpen, Machine, Outcome, RunError, Status};
+pub use picture::{
+    Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
+    Viewer, WaitsFor, came_word,
+};
 
 use ending::{QUIET, Stage};
 use faults::Faults;
@@ -37,6 +43,7 @@ use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
 use timeline::{Timeline, position};
+use watching::Watching;
 
 /// How often `when` and `always` are judged and the timeline grows a row.
 const SECOND: Duration = Duration::from_secs(1);
@@ -62,6 +69,7 @@ pub struct Director {
     arrivals_left: usize,
     left_open: BTreeMap<DeviceIndex, (Why, bool)>,
     errors: Errors,
+    watching: Watching,
 }
 
 impl Director {
@@ -92,6 +100,7 @@ impl Director {
             arrivals_left: plan.devices.len(),
             left_open: BTreeMap::new(),
             errors: Errors::default(),
+            watching: Watching::default(),
             plan,
             mode,
         };
@@ -358,6 +367,8 @@ impl Director {
 
     fn fire(&mut self, index: usize, step: &PlannedStep, now: SimTime, out: &mut Vec<Directive>) {
         self.timeline.fire(index, now);
+        self.recorder
+            .note(now, None, Noted::Run(format!("step `{}` fires", step.name)));
         if let StepVerb::Deploy { packages, .. } = &step.verb {
             self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
         }

@@ -115,6 +115,19 @@ impl Timeline {
         (0..self.entries.len()).filter_map(|step| self.timed(step)).min()
     }
 
+    /// The waiting step that can fire first, as far as is known, with its earliest moment.
+    pub(super) fn next(&self) -> Option<(usize, Option<SimTime>)> {
+        let waiting = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(|(step, entry)| match entry.standing {
+                Standing::Waiting { .. } => Some((step, self.earliest(step))),
+                Standing::Fired(_) | Standing::Withdrawn => None,
+            });
+        waiting.min_by_key(|(step, earliest)| (earliest.is_none(), *earliest, *step))
+    }
+
     /// True while a step must be waited for: its moment is known and lies ahead, or its `when` holds and `for` is running.
     pub(super) fn pending(&self, now: SimTime) -> bool {
         self.entries.iter().enumerate().any(|(step, entry)| match entry.standing {

@@ -13,6 +13,7 @@ mod histograms;
 mod html;
 mod junit;
 mod markdown;
+mod prometheus;
 mod recording;
 mod sum;
 mod summary;
@@ -27,6 +28,7 @@ pub use compare::{
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
 pub use markdown::MARKDOWN_MARKER;
+pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,

@@ -21,6 +21,7 @@ mod outcome;
 mod outline;
 mod overlay;
 mod plan;
+mod profiles;
 mod resolve;
 mod source;
 mod spans;
@@ -46,6 +47,7 @@ pub use plan::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
 };
+pub use profiles::{Profile, ProfileFigure, profiles};
 pub use source::{EXAMPLES, Overrides, Source};
 
 /// Reads a scenario and decides everything that can be decided before it is played.

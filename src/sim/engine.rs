@@ -9,7 +9,7 @@ use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
-use crate::play::{Directive, Director, Mode, Outcome, Sighting};
+use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
@@ -35,8 +35,28 @@ const IMAGE_HOST: &str = "sim.invalid";
 pub enum Pulse {
     /// Go on.
     GoOn,
+    /// Go on, and look again before anything happens that lies behind this moment.
+    Until(SimTime),
     /// End the run as interrupted.
     Interrupt,
+}
+
+/// A simulation as who watches it sees it.
+pub struct Scene<'a> {
+    /// The moment: nothing that lies behind it has happened.
+    pub now: SimTime,
+    /// Who knows what came of the run so far.
+    pub director: &'a mut Director,
+    edges: &'a [Edge],
+}
+
+impl Scene<'_> {
+    /// The run as it stands.
+    pub fn picture(&mut self, ask: &Ask) -> Picture {
+        let (edges, now) = (self.edges, self.now);
+        let why = |device: DeviceIndex| edges.get(device.at()).map(|edge| edge.device().explain(now));
+        self.director.picture(now, ask, &why)
+    }
 }
 
 /// One simulation.
@@ -50,6 +70,8 @@ pub(super) struct Engine {
     admission: Admission,
     director: Director,
     over: bool,
+    /// Somebody sees pictures, the first before anything happens.
+    watched: bool,
     /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
     ahead: Option<Scheduled>,
     /// The device that an event is being handled for, and how many of it at this moment.
@@ -79,6 +101,7 @@ impl Engine {
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
+            watched: false,
             ahead: None,
             current: None,
             crowd: 0,
@@ -90,19 +113,50 @@ impl Engine {
     }
 
     /// Plays until the Director stops.
-    pub(super) fn run(&mut self, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) {
+    pub(super) fn run(&mut self, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) {
         self.set_up();
         for (index, device) in Arc::clone(&self.plan).devices.iter().enumerate() {
             self.push(DeviceIndex(index as u32), device.boot_at, Event::PowerOn);
         }
         let mut steps = 0_u64;
-        while !self.over && self.step() {
+        let mut until = self.watched.then_some(SimTime::ZERO);
+        while !self.over {
+            while let Some(shown) = until.filter(|until| self.next_at().is_some_and(|next| next > *until)) {
+                self.now = self.now.max(shown);
+                until = self.look(pulse);
+            }
+            if self.over || !self.step() {
+                break;
+            }
             steps += 1;
-            if steps.is_multiple_of(PULSE) && pulse(self.now, &self.director) == Pulse::Interrupt {
-                self.director.interrupt(self.now, &mut self.directives);
-                self.carry_out_directives();
+            if steps.is_multiple_of(PULSE) {
+                until = self.look(pulse);
             }
         }
+    }
+
+    /// Shows the simulation; gives the moment to look again at, at the latest.
+    fn look(&mut self, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Option<SimTime> {
+        let scene = Scene {
+            now: self.now,
+            director: &mut self.director,
+            edges: &self.edges,
+        };
+        match pulse(scene) {
+            Pulse::GoOn => None,
+            Pulse::Until(moment) => Some(moment),
+            Pulse::Interrupt => {
+                self.director.interrupt(self.now, &mut self.directives);
+                self.carry_out_directives();
+                None
+            }
+        }
+    }
+
+    /// When something happens next.
+    fn next_at(&mut self) -> Option<SimTime> {
+        let moments = [self.queue.next_at(), self.server.next_timeout(), self.director.next_timeout()];
+        moments.into_iter().flatten().min()
     }
 
     /// Ends the run because of a defect.
@@ -116,6 +170,12 @@ impl Engine {
             device.unwrap_or_default()
         );
         self.director.fail(self.now, message, &mut self.directives);
+    }
+
+    /// Keeps what pictures show, from before anything happens.
+    pub(super) fn watch(&mut self) {
+        self.watched = true;
+        self.director.watch();
     }
 
     /// Closes the books.
@@ -314,6 +374,9 @@ impl Engine {
             let Some(event) = self.ports[device.at()].next_of_body() else {
                 break;
             };
+            if let DownloadEvent::Body(bytes) = &event {
+                self.director.count_image_bytes(bytes.len() as u64);
+            }
             self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
         self.outputs = outputs;

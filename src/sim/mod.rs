@@ -15,7 +15,7 @@ use crate::play::{Director, Outcome};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
-pub use engine::{PULSE, Pulse};
+pub use engine::{PULSE, Pulse, Scene};
 pub use queue::QueueKind;
 
 /// Plays a plan to its end.
@@ -34,8 +34,20 @@ pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -
     play_on(plan, QueueKind::default(), pulse)
 }
 
+/// Plays a plan for somebody who watches: every picture can be had, and [`Pulse::Until`] sets the pace.
+pub fn play_shown(plan: Arc<Plan>, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
+    let mut engine = engine::Engine::new(plan, QueueKind::default());
+    engine.watch();
+    conduct(engine, pulse)
+}
+
 fn play_on(plan: Arc<Plan>, queue: QueueKind, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
-    let mut engine = engine::Engine::new(plan, queue);
+    conduct(engine::Engine::new(plan, queue), &mut |scene| {
+        pulse(scene.now, scene.director)
+    })
+}
+
+fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.run(pulse))) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         engine.fail(text.or_else(|| panic.downcast_ref().copied()).unwrap_or("panicked"));

@@ -16,6 +16,8 @@ use crate::time::SimTime;
 
 use teller::Teller;
 
+pub use words::{breaking, clean, failing};
+
 /// One thing that happened to the device of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -43,7 +43,7 @@ pub(super) fn connecting(result: ConnectResult) -> &'static str {
 }
 
 /// What broke a request.
-pub(super) fn breaking(reason: RetryReason) -> &'static str {
+pub fn breaking(reason: RetryReason) -> &'static str {
     match reason {
         RetryReason::Status => "the server is in trouble",
         RetryReason::Connect => "no connection",
@@ -54,7 +54,7 @@ pub(super) fn breaking(reason: RetryReason) -> &'static str {
 }
 
 /// Why an attempt did not succeed.
-pub(super) fn failing(reason: FailureReason) -> String {
+pub fn failing(reason: FailureReason) -> String {
     let text = match reason {
         FailureReason::ResetBeforeConfirm => "the new image was reset before it was confirmed",
         FailureReason::NotSwapped => "the bootloader did not swap the new image in",
@@ -93,7 +93,7 @@ pub(super) const fn state(state: UpdateState) -> &'static str {
 }
 
 /// Names in a story may come from a server or a device: what could move a cursor or turn the direction of text is left out.
-pub(super) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().filter(|&c| !c.is_control() && !turns(c)).collect()
 }

@@ -1,0 +1,73 @@
+//! Faults: what was planned, what came of it, and in which phases.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::model::show_count;
+use crate::play::{FaultLine, Picture};
+
+use super::super::state::{Pane, State};
+use super::{Tint, framed, lines, text};
+
+/// Below this, missed ones are left out.
+const NARROW: usize = 46;
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &Picture) {
+    if area.height == 0 {
+        return;
+    }
+    let inner = framed(frame, area, state, Pane::Faults, "Faults");
+    let (width, height) = (usize::from(inner.width), usize::from(inner.height));
+    if picture.faults.is_empty() {
+        return lines(frame, inner, vec![Line::from("the scenario has none")]);
+    }
+    let narrow = width < NARROW;
+    let widths: [usize; 4] = if narrow { [8, 6, 0, 5] } else { [10, 8, 8, 8] };
+    let words = width.saturating_sub(widths.iter().sum());
+    let name = words * 2 / 5;
+    let numbers = |columns: [String; 4]| -> String {
+        columns
+            .iter()
+            .zip(widths)
+            .map(|(column, width)| text::right(column, width))
+            .collect()
+    };
+    let heading = text::left("", name) + &text::left("inject", words - name);
+    let heading = heading + &numbers(["planned", "done", "missed", "now"].map(str::to_owned));
+    let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
+    let room = height.saturating_sub(2).max(1);
+    let first = state.scrolled(Pane::Faults).min(picture.faults.len().saturating_sub(room));
+    for fault in picture.faults.iter().skip(first).take(room) {
+        let planned = fault.planned.map_or_else(|| "chance".to_owned(), show_count);
+        let columns = [
+            planned,
+            show_count(fault.done),
+            show_count(fault.missed),
+            show_count(fault.now),
+        ];
+        let line = text::left(&fault.name, name.saturating_sub(1)) + " " + &text::left(&fault.kind, words - name);
+        shown.push(Line::from(line + &numbers(columns)));
+    }
+    if let Some(phases) = struck(&picture.faults) {
+        shown.push(Line::from(text::fit(&phases, width)));
+    }
+    lines(frame, inner, shown);
+}
+
+/// Phases that faults struck in, the most struck first.
+fn struck(faults: &[FaultLine]) -> Option<String> {
+    let mut phases: Vec<(&str, u64)> = Vec::new();
+    for &(phase, count) in faults.iter().flat_map(|fault| &fault.phases) {
+        match phases.iter_mut().find(|(word, _)| *word == phase.word()) {
+            Some((_, sum)) => *sum += count,
+            None => phases.push((phase.word(), count)),
+        }
+    }
+    phases.sort_by_key(|(word, count)| (u64::MAX - count, *word));
+    let words: Vec<_> = phases
+        .iter()
+        .map(|(word, count)| format!("{word} {}", show_count(*count)))
+        .collect();
+    (!words.is_empty()).then(|| format!("struck in {}", words.join(", ")))
+}

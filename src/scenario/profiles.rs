@@ -1,0 +1,64 @@
+//! The embedded profiles as they are written: every figure with its source.
+
+use serde::Deserialize;
+
+const LINKS: &str = include_str!("../../profiles/links.toml");
+const CHIPS: &str = include_str!("../../profiles/chips.toml");
+
+/// A link or a chip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// `link` or `chip`.
+    pub kind: &'static str,
+    /// Its name in a scenario.
+    pub name: String,
+    /// Its figures, by name.
+    pub figures: Vec<ProfileFigure>,
+}
+
+/// One figure of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileFigure {
+    /// What it is.
+    pub name: String,
+    /// With its unit.
+    pub value: String,
+    /// Where it is from; `estimate` where no source states it.
+    pub source: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    value: toml::Value,
+    source: String,
+}
+
+/// Every profile, links first.
+pub fn profiles() -> Vec<Profile> {
+    let read = |kind, text: &str| {
+        let tables: toml::Table = text.parse().expect("profiles are TOML");
+        let profile = move |(name, table): (String, toml::Value)| Profile {
+            kind,
+            name,
+            figures: figures(table),
+        };
+        tables.into_iter().map(profile)
+    };
+    read("link", LINKS).chain(read("chip", CHIPS)).collect()
+}
+
+fn figures(table: toml::Value) -> Vec<ProfileFigure> {
+    let figures: toml::Table = table.try_into().expect("a profile is a table");
+    let figure = |(name, figure): (String, toml::Value)| {
+        let written: Written = figure.try_into().expect("a figure has a value and a source");
+        ProfileFigure {
+            name,
+            value: written
+                .value
+                .as_str()
+                .map_or_else(|| written.value.to_string(), str::to_owned),
+            source: written.source,
+        }
+    };
+    figures.into_iter().map(figure).collect()
+}

@@ -1,0 +1,206 @@
+//! The real program in a pseudo-terminal: its screen is read, keys are typed, signals are sent.
+
+use std::io::{Read as _, Write};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Devices that stay busy for long: nobody confirms.
+const SCENARIO: &str = r#"
+scenario = { name = "pty", duration = "60s", ends = "duration", settle = "off" }
+server.tls = "off"
+firmware.app = { "1.0.0" = {}, "1.1.0" = { boot = "unconfirmed" } }
+fleet.demo = { count = 12, runs = "app@1.0.0", link = "wifi" }
+step = [{ name = "ship", at = "1s", deploy = "app@1.1.0", to = "all" }]
+expect = ["devices count == 12"]
+"#;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program at a terminal.
+struct Session {
+    folder: tempfile::TempDir,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    parser: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Session {
+    fn start(arguments: &[&str], (width, height): (u16, u16)) -> Session {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pty.toml"), SCENARIO).unwrap();
+        let pair = native_pty_system().openpty(size(width, height)).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(arguments);
+        command.cwd(folder.path());
+        command.env("TERM", "xterm-256color");
+        command.env_remove("NO_COLOR");
+        let child = pair.slave.spawn_command(command).unwrap();
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(height), cells(width), 0)));
+        let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                seen.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        Session {
+            folder,
+            keys: pair.master.take_writer().unwrap(),
+            master: pair.master,
+            child,
+            parser,
+        }
+    }
+
+    fn text(&self) -> String {
+        self.parser.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen says `what`.
+    fn shows(&self, what: &str) -> String {
+        self.until(what, |screen| screen.contents().contains(what))
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&vt100::Screen) -> bool) -> String {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if holds(self.parser.lock().unwrap().screen()) {
+                return self.text();
+            }
+            pause();
+        }
+        panic!("not within {PATIENCE:?}: {what}\n{}", self.text());
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().unwrap() as i32).unwrap()
+    }
+
+    /// The program has given the terminal back: the ordinary screen, a cursor.
+    fn restored(&self) -> String {
+        self.until("the terminal is given back", |screen| {
+            !screen.alternate_screen() && !screen.hide_cursor()
+        })
+    }
+
+    fn exit_code(&mut self) -> u32 {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            pause();
+        }
+        panic!("it does not end\n{}", self.text());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It has ended where the test passed.
+        let _ = self.child.kill();
+    }
+}
+
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
+}
+
+fn size(width: u16, height: u16) -> PtySize {
+    PtySize {
+        rows: height,
+        cols: width,
+        pixel_width: 0,
+        pixel_height: 0,
+    }
+}
+
+fn pause() {
+    let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+    let _ = receiver.recv_timeout(Duration::from_millis(20));
+}
+
+/// Whether the process is stopped, as the kernel says.
+fn stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+#[test]
+fn a_real_run_is_watched_asked_and_ended_at_the_keys() {
+    let mut session = Session::start(&["run", "pty.toml", "--out", "out"], (120, 35));
+    session.shows("Fleet: server state");
+    session.shows("step `ship` fires");
+    session.until("devices on probation", |screen| {
+        screen.contents().contains("never confirms by itself")
+    });
+    session.press("?");
+    session.shows("end the run; every file is written");
+    session.press("?");
+    session.press("\x1b[B\r");
+    session.shows("Story of demo-0000");
+    session.shows("begins to download");
+    session.press("\r");
+    session.press("s");
+    session.shows("saved out/");
+    session.master.resize(size(80, 24)).unwrap();
+    session.parser.lock().unwrap().screen_mut().set_size(cells(24), cells(80));
+    // The legend of a narrow pane.
+    session.shows("×bad");
+    // Ctrl-Z: back to the shell, and on again.
+    session.press("\x1a");
+    session.restored();
+    let pid = session.pid();
+    while !stopped(pid) {
+        pause();
+    }
+    kill_process(pid, Signal::CONT).unwrap();
+    session.until("the screen again", vt100::Screen::alternate_screen);
+    session.shows("Fleet: server state");
+    session.press("q");
+    let summary = session.restored();
+    assert_eq!(session.exit_code(), 130, "{summary}");
+    session.shows("exit code 130");
+    let saved = session.folder.path().join("out/latest/screen-1.txt");
+    let saved = std::fs::read_to_string(saved).unwrap();
+    assert!(saved.contains("Slowest open devices and why"), "{saved}");
+    assert!(session.folder.path().join("out/latest/summary.json").is_file());
+}
+
+#[test]
+fn a_signal_ends_a_watched_run_in_good_order() {
+    let mut session = Session::start(&["run", "pty.toml", "--out", "out"], (60, 20));
+    session.shows("Throughput");
+    kill_process(session.pid(), Signal::TERM).unwrap();
+    session.restored();
+    assert_eq!(session.exit_code(), 130);
+}
+
+#[test]
+fn a_simulation_is_stopped_stepped_and_gone_back_in() {
+    let mut session = Session::start(&["sim", "pty.toml", "--watch", "5x", "--out", "out"], (120, 35));
+    session.until("a few seconds of the run", |screen| {
+        let text = screen.contents();
+        (4..30).any(|second| text.contains(&format!("00:{second:02} of 01:00")))
+    });
+    session.press(" ");
+    session.shows("PAUSED");
+    session.press("\x1b[D\x1b[D");
+    session.shows("2 pictures back");
+    session.press("\x1b[C\x1b[C");
+    session.until("the present", |screen| !screen.contents().contains("pictures back"));
+    session.press("\x1b[C");
+    session.press(">>>>>>> ");
+    session.restored();
+    assert_eq!(session.exit_code(), 0);
+    session.shows("PASSED");
+}
