@@ -75,6 +75,8 @@ fn defects_are_found_from_outside_over_real_sockets_and_sound_devices_are_not() 
         server_program: program,
         log: Some(log.clone()),
         progress: Progress::Off,
+        viewers: Vec::new(),
+        before_exit: || {},
         started_at: None,
     };
     let outcome = play(Arc::new(plan), options);
