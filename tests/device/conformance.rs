@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use squall::device::{BootOutcome, Chip, DeviceInput, InstallOutcome, LinkLoss, SwapMethod};
 use squall::model::{Manifest, Phase};
 use squall::wire::ota::Report;
@@ -349,8 +350,36 @@ fn cases() -> u32 {
     }
 }
 
+/// The seed of an ordinary run, so that it tests the same each time; `.ci/full` draws another each time.
+fn seed() -> RngSeed {
+    match std::env::var_os("SQUALL_FULL") {
+        Some(_) => RngSeed::Random,
+        None => RngSeed::Fixed(1),
+    }
+}
+
+fn play(history: &[Happening], outcomes: Outcomes, swap: SwapMethod) -> Result<(), TestCaseError> {
+    let mut pair = Pair::new(swap, outcomes);
+    let firmware = firmware(outcomes);
+    for happening in history {
+        pair.happen(*happening, &firmware);
+        pair.compare()?;
+    }
+    // Whatever still runs or waits comes to its end.
+    for _ in 0..2 * firmware.len() {
+        pair.happen(Happening::Advance, &firmware);
+        pair.compare()?;
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        rng_seed: seed(),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_device_ends_up_where_the_reference_does(
@@ -359,16 +388,31 @@ proptest! {
         by_move in any::<bool>(),
     ) {
         let swap = if by_move { SwapMethod::Move } else { SwapMethod::Offset };
-        let mut pair = Pair::new(swap, outcomes);
-        let firmware = firmware(outcomes);
-        for happening in history {
-            pair.happen(happening, &firmware);
-            pair.compare()?;
-        }
-        // Whatever still runs or waits comes to its end.
-        for _ in 0..2 * firmware.len() {
-            pair.happen(Happening::Advance, &firmware);
-            pair.compare()?;
-        }
+        play(&history, outcomes, swap)?;
     }
+}
+
+#[test]
+fn a_repeat_that_cancels_the_rest_on_probation_is_reported_with_what_it_canceled() {
+    let offer = |manifest| Happening::Offer {
+        manifest,
+        doubled: false,
+        lost: false,
+        canceled: false,
+    };
+    let outcomes = Outcomes {
+        modem: InstallOutcome::SucceedAfter {
+            after: LONG,
+            deaf: false,
+        },
+        confirms: false,
+    };
+    // The main image is on probation and the server repeats nothing: the device waits for its manifest, which comes cancelled.
+    let history = [
+        offer(2),
+        Happening::Forget,
+        Happening::Advance,
+        Happening::Repeat { canceled: true },
+    ];
+    play(&history, outcomes, SwapMethod::Offset).unwrap();
 }

@@ -150,6 +150,8 @@ impl Reference {
                     }
                 }
                 if !current.body.is_untouched() {
+                    // Preparing a report stores the record once more (6.9).
+                    self.store();
                     self.report();
                 }
             }

@@ -70,7 +70,7 @@ fn what_is_not_supported_or_makes_no_sense_is_refused_before_anything_is_written
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("runs");
     for (arguments, said) in [
-        (&["quickstart", "--watch", "10x"][..], "not supported yet: `--watch`"),
+        (&["quickstart", "--watch", "10x"][..], "`--watch` needs a terminal"),
         (&["quickstart", "--seed", "seven"][..], "`--seed seven`"),
         (&["quickstart", "--repeat", "0"][..], "--repeat"),
         (&["nowhere.toml"][..], "nowhere.toml"),
