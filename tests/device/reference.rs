@@ -150,8 +150,10 @@ impl Reference {
                     }
                 }
                 if !current.body.is_untouched() {
-                    // Preparing a report stores the record once more (6.9).
-                    self.store();
+                    // Preparing a report stores the record once more (6.9); while a handler runs nothing is prepared.
+                    if self.running.is_none() {
+                        self.store();
+                    }
                     self.report();
                 }
             }
