@@ -112,6 +112,8 @@ pub struct Reference {
     pub calls: Vec<(u64, usize)>,
     /// The last report of each attempt.
     pub reports: BTreeMap<u64, Body>,
+    /// Attempts of which the server has had a report that leaves nothing open.
+    answered: BTreeSet<u64>,
 }
 
 impl Reference {
@@ -250,8 +252,7 @@ impl Reference {
     /// A new connection: the server repeats what was not answered (O5).
     pub fn connect(&mut self) {
         self.go_on();
-        let answered = |id: &u64| self.reports.get(id).is_some_and(Body::is_over);
-        if let Some((id, items)) = self.offer.clone().filter(|(id, _)| !answered(id)) {
+        if let Some((id, items)) = self.offer.clone().filter(|(id, _)| !self.answered.contains(id)) {
             self.manifest(id, &items, false);
         }
     }
@@ -394,6 +395,9 @@ impl Reference {
         let Some((id, body, _)) = &self.record else { return };
         if self.running.is_some() || (body.is_over() && self.next.is_some()) {
             return;
+        }
+        if body.is_over() {
+            self.answered.insert(*id);
         }
         self.reports.insert(*id, body.clone());
     }

@@ -335,6 +335,8 @@ impl View {
     fn hear_malformed(&mut self, attempt: AttemptId, error: AttemptError) {
         let before = self.refused.filter(|refused| refused.attempt == attempt);
         self.note_cause();
+        // An attempt that waits already takes the place of this one before it is told.
+        let superseded = self.current == Some(attempt) && self.offer.as_ref().is_some_and(|offer| offer.attempt != attempt);
         if self.current == Some(attempt) {
             if let Some(open) = &mut self.open {
                 open.replaced = true;
@@ -350,7 +352,7 @@ impl View {
         self.refused = Some(Refused {
             attempt,
             errors: before.map_or(0, |refused| refused.errors) | 1 << error.number(),
-            owed: true,
+            owed: !superseded,
         });
     }
 
