@@ -3,6 +3,7 @@
 mod api;
 mod curl;
 mod images;
+mod limits;
 mod mqtt;
 mod process;
 mod rig;

@@ -2,6 +2,7 @@
 
 mod command;
 mod director;
+mod limits;
 mod simulation;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::cli::INTERNAL;
 use crate::host::{Ended, HostConfig, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
+use crate::server::{LimitError, Limits};
 
 /// Exit code of an interrupted command.
 const INTERRUPTED: u8 = 130;
@@ -20,6 +21,7 @@ Examples:
   squall serve --listen 127.0.0.1:8883 --tls auto+rsa
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
   squall serve --store fleet                         goes on where it was when it is started again
+  squall serve --limit connections=500 --limit connects=20/s
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
 
@@ -48,6 +50,10 @@ pub struct ServeArgs {
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
+    /// What is refused beyond: connections, connects, downloads, egress, packet, connect-time, handshake, unread, queue, header; `none`
+    /// lifts one of the first four
+    #[arg(long = "limit", value_name = "KEY=VALUE", value_parser = parse_limit)]
+    limits: Vec<String>,
     /// Take orders on standard input and end with it
     #[arg(long, hide = true)]
     child: bool,
@@ -55,6 +61,10 @@ pub struct ServeArgs {
 
 /// Serves until it is told to end; gives the exit code.
 pub fn run(args: ServeArgs) -> u8 {
+    let mut limits = Limits::default();
+    for written in &args.limits {
+        limits.set(written).expect("every limit was read before");
+    }
     let config = HostConfig {
         listen: args.listen,
         images: args.images,
@@ -63,6 +73,7 @@ pub fn run(args: ServeArgs) -> u8 {
         store: args.store,
         chase: args.chase,
         first_attempt: args.first_attempt,
+        limits,
         child: args.child,
     };
     let ended = serve(&config, |line| {
@@ -94,6 +105,11 @@ fn parse_tls(text: &str) -> Result<TlsChoice, String> {
             Some(_) | None => Err("neither `auto`, `auto+rsa`, `off` nor two files CERT,KEY".to_owned()),
         },
     }
+}
+
+/// Checks a limit; all of them are put together later.
+fn parse_limit(text: &str) -> Result<String, LimitError> {
+    Limits::default().set(text).map(|()| text.to_owned())
 }
 
 fn parse_attempt(text: &str) -> Result<AttemptId, String> {

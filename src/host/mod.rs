@@ -14,6 +14,7 @@ mod core_thread;
 mod credentials;
 mod events;
 mod home;
+mod gate;
 mod http;
 mod images;
 mod listen;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::AttemptId;
+use crate::server::Limits;
 
 pub use run::serve;
 pub use store::StoreError;
@@ -51,6 +53,8 @@ pub struct HostConfig {
     pub chase: Duration,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// What it refuses beyond.
+    pub limits: Limits,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.
     pub child: bool,
 }

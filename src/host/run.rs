@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::core_thread::CoreThread;
 use super::events::EventLog;
 use super::home::Home;
+use super::gate::Gate;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
@@ -38,7 +39,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Ended, HostError> {
     let orders = config.child.then(child::attach).transpose()?;
     check_addresses(config)?;
-    listen::raise_descriptor_limit()?;
+    let descriptors = listen::raise_descriptor_limit()?;
     let main = runtime()?;
     outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
@@ -75,18 +76,22 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         first_attempt: config.first_attempt,
         epoch_ms: clock.epoch_ms(),
         keep_history: true,
+        limits: config.limits.clone(),
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let (store, folder) = home.into_store();
+    let gate = Gate::new(config.limits.clone(), descriptors, clock);
     let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events));
     let api = Api {
         core: core.clone(),
         events,
         token: secrets.token,
+        gate: gate.clone(),
     };
     let shard = Shard {
         tls: tls_config,
         core,
+        gate,
         opened: Arc::new(AtomicU64::new(0)),
     };
 
@@ -113,11 +118,10 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     drop(shard);
 
     let ended = main.block_on(async {
-        let admin = tokio::net::TcpListener::from_std(listeners.admin).map_err(system("listening"))?;
         let signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         tokio::select! {
-            () = api.serve(&admin, admin_tls) => unreachable!("accepting never ends"),
+            broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
             ended = signals.wait(parent) => Ok(ended),
             defect = threads.first_to_end() => Err(defect),
         }

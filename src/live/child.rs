@@ -194,6 +194,12 @@ fn arguments(plan: &ServerPlan) -> Vec<String> {
     ]
     .into_iter()
     .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .chain(
+        plan.limits
+            .written()
+            .into_iter()
+            .flat_map(|limit| ["--limit".to_owned(), limit]),
+    )
     .chain(["--child".to_owned()])
     .collect()
 }
@@ -249,6 +255,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: TlsPlan::Off,
             chase: Duration::from_secs(30),
+            limits: Default::default(),
         }
     }
 

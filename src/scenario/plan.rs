@@ -12,6 +12,7 @@ use crate::faults::{LinkProfile, PlannedFault};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
+use crate::server::Limits;
 use crate::time::SimTime;
 use crate::verdict::Expectation;
 
@@ -121,6 +122,8 @@ pub struct ServerPlan {
     pub tls: TlsPlan,
     /// Missing results are asked for after this long.
     pub chase: Duration,
+    /// What it refuses beyond.
+    pub limits: Limits,
 }
 
 /// TLS of the embedded server.

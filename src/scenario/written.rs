@@ -14,7 +14,7 @@ use super::file::{
 };
 use super::images::Image;
 use super::plan::{Ends, Settle};
-use super::text::{backoff, exact_size, exact_time, exact_times, quoted};
+use super::text::{backoff, exact_data_rate, exact_rate, exact_size, exact_time, exact_times, quoted};
 use crate::model::Share;
 
 /// The scenario as TOML that reads back as the same.
@@ -141,6 +141,20 @@ impl Writer {
         self.text("chase", &exact_time(server.chase));
         self.text("delay", "0ms");
         self.text("deadline", "off");
+        let limits = &server.limits;
+        let written = [
+            ("connections", limits.connections.map(|count| count.to_string())),
+            ("connects", limits.connects.map(|rate| quoted(&exact_rate(rate)))),
+            ("downloads", limits.downloads.map(|count| count.to_string())),
+            ("egress", limits.egress.map(|bits| quoted(&exact_data_rate(bits)))),
+        ];
+        let written = written
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key} = {}", value?)));
+        let written = written.collect::<Vec<_>>().join(", ");
+        if !written.is_empty() {
+            self.raw("limits", format!("{{ {written} }}"));
+        }
     }
 
     fn version(&mut self, version: &VersionFile, image: Option<&Image>) {

@@ -7,6 +7,7 @@
 //! durable store are the driver's.
 
 mod admin;
+mod admission;
 mod attempts;
 mod catalog;
 mod cohorts;
@@ -17,6 +18,7 @@ mod history;
 mod images;
 mod io;
 mod ledger;
+mod limits;
 mod membership;
 mod offers;
 mod record;
@@ -26,9 +28,11 @@ mod selection;
 mod sessions;
 mod views;
 
+pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
+pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
 pub use views::ServerCounts;
 
@@ -57,6 +61,10 @@ pub struct Server {
     epoch_ms: u64,
     /// Of the input that is being handled.
     stamp: Stamp,
+    /// Longest packet, bytes.
+    packet_max: u64,
+    /// Connections put out, by reason.
+    refusals: Refusals,
 }
 
 impl Server {
@@ -78,13 +86,15 @@ impl Server {
             chase: config.chase,
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
-            connections: Connections::default(),
+            connections: Connections::new(config.limits.connect_time),
             ignored: 0,
             epoch_ms: config.epoch_ms,
             stamp: Stamp {
                 at_ms: config.epoch_ms,
                 by: Prompt::Time,
             },
+            packet_max: config.limits.packet,
+            refusals: Refusals::default(),
         }
     }
 

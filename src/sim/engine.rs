@@ -11,7 +11,7 @@ use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{ConnectionId, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
 use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
@@ -44,6 +44,7 @@ pub(super) struct Engine {
     edges: Vec<Edge>,
     ports: Vec<Port>,
     server: Server,
+    admission: Admission,
     director: Director,
     over: bool,
     /// The device that an event is being handled for, and how many of it at this moment.
@@ -70,6 +71,7 @@ impl Engine {
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
+            admission: Admission::new(plan.server.limits.clone(), u64::MAX),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
             current: None,
@@ -189,10 +191,7 @@ impl Engine {
                     self.input(device, DeviceInput::Disconnected(LinkLoss::Closed));
                 }
             }
-            Event::Opened { connection } => {
-                self.ports[device.at()].open_at_server(connection);
-                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
-            }
+            Event::Opened { connection } => self.on_opened(device, connection),
             Event::Received { connection, packet } => {
                 if self.ports[device.at()].is_at_server(connection) {
                     let from = connection_id(device, connection);
@@ -201,17 +200,35 @@ impl Engine {
             }
             Event::Gone { connection } => {
                 if self.ports[device.at()].close_at_server(connection) {
+                    self.admission.leave(Door::Mqtt);
                     self.tell_server(ServerInput::Closed(connection_id(device, connection)));
                 }
             }
             Event::Requested { download, request } => {
-                let answer = Box::new(self.serve(&request));
+                let answer = self.serve(&request);
                 if self.ports[device.at()].running(download).is_some() {
+                    let (answer, begins) = self.admission.answer(answer, self.now);
+                    self.ports[device.at()].served = begins.then_some(download);
+                    let answer = Box::new(answer);
                     let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
                     self.push(device, at, Event::Answered { download, answer });
                 }
             }
             Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+        }
+    }
+
+    /// A connection that the server does not let in is closed at once, as one is whose packets nobody has read.
+    fn on_opened(&mut self, device: DeviceIndex, connection: u32) {
+        match self.admission.enter(Door::Mqtt, self.now) {
+            Ok(()) => {
+                self.ports[device.at()].open_at_server(connection);
+                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
+            }
+            Err(_) => {
+                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
+                self.push(device, at, Event::Closed { connection });
+            }
         }
     }
 
@@ -269,6 +286,9 @@ impl Engine {
             self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
         self.outputs = outputs;
+        if self.ports[device.at()].served_to_the_end() {
+            self.admission.download_over();
+        }
         self.schedule_wake(device);
     }
 
@@ -372,7 +392,9 @@ impl Engine {
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
-                self.ports[device.at()].close_at_server(connection);
+                if self.ports[device.at()].close_at_server(connection) {
+                    self.admission.leave(Door::Mqtt);
+                }
                 let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
                 self.push(device, at, Event::Closed { connection });
             }
@@ -475,5 +497,6 @@ fn server_config(plan: &Plan) -> ServerConfig {
         first_attempt: AttemptId::new(1).expect("one is not zero"),
         epoch_ms: 0,
         keep_history: false,
+        limits: plan.server.limits.clone(),
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Port {
     pub(super) connection: Option<Connection>,
     /// The running download.
     pub(super) download: Option<Download>,
+    /// The download that the server answers with an image.
+    pub(super) served: Option<u32>,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
@@ -96,6 +98,12 @@ impl Port {
         }
         let bytes = std::mem::take(&mut running.credit).min(body.len());
         (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
+    }
+
+    /// True, once, when the download that the server answered is over; a device that falls silent takes it along.
+    pub(super) fn served_to_the_end(&mut self) -> bool {
+        let running = self.download.as_ref().map(|download| download.number);
+        self.served.take_if(|served| running != Some(*served)).is_some()
     }
 
     /// The server learns of a connection.

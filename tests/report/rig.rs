@@ -18,6 +18,7 @@ use squall::scenario::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
 };
+use squall::server::Limits;
 use squall::time::SimTime;
 use squall::verdict::{Expectation, JudgedAt, Judgement, Modes, judge};
 
@@ -95,6 +96,7 @@ pub fn plan() -> Plan {
             listen: "127.0.0.1:0".parse().expect("an address"),
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
+            limits: Limits::open(),
         },
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),

@@ -10,6 +10,7 @@ use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, show
 use super::super::plan::{Ends, Settle};
 use super::shares::one_of;
 use crate::model::parse_duration;
+use crate::server::Limits;
 
 const GENERAL: Keys = &[
     ("name", Optional),
@@ -133,7 +134,7 @@ const SERVER: Keys = &[
     ("chase", Optional),
     ("delay", Later(Some("0ms"))),
     ("deadline", Later(Some("off"))),
-    ("limits", Later(None)),
+    ("limits", Optional),
 ];
 
 /// `[server]`.
@@ -142,6 +143,7 @@ pub(in super::super) struct ServerFile {
     pub listen: SocketAddr,
     pub tls: TlsFile,
     pub chase: Duration,
+    pub limits: Limits,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -158,6 +160,7 @@ impl ServerFile {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsFile::Auto,
             chase: Duration::from_secs(30),
+            limits: Limits::open(),
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -201,11 +204,37 @@ impl ServerFile {
         if let Some(chase) = fields.time("chase") {
             server.chase = chase.value;
         }
+        if let Some(limits) = fields.node("limits") {
+            server.limits = read_limits(limits, &fields);
+        }
         if let Some(tls) = fields.node("tls").and_then(|node| read_tls(node, &fields)) {
             server.tls = tls;
         }
         server
     }
+}
+
+const LIMITS: Keys = &[
+    ("connections", Optional),
+    ("connects", Optional),
+    ("downloads", Optional),
+    ("egress", Optional),
+    ("offers", Later(None)),
+];
+
+/// `limits` of `[server]`.
+fn read_limits(node: &Node, fields: &Fields<'_>) -> Limits {
+    let mut limits = Limits::open();
+    let subject = "`limits` of the server".to_owned();
+    let Some(fields) = Fields::new(subject, fields.key_at("limits"), node, LIMITS, fields.problems) else {
+        return limits;
+    };
+    let whole = |key| fields.whole(key, 1..=u64::from(u32::MAX)).map(|count| count.value);
+    limits.connections = whole("connections");
+    limits.downloads = whole("downloads");
+    limits.connects = fields.event_rate("connects").map(|rate| rate.value);
+    limits.egress = fields.data_rate("egress").map(|bits| bits.value);
+    limits
 }
 
 const TLS: Keys = &[("cert", Required), ("key", Required)];
