@@ -77,6 +77,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         epoch_ms: clock.epoch_ms(),
         keep_history: true,
         limits: config.limits.clone(),
+        deadline: config.deadline,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let (store, folder) = home.into_store();

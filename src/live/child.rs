@@ -256,6 +256,9 @@ mod tests {
             tls: TlsPlan::Off,
             chase: Duration::from_secs(30),
             limits: Default::default(),
+            on_disk: false,
+            delay: Duration::ZERO,
+            deadline: None,
         }
     }
 

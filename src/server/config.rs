@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub chase: Duration,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
+    /// An attempt without an end this long after it was made is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
     /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
     pub epoch_ms: u64,
     /// Keep what happened to every attempt and device, when and why, to be shown.

@@ -21,6 +21,7 @@ mod ledger;
 mod limits;
 mod membership;
 mod offers;
+mod pace;
 mod record;
 mod registry;
 mod rollout;
@@ -45,6 +46,7 @@ use crate::wire::{ImageAnswer, ImageRequest};
 use connections::Connections;
 use images::Keys;
 use ledger::Ledger;
+use pace::{Deadlines, Pace};
 
 /// Most devices of a server, so that a leaked ingest key cannot fill its memory without bound.
 const DEVICES_MAX: usize = 10_000_000;
@@ -57,6 +59,8 @@ pub struct Server {
     first_attempt: AttemptId,
     ledger: Ledger,
     connections: Connections,
+    pace: Pace,
+    deadlines: Deadlines,
     ignored: u64,
     epoch_ms: u64,
     /// Of the input that is being handled.
@@ -87,6 +91,8 @@ impl Server {
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
             connections: Connections::new(config.limits.connect_time),
+            pace: Pace::new(config.limits.offers),
+            deadlines: Deadlines::new(config.deadline),
             ignored: 0,
             epoch_ms: config.epoch_ms,
             stamp: Stamp {
@@ -108,6 +114,12 @@ impl Server {
         for (stamp, record) in records {
             latest = latest.max(stamp.at_ms);
             server.ledger.apply(stamp, &record);
+            if let Record::AttemptCreated { attempt, .. } = record
+                && let Some(index) = server.ledger.attempts.find(attempt)
+            {
+                let since_epoch = Duration::from_millis(stamp.at_ms.saturating_sub(server.epoch_ms));
+                server.deadlines.watch(index, SimTime::ZERO + since_epoch);
+            }
         }
         server.stamp.at_ms = latest;
         server
@@ -127,18 +139,19 @@ impl Server {
         }
     }
 
-    /// Does what is due at `now`: silent connections, missing results.
+    /// Does what is due at `now`: silent connections, missing results, offers whose turn it is, attempts past their deadline.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
         self.stamp(now, Prompt::Time);
         while let Some(wake) = self.connections.due(now) {
             self.wake(wake, now, out);
         }
+        self.keep_pace(now, out);
     }
 
     /// When [`Server::handle_timeout`] is to be called; waking may find nothing to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.connections.next_wake()
+        [self.connections.next_wake(), self.next_turn()].into_iter().flatten().min()
     }
 
     /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path

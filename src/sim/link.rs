@@ -116,6 +116,12 @@ impl Port {
         self.at_server.contains(&connection)
     }
 
+    /// The server loses every connection at once; gives those that it believed in.
+    pub(super) fn lose_all_at_server(&mut self) -> Vec<u32> {
+        self.served = None;
+        std::mem::take(&mut self.at_server)
+    }
+
     /// The server is done with a connection; true if it believed in it.
     pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
         let found = self.at_server.iter().position(|open| *open == connection);

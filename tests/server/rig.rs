@@ -28,6 +28,7 @@ pub fn config() -> ServerConfig {
         epoch_ms: 1_000,
         keep_history: true,
         limits: Limits::default(),
+        deadline: None,
     }
 }
 

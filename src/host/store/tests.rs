@@ -21,6 +21,7 @@ fn config() -> ServerConfig {
         epoch_ms: 1_000,
         keep_history: true,
         limits: Limits::default(),
+        deadline: None,
     }
 }
 
