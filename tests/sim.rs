@@ -2,6 +2,7 @@
 
 mod command;
 mod director;
+mod faults;
 mod limits;
 mod simulation;
 

@@ -16,6 +16,8 @@ use crate::server::Limits;
 use crate::time::SimTime;
 use crate::verdict::Expectation;
 
+use super::start::AtStart;
+
 /// What is played.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -86,6 +88,17 @@ impl Plan {
             key: planned.key,
             number: planned.number,
         }
+    }
+
+    /// Devices that match a selection as they stand at the start, in their order; its pick is not looked at.
+    pub fn matching_at_start(&self, who: &Selector) -> Vec<DeviceIndex> {
+        let start = AtStart {
+            fleets: &self.fleets,
+            devices: &self.devices,
+            cohorts: &self.cohorts,
+        };
+        let devices = (0..self.devices.len() as u32).map(DeviceIndex);
+        devices.filter(|device| start.matches(who, *device)).collect()
     }
 
     /// Every measure that the scenario names, so that series can be laid down before the run.

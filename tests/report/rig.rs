@@ -324,6 +324,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         requested: plan.measures().cloned().collect(),
         trace: true,
         warmup: Duration::ZERO,
+        faults: Vec::new(),
     });
     let mut teller = Teller { recorder, plan };
     for device in (0..DEVICES).map(DeviceIndex) {
