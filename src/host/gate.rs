@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
 use crate::server::{Admission, Door, Limits, Refusal};
 use crate::wire::ImageAnswer;
+use crate::wire::api::ChildCondition;
 
 /// Descriptors that are kept for the management API, its event streams and the server's own files.
 const DESCRIPTORS_KEPT: u64 = 256;
@@ -31,6 +32,8 @@ struct Shared {
     admission: Mutex<Admission>,
     limits: Limits,
     clock: Clock,
+    /// A parent may want nobody let in.
+    condition: watch::Receiver<ChildCondition>,
     /// Connections of the management API.
     managers: Arc<Semaphore>,
 }
@@ -52,12 +55,13 @@ pub(crate) struct ImageBody {
 
 impl Gate {
     /// A gate with these limits in a process that may open `descriptors`.
-    pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock) -> Gate {
+    pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock, condition: watch::Receiver<ChildCondition>) -> Gate {
         let kept = DESCRIPTORS_KEPT.min(descriptors / 2);
         Gate(Arc::new(Shared {
             admission: Mutex::new(Admission::new(limits.clone(), descriptors - kept)),
             limits,
             clock,
+            condition,
             managers: Arc::new(Semaphore::new(MANAGERS_MAX)),
         }))
     }
@@ -74,6 +78,9 @@ impl Gate {
 
     /// Lets a connection in, or not.
     pub(crate) fn enter(&self, door: Door) -> Option<Pass> {
+        if self.0.condition.borrow().outage {
+            return None;
+        }
         let now = self.0.clock.now();
         let entered = self.lock().enter(door, now);
         entered.is_ok().then(|| Pass {

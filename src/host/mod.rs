@@ -19,6 +19,7 @@ mod http;
 mod images;
 mod listen;
 mod outbox;
+mod pressure;
 mod ready;
 mod run;
 mod shard;

@@ -68,6 +68,15 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Ends the connection at once.
+    pub(crate) fn abort(&self) {
+        *self.lock() = Waiting {
+            packets: Vec::new(),
+            end: Some(End::Aborted),
+        };
+        self.changed.notify_one();
+    }
+
     /// Takes what waits.
     pub(crate) fn take(&self) -> Waiting {
         let mut waiting = self.lock();
