@@ -39,7 +39,10 @@ impl ServerFaultKind {
     /// A fragment that says what is wrong, with a suggestion where there is one.
     pub fn parse(text: &str) -> Result<ServerFaultKind, String> {
         let text = text.trim();
-        if let Some(by) = text.strip_prefix("slow").filter(|rest| rest.is_empty() || rest.starts_with(' ')) {
+        if let Some(by) = text
+            .strip_prefix("slow")
+            .filter(|rest| rest.is_empty() || rest.starts_with(' '))
+        {
             let by = parse_duration(by.trim()).ok().filter(|by| !by.is_zero());
             let example = || "write how long a message takes, for example \"slow 20ms\"".to_owned();
             return by.map(|by| ServerFaultKind::Slow { by }).ok_or_else(example);
@@ -148,7 +151,9 @@ mod tests {
 
     #[test]
     fn what_happens_at_once_adds_up() {
-        let slow = |ms| ServerFaultKind::Slow { by: Duration::from_millis(ms) };
+        let slow = |ms| ServerFaultKind::Slow {
+            by: Duration::from_millis(ms),
+        };
         let condition = ServerCondition::under([slow(5), ServerFaultKind::Outage, slow(7)]);
         let expected = ServerCondition {
             outage: true,

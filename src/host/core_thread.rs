@@ -126,7 +126,13 @@ pub(crate) struct CoreThread {
 
 impl CoreThread {
     /// The core's thread, yet to run, and the way to it.
-    pub(crate) fn new(server: Server, clock: Clock, store: Store, events: Arc<EventLog>, pressure: Pressure) -> (CoreThread, CoreHandle) {
+    pub(crate) fn new(
+        server: Server,
+        clock: Clock,
+        store: Store,
+        events: Arc<EventLog>,
+        pressure: Pressure,
+    ) -> (CoreThread, CoreHandle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let core = CoreThread {
             server,
@@ -270,7 +276,11 @@ impl CoreThread {
         let mut waited = false;
         loop {
             let full = self.pressure.disk_full() && !(records.is_empty() && events.is_empty());
-            let committed = if full { Err(StoreError::Full) } else { self.store.commit(&batch) };
+            let committed = if full {
+                Err(StoreError::Full)
+            } else {
+                self.store.commit(&batch)
+            };
             match committed {
                 Ok(()) => break,
                 Err(error) if error.may_pass() => {

@@ -185,7 +185,7 @@ mod tests {
     fn gate(written: &str) -> Gate {
         let mut limits = Limits::open();
         limits.set(written).unwrap();
-        Gate::new(limits, 1_000, Clock::starting())
+        Gate::new(limits, 1_000, Clock::starting(), watch::channel(ChildCondition::default()).1)
     }
 
     fn image(bytes: usize) -> ImageAnswer {

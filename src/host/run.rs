@@ -18,8 +18,8 @@ use super::api::Api;
 use super::clock::Clock;
 use super::core_thread::CoreThread;
 use super::events::EventLog;
-use super::home::Home;
 use super::gate::Gate;
+use super::home::Home;
 use super::pressure::Pressure;
 use super::ready::Ready;
 use super::shard::Shard;
@@ -88,7 +88,13 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let (store, folder) = home.into_store();
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
-    let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events), Pressure::new(config.delay, condition));
+    let (core_thread, core) = CoreThread::new(
+        server,
+        clock,
+        store,
+        Arc::clone(&events),
+        Pressure::new(config.delay, condition),
+    );
     let api = Api {
         core: core.clone(),
         events,

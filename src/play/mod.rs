@@ -82,7 +82,12 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
-                faults: plan.faults.iter().map(name_of).chain(plan.server_faults.iter().map(name_of_server)).collect(),
+                faults: plan
+                    .faults
+                    .iter()
+                    .map(name_of)
+                    .chain(plan.server_faults.iter().map(name_of_server))
+                    .collect(),
             }),
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),

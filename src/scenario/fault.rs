@@ -149,7 +149,11 @@ impl Check<'_> {
                 self.problems.add(self.moment_at(), message, hint);
             }
         }
-        if let Some(kind) = fault.server.as_ref().filter(|kind| kind.value.needs_disk() && !self.file.server.on_disk) {
+        if let Some(kind) = fault
+            .server
+            .as_ref()
+            .filter(|kind| kind.value.needs_disk() && !self.file.server.on_disk)
+        {
             let message = format!("{subject} needs a store that outlives the process");
             self.problems.add(kind.at, message, "write `server.store = \"disk\"`");
         }

@@ -316,7 +316,10 @@ fn repetitions(within: Duration, every: Duration) -> u64 {
 
 fn server_fault_text(row: &PlannedServerFault) -> String {
     let lasting = row.lasting.clone().or_else(|| row.kind.lasts().map(|own| own..=own));
-    let lasting = lasting.map_or_else(|| " until trouble ends".to_owned(), |lasting| format!(" for {}", exact_times(&lasting)));
+    let lasting = lasting.map_or_else(
+        || " until trouble ends".to_owned(),
+        |lasting| format!(" for {}", exact_times(&lasting)),
+    );
     let times = match (row.times, row.every) {
         (Some(1), _) | (None, None) => String::new(),
         (Some(times), None) => format!(", {} times", show_count(times.into())),

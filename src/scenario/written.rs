@@ -139,7 +139,11 @@ impl Writer {
         }
         self.text("store", if server.on_disk { "disk" } else { "memory" });
         self.text("chase", &exact_time(server.chase));
-        let delay = if server.delay.is_zero() { "0ms".to_owned() } else { exact_time(server.delay) };
+        let delay = if server.delay.is_zero() {
+            "0ms".to_owned()
+        } else {
+            exact_time(server.delay)
+        };
         self.text("delay", &delay);
         self.text("deadline", &server.deadline.map_or_else(|| "off".to_owned(), exact_time));
         let limits = &server.limits;

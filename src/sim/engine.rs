@@ -12,7 +12,9 @@ use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{AdminError, Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{
+    AdminError, Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs,
+};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 

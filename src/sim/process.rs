@@ -76,7 +76,10 @@ impl Process {
         self.condition = condition;
         if was_still && !self.is_still() {
             self.busy_until = now;
-            for (device, event) in std::mem::take(&mut self.waiting).into_iter().map(|(_, device, event)| (device, event)) {
+            for (device, event) in std::mem::take(&mut self.waiting)
+                .into_iter()
+                .map(|(_, device, event)| (device, event))
+            {
                 self.wait(device, event, now);
             }
         }

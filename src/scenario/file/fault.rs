@@ -148,7 +148,10 @@ impl FaultFile {
 
 /// Whether *who* is the server.
 fn is_about_server(fields: &Fields<'_>) -> bool {
-    fields.node("who").and_then(as_text).is_some_and(|who| who.text.trim() == "server")
+    fields
+        .node("who")
+        .and_then(as_text)
+        .is_some_and(|who| who.text.trim() == "server")
 }
 
 fn read_server_kind(fields: &Fields<'_>) -> Option<Written<ServerFaultKind>> {

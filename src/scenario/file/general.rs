@@ -190,7 +190,9 @@ impl ServerFile {
                 "write \"embedded\", or leave it out",
             )),
         });
-        let store = fields.parsed("store", "\"memory\"", |store| one_of(store, &["memory", "disk"], "store", "the server"));
+        let store = fields.parsed("store", "\"memory\"", |store| {
+            one_of(store, &["memory", "disk"], "store", "the server")
+        });
         server.on_disk = store.is_some_and(|store| store.value == "disk");
         let listen = fields.parsed("listen", "\"127.0.0.1:0\"", |text| {
             text.parse::<SocketAddr>().map_err(|_| {
@@ -224,7 +226,10 @@ fn read_deadline(fields: &Fields<'_>) -> Option<Duration> {
     let read = |text: &str| match text {
         "off" => Ok(None),
         _ => match parse_duration(text) {
-            Ok(time) if time.is_zero() => Err(Complaint::new("`deadline` of the server is zero", "write for example \"10m\", or \"off\"")),
+            Ok(time) if time.is_zero() => Err(Complaint::new(
+                "`deadline` of the server is zero",
+                "write for example \"10m\", or \"off\"",
+            )),
             Ok(time) => Ok(Some(time)),
             Err(error) => {
                 let complaint = fields.not_a_quantity("deadline", TIME, error);
