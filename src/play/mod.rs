@@ -437,7 +437,11 @@ impl Director {
     /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
     fn must_end(&self, deployment: &DeploymentName, state: UpdateState) -> bool {
         let paused = || position(&self.plan, deployment.as_str()).is_some_and(|step| self.timeline.is_paused(step));
-        !(state.ended() || (state == UpdateState::Pending && paused()))
+        match state {
+            UpdateState::Pending => !paused(),
+            UpdateState::None | UpdateState::InProgress => true,
+            UpdateState::Succeeded | UpdateState::Failed | UpdateState::Cancelled => false,
+        }
     }
 
     /// Every device that is open after the settle bound breaks the rule, unless its own firmware or a pause keeps it from ending.

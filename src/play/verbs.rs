@@ -89,7 +89,7 @@ fn fired(plan: &Plan, steps: &[String], timeline: &Timeline) -> Vec<(usize, Depl
     steps.iter().filter_map(made).collect()
 }
 
-/// The devices that a selector takes at this moment; each step ranks anew.
+/// The devices that a selector takes at this moment, in their order; each step ranks anew.
 fn picked(plan: &Plan, step: &PlannedStep, who: &Selector, recorder: &Recorder) -> Vec<DeviceIndex> {
     pick::picked(plan, who, recorder.matching(who), Purpose::StepPick, text_key(&step.name))
 }
