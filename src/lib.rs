@@ -24,6 +24,7 @@ pub mod scenario;
 
 pub mod host;
 pub mod live;
+pub mod qemu;
 pub mod sim;
 
 pub mod story;

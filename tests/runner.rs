@@ -7,6 +7,7 @@ mod image;
 mod invariants;
 mod live;
 mod mcuboot;
+mod qemu;
 mod readme;
 mod report;
 mod scenario;

@@ -5,6 +5,7 @@ mod churn;
 mod deployments;
 mod durability;
 mod images;
+mod limits;
 mod offers;
 mod rig;
 mod rollouts;

@@ -2,6 +2,9 @@
 
 mod command;
 mod director;
+mod faults;
+mod limits;
+mod server_faults;
 mod simulation;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod qemu;
 mod refusal;
 mod replay;
 mod report;
@@ -50,7 +51,6 @@ Examples:
 /// Commands of the contract that are not there yet: refused by name.
 const NOT_YET: &[&str] = &[
     "compare",
-    "qemu",
     "merge",
     "new",
     "doctor",
@@ -86,6 +86,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Makes and inspects firmware images
     Image(image::ImageArgs),
+    /// Runs real firmware on emulated boards, and cuts their power at every page erase
+    Qemu(qemu::QemuArgs),
     /// Prints the JSON Schema of a file
     Schema(schema::SchemaArgs),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::cli::INTERNAL;
 use crate::host::{Ended, HostConfig, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
+use crate::server::{LimitError, Limits};
 
 /// Exit code of an interrupted command.
 const INTERRUPTED: u8 = 130;
@@ -20,6 +21,7 @@ Examples:
   squall serve --listen 127.0.0.1:8883 --tls auto+rsa
   squall serve --tls off --first-attempt 1001        without TLS; attempts count from 1001
   squall serve --store fleet                         goes on where it was when it is started again
+  squall serve --limit connections=500 --limit connects=20/s
 The first line on standard output is JSON with the addresses, the CA file and the name of a file with the
 token and the ingest key.";
 
@@ -45,9 +47,19 @@ pub struct ServeArgs {
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
+    /// Close an attempt as failed that has no end this long after it was made [default: wait for ever]
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    deadline: Option<Duration>,
+    /// Service time of each message of a device
+    #[arg(long, hide = true, default_value = "0s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    delay: Duration,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
+    /// What is refused beyond: connections, connects, downloads, egress, packet, connect-time, handshake, unread, queue, header; `none`
+    /// lifts one of the first four
+    #[arg(long = "limit", value_name = "KEY=VALUE", value_parser = parse_limit)]
+    limits: Vec<String>,
     /// Take orders on standard input and end with it
     #[arg(long, hide = true)]
     child: bool,
@@ -55,6 +67,10 @@ pub struct ServeArgs {
 
 /// Serves until it is told to end; gives the exit code.
 pub fn run(args: ServeArgs) -> u8 {
+    let mut limits = Limits::default();
+    for written in &args.limits {
+        limits.set(written).expect("every limit was read before");
+    }
     let config = HostConfig {
         listen: args.listen,
         images: args.images,
@@ -62,7 +78,10 @@ pub fn run(args: ServeArgs) -> u8 {
         tls: args.tls,
         store: args.store,
         chase: args.chase,
+        deadline: args.deadline,
+        delay: args.delay,
         first_attempt: args.first_attempt,
+        limits,
         child: args.child,
     };
     let ended = serve(&config, |line| {
@@ -94,6 +113,11 @@ fn parse_tls(text: &str) -> Result<TlsChoice, String> {
             Some(_) | None => Err("neither `auto`, `auto+rsa`, `off` nor two files CERT,KEY".to_owned()),
         },
     }
+}
+
+/// Checks a limit; all of them are put together later.
+fn parse_limit(text: &str) -> Result<String, LimitError> {
+    Limits::default().set(text).map(|()| text.to_owned())
 }
 
 fn parse_attempt(text: &str) -> Result<AttemptId, String> {

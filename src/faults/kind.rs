@@ -126,6 +126,23 @@ impl FaultKind {
         "bad-tls",
     ];
 
+    /// The profile that it puts in the place of the fleet's.
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            FaultKind::Link { profile } => Some(profile),
+            _ => None,
+        }
+    }
+
+    /// Invariants of protocol section 9 that a device which it strikes is no longer held to: those that the fault itself breaks. A
+    /// body that was changed, or announced shorter than it is, cannot reach flash as it was (53).
+    pub const fn lifts(&self) -> &'static [u8] {
+        match self {
+            FaultKind::Corrupt { .. } | FaultKind::Truncate { short: true } => &[53],
+            _ => &[],
+        }
+    }
+
     /// Reads the `inject` of a fault whose *who* is devices.
     ///
     /// # Errors

@@ -7,22 +7,22 @@ use rumqttc::mqttbytes::{self, v4};
 use crate::model::{DeviceId, IngestKey};
 use crate::wire::{Connect, ConnectCode, Packet, Publish, QoS};
 
-/// Longest packet taken from a client, bytes after the fixed header. The SDK's transmit buffer holds 4096 (protocol 2.1).
-pub(crate) const PACKET_MAX_BYTES: usize = 64 * 1024;
-
 /// Why a connection cannot go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     /// CONNECT asks for another protocol level: answered with CONNACK 1 (MQTT 3.1.1, 3.1.2.2).
     #[error("protocol level {0}, only 4 is spoken")]
     Level(u8),
-    /// Not MQTT, too long, or nothing that a client sends.
+    /// Longer than packets may be.
+    #[error("a packet is too long")]
+    TooLong,
+    /// Not MQTT, or nothing that a client sends.
     #[error("{0}")]
     Packet(String),
 }
 
-/// Takes the next whole packet out of `stream`; `None` until one is complete.
-pub(crate) fn decode(stream: &mut BytesMut) -> Result<Option<Packet>, Malformed> {
+/// Takes the next whole packet out of `stream`; `None` until one is complete. It may have `longest` bytes after its fixed header.
+pub(crate) fn decode(stream: &mut BytesMut, longest: usize) -> Result<Option<Packet>, Malformed> {
     if stream.first().is_some_and(|first| !flags_fit(*first)) {
         return Err(Malformed::Packet(format!("a packet begins with {:#04x}", stream[0])));
     }
@@ -30,9 +30,10 @@ pub(crate) fn decode(stream: &mut BytesMut) -> Result<Option<Packet>, Malformed>
     if let Some(level) = level.filter(|level| *level != 4) {
         return Err(Malformed::Level(level));
     }
-    match v4::Packet::read(stream, PACKET_MAX_BYTES) {
+    match v4::Packet::read(stream, longest) {
         Ok(packet) => from_client(packet).map(Some),
         Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
+        Err(mqttbytes::Error::PayloadSizeLimitExceeded(_)) => Err(Malformed::TooLong),
         Err(error) => Err(Malformed::Packet(error.to_string())),
     }
 }
@@ -182,6 +183,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const LONGEST: usize = 64 * 1024;
+
     fn written(packet: v4::Packet) -> BytesMut {
         let mut stream = BytesMut::new();
         packet.write(&mut stream, usize::MAX).unwrap();
@@ -191,13 +194,13 @@ mod tests {
     #[test]
     fn credentials_may_be_absent() {
         let mut stream = written(v4::Packet::Connect(v4::Connect::new("")));
-        let Some(Packet::Connect(connect)) = decode(&mut stream).unwrap() else {
+        let Some(Packet::Connect(connect)) = decode(&mut stream, LONGEST).unwrap() else {
             panic!("no CONNECT")
         };
         assert_eq!((connect.user_name, connect.password), (None, None));
         let mut with_name = v4::Connect::new("");
         with_name.set_login("meter-1", "");
-        let Some(Packet::Connect(connect)) = decode(&mut written(v4::Packet::Connect(with_name))).unwrap() else {
+        let Some(Packet::Connect(connect)) = decode(&mut written(v4::Packet::Connect(with_name)), LONGEST).unwrap() else {
             panic!("no CONNECT")
         };
         assert_eq!((connect.user_name, connect.password), (Some(DeviceId::new("meter-1")), None));
@@ -207,9 +210,9 @@ mod tests {
     fn another_protocol_level_is_told_from_garbage() {
         let mut stream = written(v4::Packet::Connect(v4::Connect::new("x")));
         stream[8] = 5;
-        assert_eq!(decode(&mut stream), Err(Malformed::Level(5)));
+        assert_eq!(decode(&mut stream, LONGEST), Err(Malformed::Level(5)));
         assert!(matches!(
-            decode(&mut BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..])),
+            decode(&mut BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..]), LONGEST),
             Err(Malformed::Packet(_))
         ));
     }
@@ -223,21 +226,21 @@ mod tests {
         let mut stream = BytesMut::new();
         for byte in &whole[..whole.len() - 1] {
             stream.extend_from_slice(&[*byte]);
-            assert_eq!(decode(&mut stream), Ok(None));
+            assert_eq!(decode(&mut stream, LONGEST), Ok(None));
         }
         stream.extend_from_slice(&whole[whole.len() - 1..]);
         let filters = vec![("ota-cbor-c2d".into(), QoS::AtLeastOnce)];
-        assert_eq!(decode(&mut stream), Ok(Some(Packet::Subscribe { id: 7, filters })));
+        assert_eq!(decode(&mut stream, LONGEST), Ok(Some(Packet::Subscribe { id: 7, filters })));
         assert!(stream.is_empty());
     }
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_its_bytes_come() {
         assert!(matches!(
-            decode(&mut BytesMut::from(&[0x30, 0x81, 0x80, 0x04][..])),
-            Err(Malformed::Packet(_))
+            decode(&mut BytesMut::from(&[0x30, 0x81, 0x80, 0x04][..]), LONGEST),
+            Err(Malformed::TooLong)
         ));
-        assert_eq!(decode(&mut BytesMut::from(&[0x30, 0x80, 0x80, 0x04][..])), Ok(None));
+        assert_eq!(decode(&mut BytesMut::from(&[0x30, 0x80, 0x80, 0x04][..]), LONGEST), Ok(None));
     }
 
     #[test]
@@ -247,7 +250,7 @@ mod tests {
             v4::Packet::UnsubAck(v4::UnsubAck::new(1)),
             v4::Packet::PubRel(v4::PubRel::new(1)),
         ] {
-            assert!(decode(&mut written(packet)).is_err());
+            assert!(decode(&mut written(packet), LONGEST).is_err());
         }
     }
 
@@ -281,7 +284,7 @@ mod tests {
                 bytes[1] = (bytes.len() - 2).min(127) as u8;
             }
             let mut stream = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = decode(&mut stream) {}
+            while let Ok(Some(_)) = decode(&mut stream, LONGEST) {}
         }
     }
 }

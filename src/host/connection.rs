@@ -16,12 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::codec::{self, Malformed};
 use super::core_thread::{CoreGone, CoreHandle, Message};
+use super::gate::Pass;
 use super::outbox::{End, Outbox, Waiting};
-use crate::server::ConnectionId;
+use crate::server::{ConnectionId, Limits, Refusal};
 use crate::wire::{ConnectCode, Packet};
 
-/// How long a client may leave what is written unread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long saying goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read at once.
@@ -32,8 +31,8 @@ thread_local! {
 }
 
 /// Talks with one client until either side ends it.
-pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, id: ConnectionId, core: CoreHandle) {
-    let outbox = Arc::new(Outbox::default());
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, id: ConnectionId, core: CoreHandle, pass: Pass) {
+    let outbox = Arc::new(Outbox::new(pass.limits().queue));
     if core
         .tell(Message::Opened {
             id,
@@ -45,7 +44,10 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, i
         return;
     }
     // However it ended, the core learns one thing: this connection is gone. A DISCONNECT it has seen before.
-    let _how = talk(&mut stream, id, &outbox, &core).await;
+    match talk(&mut stream, id, &outbox, &core, pass.limits()).await {
+        Ok(()) | Err(Over::Disconnected | Over::Broken | Over::Closed) => {}
+        Err(Over::PutOut(why)) => pass.put_out(why),
+    }
     if core.tell(Message::Closed(id)).await.is_ok() {
         let _best_effort = Box::pin(tokio::time::timeout(GOODBYE_TIMEOUT, stream.shutdown())).await;
     }
@@ -60,8 +62,8 @@ enum Over {
     Broken,
     /// We closed it.
     Closed,
-    /// The client does not speak MQTT 3.1.1.
-    Malformed,
+    /// The client does not speak MQTT 3.1.1, says too much, or reads too little.
+    PutOut(Refusal),
 }
 
 impl From<io::Error> for Over {
@@ -81,15 +83,16 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     id: ConnectionId,
     outbox: &Outbox,
     core: &CoreHandle,
+    limits: &Limits,
 ) -> Result<(), Over> {
     let mut partial = BytesMut::new();
     loop {
         let Waiting { packets, end } = outbox.take();
         if end == Some(End::Aborted) {
-            return Err(Over::Closed);
+            return Err(Over::PutOut(Refusal::Unread));
         }
         if !packets.is_empty() {
-            send(stream, packets, outbox).await?;
+            send(stream, packets, outbox, limits.unread).await?;
             continue;
         }
         if end.is_some() {
@@ -101,7 +104,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 if read? == 0 {
                     return Err(Over::Broken);
                 }
-                hand_over(stream, &mut partial, id, core).await?;
+                hand_over(stream, &mut partial, id, core, limits.packet).await?;
             }
         }
     }
@@ -113,9 +116,11 @@ async fn hand_over<S: AsyncWrite + Unpin>(
     partial: &mut BytesMut,
     id: ConnectionId,
     core: &CoreHandle,
+    longest: u64,
 ) -> Result<(), Over> {
+    let longest = usize::try_from(longest).unwrap_or(usize::MAX);
     loop {
-        match codec::decode(partial) {
+        match codec::decode(partial, longest) {
             Ok(Some(packet)) => {
                 let last = packet == Packet::Disconnect;
                 core.tell(Message::Received { from: id, packet }).await?;
@@ -126,9 +131,10 @@ async fn hand_over<S: AsyncWrite + Unpin>(
             Ok(None) => break,
             Err(Malformed::Level(_)) => {
                 Box::pin(refuse_version(stream)).await?;
-                return Err(Over::Malformed);
+                return Err(Over::PutOut(Refusal::Malformed));
             }
-            Err(Malformed::Packet(_)) => return Err(Over::Malformed),
+            Err(Malformed::TooLong) => return Err(Over::PutOut(Refusal::Packet)),
+            Err(Malformed::Packet(_)) => return Err(Over::PutOut(Refusal::Malformed)),
         }
     }
     if partial.is_empty() {
@@ -161,7 +167,7 @@ async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, partial: &mut BytesMut)
     .await
 }
 
-async fn send<S: AsyncWrite + Unpin>(stream: &mut S, packets: Vec<Packet>, outbox: &Outbox) -> Result<(), Over> {
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, packets: Vec<Packet>, outbox: &Outbox, unread: Duration) -> Result<(), Over> {
     let mut bytes = BytesMut::new();
     for packet in packets {
         codec::encode(packet, &mut bytes);
@@ -183,34 +189,48 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, packets: Vec<Packet>, outbo
     if done {
         return Ok(());
     }
-    Box::pin(send_rest(stream, bytes, outbox)).await
+    Box::pin(send_rest(stream, bytes, outbox, unread)).await
 }
 
 /// Writes what the socket did not take at once, and flushes, which TLS needs.
-async fn send_rest<S: AsyncWrite + Unpin>(stream: &mut S, bytes: BytesMut, outbox: &Outbox) -> Result<(), Over> {
+async fn send_rest<S: AsyncWrite + Unpin>(stream: &mut S, bytes: BytesMut, outbox: &Outbox, unread: Duration) -> Result<(), Over> {
     let all = async {
         stream.write_all(&bytes).await?;
         stream.flush().await
     };
     tokio::select! {
-        written = tokio::time::timeout(WRITE_TIMEOUT, all) => Ok(written.map_err(io::Error::from)??),
-        () = outbox.aborted() => Err(Over::Closed),
+        written = tokio::time::timeout(unread, all) => Ok(written.map_err(|_| Over::PutOut(Refusal::Unread))??),
+        () = outbox.aborted() => Err(Over::PutOut(Refusal::Unread)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::clock::Clock;
+    use crate::host::gate::Gate;
+    use crate::server::Door;
+    use crate::wire::api::ChildCondition;
     use rumqttc::mqttbytes::v4;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, watch};
 
     const ID: ConnectionId = ConnectionId(1);
+
+    fn pass() -> Pass {
+        let gate = Gate::new(
+            Limits::default(),
+            1_000,
+            Clock::starting(),
+            watch::channel(ChildCondition::default()).1,
+        );
+        gate.enter(Door::Mqtt).unwrap()
+    }
 
     fn conversing(buffer: usize) -> (DuplexStream, mpsc::Receiver<Message>) {
         let (client, server) = duplex(buffer);
         let (core, messages) = CoreHandle::to_nobody();
-        tokio::spawn(converse(server, ID, core));
+        tokio::spawn(converse(server, ID, core, pass()));
         (client, messages)
     }
 
@@ -283,7 +303,7 @@ mod tests {
         for _ in 0..9 {
             assert!(outbox.push(Packet::PingResponse));
         }
-        let early = tokio::time::timeout(WRITE_TIMEOUT - Duration::from_secs(1), messages.recv()).await;
+        let early = tokio::time::timeout(Limits::default().unread - Duration::from_secs(1), messages.recv()).await;
         assert!(early.is_err(), "closed before its time");
         let in_time = tokio::time::timeout(Duration::from_secs(2), heard(&mut messages)).await;
         assert_eq!(in_time, Ok(vec![]));
@@ -296,7 +316,7 @@ mod tests {
         while outbox.push(Packet::PingResponse) {
             tokio::task::yield_now().await;
         }
-        let at_once = tokio::time::timeout(WRITE_TIMEOUT / 2, heard(&mut messages)).await;
+        let at_once = tokio::time::timeout(Limits::default().unread / 2, heard(&mut messages)).await;
         assert_eq!(at_once, Ok(vec![]));
     }
 
@@ -305,7 +325,7 @@ mod tests {
         let (core, _messages) = CoreHandle::to_nobody();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let bytes = std::mem::size_of_val(&converse(stream, ID, core));
+        let bytes = std::mem::size_of_val(&converse(stream, ID, core, pass()));
         assert!(bytes <= 1024, "the future of a connection takes {bytes} bytes");
     }
 }

@@ -20,11 +20,9 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(150);
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// Most bytes of a request's head, and of what is gathered for one write.
-const BUFFER_MAX_BYTES: usize = 16 * 1024;
 
-/// Answers requests on `stream` until it ends. A client's misbehavior ends it quietly.
-pub(crate) async fn answer<S, V, B>(stream: S, service: V)
+/// Answers requests on `stream` until it ends, none with a head longer than `header` bytes. A client's misbehavior ends it quietly.
+pub(crate) async fn answer<S, V, B>(stream: S, service: V, header: u64)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     V: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -35,7 +33,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(BUFFER_MAX_BYTES)
+        .max_buf_size(usize::try_from(header).unwrap_or(usize::MAX))
         .serve_connection(TokioIo::new(Unstalled::new(stream)), service);
     let _ended_by_the_client = connection.await;
 }

@@ -3,19 +3,26 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::core_thread::CoreHandle;
+use super::gate::{Gate, ImageBody};
 use crate::wire::{ImageAnswer, ImageRequest};
 
 /// Answers one request for an image.
-pub(crate) async fn serve_image(core: CoreHandle, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+pub(crate) async fn serve_image(
+    core: CoreHandle,
+    gate: Gate,
+    request: Request<Incoming>,
+) -> Result<Response<ImageBody>, Infallible> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return Ok(with_header(empty(StatusCode::METHOD_NOT_ALLOWED), ALLOW, "GET, HEAD"));
     }
+    let head_only = request.method() == Method::HEAD;
     let path = request
         .uri()
         .path_and_query()
@@ -32,7 +39,12 @@ pub(crate) async fn serve_image(core: CoreHandle, request: Request<Incoming>) ->
         })
         .await;
     Ok(match answer {
-        Ok(answer) => written(answer),
+        // Hyper leaves the body of an answer to HEAD out, so nothing of it is counted.
+        Ok(answer) if head_only => written(answer, ImageBody::whole),
+        Ok(answer) => {
+            let (answer, body) = gate.answer(answer);
+            written(answer, |_| body)
+        }
         Err(_core_gone) => empty(StatusCode::SERVICE_UNAVAILABLE),
     })
 }
@@ -45,7 +57,7 @@ fn text_of(request: &Request<Incoming>, name: &HeaderName) -> Option<String> {
         .map(|value| value.to_str().unwrap_or_default().to_owned())
 }
 
-fn written(answer: ImageAnswer) -> Response<Full<Bytes>> {
+fn written(mut answer: ImageAnswer, body: impl FnOnce(Bytes) -> ImageBody) -> Response<ImageBody> {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = empty(status);
     if status.is_success() {
@@ -54,6 +66,9 @@ fn written(answer: ImageAnswer) -> Response<Full<Bytes>> {
     }
     if status == StatusCode::UNAUTHORIZED {
         response = with_header(response, WWW_AUTHENTICATE, "OtaSecret");
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response = with_header(response, RETRY_AFTER, "1");
     }
     if let Some(part) = answer.content_range {
         response = with_header(
@@ -65,17 +80,17 @@ fn written(answer: ImageAnswer) -> Response<Full<Bytes>> {
     if let Some(total) = answer.unsatisfied_total {
         response = with_header(response, CONTENT_RANGE, &format!("bytes */{total}"));
     }
-    *response.body_mut() = Full::new(answer.body);
+    *response.body_mut() = body(std::mem::take(&mut answer.body));
     response
 }
 
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn empty(status: StatusCode) -> Response<ImageBody> {
+    let mut response = Response::new(ImageBody::whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }
 
-fn with_header(mut response: Response<Full<Bytes>>, name: HeaderName, value: &str) -> Response<Full<Bytes>> {
+fn with_header(mut response: Response<ImageBody>, name: HeaderName, value: &str) -> Response<ImageBody> {
     let value = value.parse().expect("digits and plain words make a header value");
     response.headers_mut().insert(name, value);
     response
@@ -102,18 +117,24 @@ mod tests {
             last: 9,
             total: 10,
         });
-        let response = written(ImageAnswer {
-            content_range,
-            ..answer(206)
-        });
+        let response = written(
+            ImageAnswer {
+                content_range,
+                ..answer(206)
+            },
+            ImageBody::whole,
+        );
         assert_eq!(
             (response.status().as_u16(), &response.headers()[CONTENT_RANGE]),
             (206, &"bytes 3-9/10".parse().unwrap())
         );
-        let response = written(ImageAnswer {
-            unsatisfied_total: Some(10),
-            ..answer(416)
-        });
+        let response = written(
+            ImageAnswer {
+                unsatisfied_total: Some(10),
+                ..answer(416)
+            },
+            ImageBody::whole,
+        );
         assert_eq!(
             (response.status().as_u16(), &response.headers()[CONTENT_RANGE]),
             (416, &"bytes */10".parse().unwrap())
@@ -122,7 +143,15 @@ mod tests {
 
     #[test]
     fn a_missing_secret_is_told_how_to_come() {
-        assert_eq!(written(answer(401)).headers()[WWW_AUTHENTICATE], "OtaSecret");
-        assert!(written(answer(403)).headers().get(WWW_AUTHENTICATE).is_none());
+        assert_eq!(
+            written(answer(401), ImageBody::whole).headers()[WWW_AUTHENTICATE],
+            "OtaSecret"
+        );
+        assert!(
+            written(answer(403), ImageBody::whole)
+                .headers()
+                .get(WWW_AUTHENTICATE)
+                .is_none()
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! Listening sockets and the limit of open files.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::HostError;
@@ -17,11 +18,11 @@ const DESCRIPTORS_MIN: u64 = 64;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Raises the limit of open files as far as it goes.
+/// Raises the limit of open files as far as it goes; gives where it stands.
 ///
 /// # Errors
 /// [`HostError::Descriptors`] if that is too little to serve anybody.
-pub(crate) fn raise_descriptor_limit() -> Result<(), HostError> {
+pub(crate) fn raise_descriptor_limit() -> Result<u64, HostError> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     if let Some(limit) = maximum.filter(|limit| *limit < DESCRIPTORS_MIN) {
         return Err(HostError::Descriptors {
@@ -37,7 +38,7 @@ pub(crate) fn raise_descriptor_limit() -> Result<(), HostError> {
             maximum,
         },
     );
-    Ok(())
+    Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
 /// Opens a listener, whose address the flag `flag` named.
@@ -70,16 +71,31 @@ fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// Hands every connection to `serve`, for ever. Trouble with one of them, or a full descriptor table, ends nothing.
-pub(crate) async fn accept(listener: &tokio::net::TcpListener, what: &str, mut serve: impl FnMut(TcpStream)) {
+/// Hands every connection that `admit` gives a pass to `serve`, for ever. Trouble with one of them, or a full descriptor table, ends
+/// nothing. One that gets no pass is reset: it has cost an accept and a close, and leaves nothing behind in the kernel.
+///
+/// # Errors
+/// If the listener cannot be used by this thread's runtime.
+pub(crate) async fn accept<P>(
+    listener: TcpListener,
+    what: &str,
+    mut admit: impl FnMut() -> Option<P>,
+    mut serve: impl FnMut(TcpStream, P),
+) -> io::Result<Infallible> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut full = false;
     loop {
         match listener.accept().await {
             Ok((stream, _from)) => {
                 full = false;
-                // A packet is written whole; waiting for more would only delay it.
-                let _best_effort = stream.set_nodelay(true);
-                serve(stream);
+                match admit() {
+                    Some(pass) => {
+                        // A packet is written whole; waiting for more would only delay it.
+                        let _best_effort = stream.set_nodelay(true);
+                        serve(stream, pass);
+                    }
+                    None => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
+                }
             }
             Err(error) if out_of_descriptors(&error) => {
                 if !std::mem::replace(&mut full, true) {

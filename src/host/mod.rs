@@ -13,11 +13,13 @@ mod connection;
 mod core_thread;
 mod credentials;
 mod events;
+mod gate;
 mod home;
 mod http;
 mod images;
 mod listen;
 mod outbox;
+mod pressure;
 mod ready;
 mod run;
 mod shard;
@@ -30,6 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::AttemptId;
+use crate::server::Limits;
 
 pub use run::serve;
 pub use store::StoreError;
@@ -49,8 +52,14 @@ pub struct HostConfig {
     pub store: Option<PathBuf>,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
+    /// An attempt without an end this long after it was made is closed; `None` waits for ever.
+    pub deadline: Option<Duration>,
+    /// Service time of each message of a device, beside what it costs.
+    pub delay: Duration,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// What it refuses beyond.
+    pub limits: Limits,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.
     pub child: bool,
 }

@@ -7,12 +7,11 @@ use tokio::sync::Notify;
 
 use crate::wire::Packet;
 
-/// Packets that may wait for one client.
-const WAITING_MAX: usize = 256;
-
 /// Queue between the core's thread and one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
+    /// Packets that may wait for the client.
+    room: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
@@ -36,11 +35,20 @@ pub(crate) enum End {
 }
 
 impl Outbox {
+    /// An empty one with room for so many packets.
+    pub(crate) fn new(room: u64) -> Outbox {
+        Outbox {
+            room: usize::try_from(room).unwrap_or(usize::MAX),
+            waiting: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
     /// Queues a packet; false if the client reads too slowly, whose connection then ends.
     #[must_use]
     pub(crate) fn push(&self, packet: Packet) -> bool {
         let mut waiting = self.lock();
-        let room = waiting.packets.len() < WAITING_MAX;
+        let room = waiting.packets.len() < self.room;
         if room {
             waiting.packets.push(packet);
         } else {
@@ -57,6 +65,15 @@ impl Outbox {
     /// Ends the connection after what waits.
     pub(crate) fn close(&self) {
         self.lock().end.get_or_insert(End::Flushed);
+        self.changed.notify_one();
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn abort(&self) {
+        *self.lock() = Waiting {
+            packets: Vec::new(),
+            end: Some(End::Aborted),
+        };
         self.changed.notify_one();
     }
 
@@ -92,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_slow_reader_is_cut_off_and_what_waited_is_forgotten() {
-        let outbox = Outbox::default();
-        for _ in 0..WAITING_MAX {
+        let outbox = Outbox::new(9);
+        for _ in 0..9 {
             assert!(outbox.push(Packet::PingResponse));
         }
         assert!(!outbox.push(Packet::PingResponse));
@@ -103,7 +120,7 @@ mod tests {
 
     #[test]
     fn closing_keeps_what_waits() {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(9);
         assert!(outbox.push(Packet::PingResponse));
         outbox.close();
         let waiting = outbox.take();

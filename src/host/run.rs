@@ -18,13 +18,15 @@ use super::api::Api;
 use super::clock::Clock;
 use super::core_thread::CoreThread;
 use super::events::EventLog;
+use super::gate::Gate;
 use super::home::Home;
+use super::pressure::Pressure;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, TlsChoice, child, listen};
 use crate::server::{Server, ServerConfig};
-use crate::wire::api::ReadyLine;
+use crate::wire::api::{ChildCondition, ReadyLine};
 
 /// Threads that serve connections of devices.
 const SHARDS: usize = 2;
@@ -36,16 +38,21 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`HostError`]: what could not be opened, read or written, by name.
 pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Ended, HostError> {
-    let orders = config.child.then(child::attach).transpose()?;
+    let parent = config.child.then(child::attach).transpose()?;
     check_addresses(config)?;
-    listen::raise_descriptor_limit()?;
+    let descriptors = listen::raise_descriptor_limit()?;
     let main = runtime()?;
     outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
-    let (clock, parent) = match orders {
-        Some((orders, end)) => (Clock::since(orders.epoch_monotonic_ns), Some(end)),
-        None => (home.clock(), None),
+    let clock = match &parent {
+        Some(parent) => Clock::since(parent.orders.epoch_monotonic_ns),
+        None => home.clock(),
+    };
+    let (condition, parent_end) = match parent {
+        Some(parent) => (parent.condition, Some(parent.end)),
+        // Nobody tells a server that a person started how to stand.
+        None => (watch::channel(ChildCondition::default()).1, None),
     };
     let addresses = [config.listen.ip(), config.images.ip(), config.admin.ip()];
     let tls = Tls::prepare(&config.tls, &addresses, home.kept())?;
@@ -75,18 +82,29 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         first_attempt: config.first_attempt,
         epoch_ms: clock.epoch_ms(),
         keep_history: true,
+        limits: config.limits.clone(),
+        deadline: config.deadline,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let (store, folder) = home.into_store();
-    let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events));
+    let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
+    let (core_thread, core) = CoreThread::new(
+        server,
+        clock,
+        store,
+        Arc::clone(&events),
+        Pressure::new(config.delay, condition),
+    );
     let api = Api {
         core: core.clone(),
         events,
         token: secrets.token,
+        gate: gate.clone(),
     };
     let shard = Shard {
         tls: tls_config,
         core,
+        gate,
         opened: Arc::new(AtomicU64::new(0)),
     };
 
@@ -113,12 +131,11 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     drop(shard);
 
     let ended = main.block_on(async {
-        let admin = tokio::net::TcpListener::from_std(listeners.admin).map_err(system("listening"))?;
         let signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         tokio::select! {
-            () = api.serve(&admin, admin_tls) => unreachable!("accepting never ends"),
-            ended = signals.wait(parent) => Ok(ended),
+            broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
+            ended = signals.wait(parent_end) => Ok(ended),
             defect = threads.first_to_end() => Err(defect),
         }
     });

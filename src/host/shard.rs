@@ -7,7 +7,6 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,12 +18,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::converse;
 use super::core_thread::CoreHandle;
+use super::gate::{Gate, ImageBody, Pass};
 use super::images::serve_image;
 use super::{http, listen};
-use crate::server::ConnectionId;
-
-/// How long a client may take for its TLS handshake; devices on slow links need seconds.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::server::{ConnectionId, Door, Refusal};
 
 /// What a shard serves.
 #[derive(Clone)]
@@ -33,6 +30,8 @@ pub(crate) struct Shard {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// The way to the core.
     pub(crate) core: CoreHandle,
+    /// Who may come in.
+    pub(crate) gate: Gate,
     /// Connections opened so far, over all shards.
     pub(crate) opened: Arc<AtomicU64>,
 }
@@ -43,45 +42,57 @@ impl Shard {
     /// # Errors
     /// If a listener cannot be used by this thread's runtime.
     pub(crate) async fn serve(self, mqtt: TcpListener, images: TcpListener) -> io::Result<Infallible> {
-        let mqtt = tokio::net::TcpListener::from_std(mqtt)?;
-        let images = tokio::net::TcpListener::from_std(images)?;
-        let accept_mqtt = listen::accept(&mqtt, "mqtt", |stream| self.spawn_mqtt(stream));
-        let accept_images = listen::accept(&images, "images", |stream| self.spawn_images(stream));
-        tokio::join!(accept_mqtt, accept_images);
-        unreachable!("accepting never ends")
+        let (to_mqtt, to_images) = (|| self.gate.enter(Door::Mqtt), || self.gate.enter(Door::Images));
+        tokio::try_join!(
+            listen::accept(mqtt, "mqtt", to_mqtt, |stream, pass| self.spawn_mqtt(stream, pass)),
+            listen::accept(images, "images", to_images, |stream, pass| self.spawn_images(stream, pass)),
+        )
+        .map(|(never, _)| never)
     }
 
-    fn spawn_mqtt(&self, stream: TcpStream) {
+    fn spawn_mqtt(&self, stream: TcpStream, pass: Pass) {
         let id = ConnectionId(self.opened.fetch_add(1, Ordering::Relaxed) + 1);
         let core = self.core.clone();
         match self.tls.clone() {
-            None => drop(tokio::spawn(converse(stream, id, core))),
+            None => drop(tokio::spawn(converse(stream, id, core, pass))),
             Some(tls) => drop(tokio::spawn(async move {
-                if let Some(stream) = Box::pin(handshake(tls, stream)).await {
-                    converse(stream, id, core).await;
+                if let Some(stream) = Box::pin(handshake(tls, stream, pass.gate())).await {
+                    converse(stream, id, core, pass).await;
                 }
             })),
         }
     }
 
-    fn spawn_images(&self, stream: TcpStream) {
-        let core = self.core.clone();
-        let service = service_fn(move |request: Request<Incoming>| -> ImageFuture { Box::pin(serve_image(core.clone(), request)) });
+    fn spawn_images(&self, stream: TcpStream, pass: Pass) {
+        let (core, gate) = (self.core.clone(), self.gate.clone());
+        let header = gate.limits().header;
+        let service = service_fn(move |request: Request<Incoming>| -> ImageFuture {
+            Box::pin(serve_image(core.clone(), gate.clone(), request))
+        });
         match self.tls.clone() {
-            None => drop(tokio::spawn(http::answer(stream, service))),
+            None => drop(tokio::spawn(async move {
+                let _pass = pass;
+                http::answer(stream, service, header).await;
+            })),
             Some(tls) => drop(tokio::spawn(async move {
-                if let Some(stream) = Box::pin(handshake(tls, stream)).await {
-                    http::answer(stream, service).await;
+                if let Some(stream) = Box::pin(handshake(tls, stream, pass.gate())).await {
+                    http::answer(stream, service, header).await;
                 }
             })),
         }
     }
 }
 
-type ImageFuture = std::pin::Pin<Box<dyn Future<Output = Result<Response<http_body_util::Full<bytes::Bytes>>, Infallible>> + Send>>;
+type ImageFuture = std::pin::Pin<Box<dyn Future<Output = Result<Response<ImageBody>, Infallible>> + Send>>;
 
 /// Carries the TLS handshake out; nothing if the client does not, in time. The stream is boxed, for it is most of a connection.
-pub(crate) async fn handshake(tls: Arc<ServerConfig>, stream: TcpStream) -> Option<Box<TlsStream<TcpStream>>> {
-    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream)).await;
-    accepted.ok()?.ok().map(Box::new)
+pub(crate) async fn handshake(tls: Arc<ServerConfig>, stream: TcpStream, gate: &Gate) -> Option<Box<TlsStream<TcpStream>>> {
+    let accepted = tokio::time::timeout(gate.limits().handshake, TlsAcceptor::from(tls).accept(stream)).await;
+    match accepted {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(_)) | Err(_) => {
+            gate.put_out(Refusal::Handshake);
+            None
+        }
+    }
 }

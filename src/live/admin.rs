@@ -15,6 +15,9 @@ use crate::wire::api::{
 /// How long one change may take: an image of megabytes, or a thousand devices.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How a problem begins that is no answer of the server's.
+pub(crate) const UNANSWERED: &str = "management API: ";
+
 /// Speaks to the management API of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
@@ -54,7 +57,7 @@ impl Admin {
     /// What the server said against it, or what happened on the way.
     pub async fn carry_out(&self, action: AdminAction) -> Result<(), String> {
         let answer = self.request(action).timeout(TIMEOUT).send().await;
-        accepted(answer.map_err(|error| format!("management API: {}", chain(&error)))?)
+        accepted(answer.map_err(|error| format!("{UNANSWERED}{}", chain(&error)))?)
             .await
             .map(|_| ())
     }

@@ -28,7 +28,6 @@ const LATER_METRICS: &[&str] = &[
     "flash_ops",
     "wear",
     "coverage",
-    "faults",
     "disagreements",
     "stuck",
     "findings",
@@ -44,9 +43,7 @@ const LATER_METRICS: &[&str] = &[
     "connect_time_raw",
 ];
 /// Labels of the contract that belong to those metrics.
-const LATER_LABELS: &[&str] = &[
-    "code", "ranged", "type", "dir", "kind", "repeat", "why", "op", "fault", "done", "rule",
-];
+const LATER_LABELS: &[&str] = &["code", "ranged", "type", "dir", "repeat", "why", "op", "rule"];
 const AGGREGATES: &[&str] = &["count", "rate", "share", "sum", "min", "avg", "med", "max", "p(95)"];
 const OPS: &[(&str, Op)] = &[
     ("<=", Op::AtMost),
@@ -59,7 +56,7 @@ const OPS: &[(&str, Op)] = &[
 
 /// What a metric is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// What is so at a moment.
     Gauge,
     /// What has happened so far.
@@ -70,11 +67,19 @@ pub(crate) enum Kind {
 
 impl Metric {
     /// Gauge, counter or trend.
-    pub(crate) const fn kind(self) -> Kind {
+    pub const fn kind(self) -> Kind {
         match self {
             Metric::Devices => Kind::Gauge,
-            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => Kind::Counter,
+            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions | Metric::Faults => Kind::Counter,
             Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => Kind::Trend,
+        }
+    }
+
+    /// The unit of its values in `summary.json`: `1` for what is counted.
+    pub const fn unit(self) -> &'static str {
+        match self.kind() {
+            Kind::Gauge | Kind::Counter => "1",
+            Kind::Trend => "s",
         }
     }
 
@@ -85,12 +90,14 @@ impl Metric {
             Metric::Attempts => &[OwnKey::Result, OwnKey::Reason],
             Metric::UpdateTime | Metric::DeployTime | Metric::Connects | Metric::ConnectTime => &[OwnKey::Result],
             Metric::Transitions => &[OwnKey::From, OwnKey::To, OwnKey::Cause],
+            Metric::Faults => &[OwnKey::Fault, OwnKey::Kind, OwnKey::Done],
         }
     }
 }
 
 impl Kind {
-    const fn word(self) -> &'static str {
+    /// Its name in `summary.json`.
+    pub const fn word(self) -> &'static str {
         match self {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
@@ -257,6 +264,8 @@ fn check_value(key: &LabelKey, value: &str, metric: Metric, at: Range<usize>) ->
             ConnectResult::ALL.iter().map(|word| word.word()).collect()
         }
         LabelKey::Own(OwnKey::Result) => AttemptResult::ALL.iter().map(|word| word.word()).collect(),
+        LabelKey::Own(OwnKey::Done) => vec!["yes", "no"],
+        LabelKey::Own(OwnKey::Fault | OwnKey::Kind) => return check_word(key, value, at),
         LabelKey::Who(Key::Runs) => return check_version(value, at),
         LabelKey::Who(Key::Fleet | Key::Cohort | Key::Device | Key::Step | Key::Tag(_)) => return check_word(key, value, at),
     };

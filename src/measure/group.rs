@@ -17,6 +17,10 @@ pub struct Group {
     pub connects: [u64; ConnectResult::ALL.len()],
     /// Phase changes.
     pub transitions: u64,
+    /// Happenings of faults that came about.
+    pub faults_done: u64,
+    /// Happenings of faults that did not, and strikes that chance spared.
+    pub faults_not_done: u64,
     /// Manifest first received until the final result was published.
     pub update_time: Trend,
     /// Attempt due until the server had its end; those that are open are not in it.
@@ -36,6 +40,7 @@ pub(super) enum Entry {
     Rollback,
     Connect(ConnectResult),
     Transition,
+    Fault { done: bool },
     UpdateTime(Duration),
     DeployTime(Duration),
     ConnectTime { planned: Duration, raw: Duration },
@@ -49,6 +54,8 @@ impl Group {
             Entry::Rollback => self.rollbacks += 1,
             Entry::Connect(result) => self.connects[result as usize] += 1,
             Entry::Transition => self.transitions += 1,
+            Entry::Fault { done: true } => self.faults_done += 1,
+            Entry::Fault { done: false } => self.faults_not_done += 1,
             Entry::UpdateTime(time) => self.update_time.record(time),
             Entry::DeployTime(time) => self.deploy_time.record(time),
             Entry::ConnectTime { planned, raw } => {
@@ -65,7 +72,7 @@ impl Entry {
     pub(super) const fn is_time(self) -> bool {
         match self {
             Entry::UpdateTime(_) | Entry::DeployTime(_) | Entry::ConnectTime { .. } | Entry::PhaseTime(..) => true,
-            Entry::Attempt(_) | Entry::Rollback | Entry::Connect(_) | Entry::Transition => false,
+            Entry::Attempt(_) | Entry::Rollback | Entry::Connect(_) | Entry::Transition | Entry::Fault { .. } => false,
         }
     }
 }

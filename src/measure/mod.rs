@@ -3,6 +3,7 @@
 //! Observations of devices and events of the server go into the [`Recorder`]; a [`Measure`] asks it for one number. Memory is bounded
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
+mod fault;
 mod grammar;
 mod group;
 mod happening;
@@ -18,6 +19,8 @@ mod timeline;
 mod trace;
 mod trend;
 
+pub use fault::{FaultFigures, FaultName};
+pub use grammar::Kind;
 pub use group::Group;
 pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 pub use line::{LineError, TraceLine};

@@ -36,6 +36,8 @@ crate::model::word_enum! {
         ConnectTime = "connect_time",
         /// Counter: phase changes.
         Transitions = "transitions",
+        /// Counter: planned happenings of faults, and what those could strike.
+        Faults = "faults",
     }
 }
 
@@ -72,6 +74,12 @@ crate::model::word_enum! {
         To = "to",
         /// Why the phase changed.
         Cause = "cause",
+        /// Name of the fault.
+        Fault = "fault",
+        /// First word of its kind.
+        Kind = "kind",
+        /// Whether it came about.
+        Done = "done",
     }
 }
 

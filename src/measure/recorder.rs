@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::fault::{FaultFigures, FaultName};
 use super::group::{Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
@@ -58,6 +59,8 @@ pub struct RecorderSetup {
     pub trace: bool,
     /// Trends leave out what ended before this.
     pub warmup: Duration,
+    /// Faults in the order of the plan.
+    pub faults: Vec<FaultName>,
 }
 
 /// The value of a measure.
@@ -95,6 +98,7 @@ impl Recorder {
     /// Lays down every series.
     pub fn new(setup: RecorderSetup) -> Self {
         let mut roster = Roster::new(setup.census);
+        roster.faults = setup.faults.into_iter().map(FaultFigures::new).collect();
         for label in setup.requested.iter().flat_map(|measure| &measure.labels) {
             if let LabelKey::Who(key) = &label.key {
                 roster.learn(key, &label.values);
@@ -190,11 +194,47 @@ impl Recorder {
         }
     }
 
-    /// Takes what came of a fault, given by name and kind, at a device; for the trace alone.
-    pub fn trace_fault(&mut self, at: SimTime, device: DeviceIndex, fault: (&str, &str), came: FaultCame, why: Option<&str>) {
-        if let Some(trace) = &mut self.trace {
-            trace.fault(at, device, fault, came, why);
+    /// A fault is dealt to so many more devices, and is planned to strike each so often; `None` where that is not known beforehand.
+    pub fn fault_planned(&mut self, fault: u16, devices: u64, each: Option<u64>) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.plan(devices, each);
         }
+    }
+
+    /// Takes what came of a fault at a device.
+    pub fn observe_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, came: FaultCame, why: Option<&str>) {
+        let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
+            return;
+        };
+        figures.came(came, self.roster.rows[device.at()].phase, why);
+        if let Some(trace) = &mut self.trace {
+            trace.fault(at, device, (&figures.name, &figures.kind), came, why);
+        }
+        match came {
+            FaultCame::Done => self.enter_fault(at, device, fault, true),
+            FaultCame::Missed => self.enter_fault(at, device, fault, false),
+            FaultCame::Began | FaultCame::Ended => {}
+        }
+    }
+
+    /// Takes what came of a fault of the server.
+    pub fn observe_server_fault(&mut self, fault: u16, came: FaultCame, why: Option<&str>) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.came_to_server(came, why);
+        }
+    }
+
+    /// A fault could have struck a message, request or operation of a device, and by its chance did not.
+    pub fn fault_spared(&mut self, at: SimTime, device: DeviceIndex, fault: u16) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.spare();
+            self.enter_fault(at, device, fault, false);
+        }
+    }
+
+    /// What came of the faults of the plan, in its order.
+    pub fn faults(&self) -> &[FaultFigures] {
+        &self.roster.faults
     }
 
     /// Sets tags of a device.
@@ -290,6 +330,14 @@ impl Recorder {
         if let Some(trace) = &mut self.trace {
             trace.observe_server(at, device, event);
         }
+    }
+
+    fn enter_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, done: bool) {
+        let facts = Facts {
+            fault: Some((fault, done)),
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Fault { done }, facts);
     }
 
     fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {

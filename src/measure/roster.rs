@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::fault::FaultFigures;
 use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
@@ -194,6 +195,8 @@ pub(super) struct Roster {
     pub(super) cohorts: Names<CohortName>,
     pub(super) firmware: Names<FirmwareVersion>,
     pub(super) deployments: Names<DeploymentName>,
+    /// Faults in the order of the plan.
+    pub(super) faults: Vec<FaultFigures>,
     pub(super) by_phase: [u64; Phase::ALL.len()],
     pub(super) by_session: [u64; Session::ALL.len()],
     pub(super) by_state: [u64; UpdateState::ALL.len()],
@@ -258,6 +261,12 @@ impl Roster {
                 Key::Cohort | Key::Fleet | Key::Device | Key::Tag(_) | Key::Session | Key::Phase | Key::State => {}
             }
         }
+    }
+
+    /// Positions of the faults that `wanted` picks.
+    pub(super) fn faults_by(&self, wanted: impl Fn(&FaultFigures) -> bool) -> Vec<u16> {
+        let faults = self.faults.iter().enumerate().filter(|(_, fault)| wanted(fault));
+        faults.map(|(position, _)| position as u16).collect()
     }
 
     pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {

@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) result: u16,
     pub(super) reason: Option<FailureReason>,
     pub(super) transition: Option<Transition>,
+    /// Position of the fault in the plan, and whether it came about.
+    pub(super) fault: Option<(u16, bool)>,
 }
 
 impl Facts {
@@ -89,6 +91,8 @@ enum Asked {
     From(u16),
     To(u16),
     Cause(u16),
+    Fault(Vec<u16>),
+    Done(Vec<bool>),
 }
 
 impl Selection {
@@ -107,7 +111,8 @@ impl Selection {
                     | Metric::UpdateTime
                     | Metric::DeployTime
                     | Metric::PhaseTime
-                    | Metric::Transitions => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
+                    | Metric::Transitions
+                    | Metric::Faults => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
                 }),
                 LabelKey::Own(OwnKey::Reason) => Asked::Reason(label.values.clone()),
                 LabelKey::Own(OwnKey::From) => Asked::From(phase_bits(&label.values)),
@@ -115,6 +120,13 @@ impl Selection {
                 LabelKey::Own(OwnKey::Cause) => {
                     Asked::Cause(bits(&label.values, |word| Cause::from_word(word).map(|it| it as u16)))
                 }
+                LabelKey::Own(OwnKey::Fault) => {
+                    Asked::Fault(roster.faults_by(|fault| label.values.iter().any(|name| **name == *fault.name)))
+                }
+                LabelKey::Own(OwnKey::Kind) => {
+                    Asked::Fault(roster.faults_by(|fault| label.values.iter().any(|kind| kind == fault.kind_word())))
+                }
+                LabelKey::Own(OwnKey::Done) => Asked::Done(label.values.iter().map(|word| word == "yes").collect()),
             };
             selection.push(label.negated, asked);
         }
@@ -218,6 +230,8 @@ impl Selection {
             Asked::Cause(causes) => facts
                 .transition
                 .is_some_and(|transition| causes & 1 << transition.cause as u16 != 0),
+            Asked::Fault(faults) => facts.fault.is_some_and(|(fault, _)| faults.contains(&fault)),
+            Asked::Done(words) => facts.fault.is_some_and(|(_, done)| words.contains(&done)),
             Asked::Phase(_) | Asked::Step(_) => unreachable!("devices and events tell these apart themselves"),
         }
     }
@@ -277,7 +291,9 @@ impl Asked {
             | Asked::Reason(_)
             | Asked::From(_)
             | Asked::To(_)
-            | Asked::Cause(_) => None,
+            | Asked::Cause(_)
+            | Asked::Fault(_)
+            | Asked::Done(_) => None,
         }
     }
 }

@@ -29,6 +29,7 @@ impl Value {
             Entry::Rollback => (Metric::Rollbacks, Value::Once),
             Entry::Connect(_) => (Metric::Connects, Value::Once),
             Entry::Transition => (Metric::Transitions, Value::Once),
+            Entry::Fault { .. } => (Metric::Faults, Value::Once),
             Entry::UpdateTime(time) => (Metric::UpdateTime, Value::Time(time)),
             Entry::DeployTime(time) => (Metric::DeployTime, Value::Time(time)),
             Entry::ConnectTime { planned, .. } => (Metric::ConnectTime, Value::Time(planned)),
@@ -145,7 +146,8 @@ impl Series {
                     | Metric::PhaseTime
                     | Metric::Connects
                     | Metric::ConnectTime
-                    | Metric::Transitions => 0,
+                    | Metric::Transitions
+                    | Metric::Faults => 0,
                 };
                 return match aggregate {
                     Aggregate::Rate => rate(trend.count(), now),
@@ -217,9 +219,9 @@ impl Series {
 /// True for labels that a share leaves out of its denominator (contract, section 1, *measure*).
 fn narrows(label: &Label) -> bool {
     match &label.key {
-        LabelKey::Who(Key::State | Key::Phase | Key::Session | Key::Runs) | LabelKey::Own(OwnKey::Result) => true,
+        LabelKey::Who(Key::State | Key::Phase | Key::Session | Key::Runs) | LabelKey::Own(OwnKey::Result | OwnKey::Done) => true,
         LabelKey::Who(Key::Fleet | Key::Cohort | Key::Device | Key::Tag(_) | Key::Step)
-        | LabelKey::Own(OwnKey::Reason | OwnKey::From | OwnKey::To | OwnKey::Cause) => false,
+        | LabelKey::Own(OwnKey::Reason | OwnKey::From | OwnKey::To | OwnKey::Cause | OwnKey::Fault | OwnKey::Kind) => false,
     }
 }
 

@@ -5,10 +5,13 @@
 //! [`Directive::Stop`] it names the devices that are still busy ([`Director::left_open`]) and takes the [`Outcome`].
 
 mod ending;
+mod faults;
 mod io;
 mod judging;
 mod outcome;
+mod pick;
 mod requests;
+mod server_faults;
 mod setup;
 mod timeline;
 mod verbs;
@@ -18,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::measure::{Aggregate, Census, CensusDevice, Recorder, RecorderSetup};
+use crate::faults::{Happening, PlannedFault, PlannedServerFault};
+use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -29,9 +33,11 @@ pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, LeftOpen, Machine, Outcome, RunError, Status};
 
 use ending::{QUIET, Stage};
+use faults::Faults;
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
+use server_faults::{Came, ServerFaults};
 use timeline::{Timeline, position};
 
 /// How often `when` and `always` are judged and the timeline grows a row.
@@ -45,6 +51,8 @@ pub struct Director {
     recorder: Recorder,
     referee: Referee,
     timeline: Timeline,
+    faults: Faults,
+    server_faults: ServerFaults,
     judging: Judging,
     requests: Requests,
     stage: Stage,
@@ -74,8 +82,16 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
+                faults: plan
+                    .faults
+                    .iter()
+                    .map(name_of)
+                    .chain(plan.server_faults.iter().map(name_of_server))
+                    .collect(),
             }),
             timeline: Timeline::new(&plan),
+            faults: Faults::new(&plan),
+            server_faults: ServerFaults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
             stage: Stage::Trouble,
@@ -88,6 +104,7 @@ impl Director {
             plan,
             mode,
         };
+        director.plan_server_faults();
         director.schedule();
         director
     }
@@ -105,7 +122,11 @@ impl Director {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
-            Sighting::Fault { .. } => {}
+            Sighting::Fault {
+                device,
+                fault,
+                happening,
+            } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Server(event) => {
@@ -210,6 +231,7 @@ impl Director {
             Stage::Over { end, unsettled } => (end, unsettled),
             Stage::Trouble | Stage::Asked | Stage::Settling { .. } => (RunEnd::Interrupted, false),
         };
+        self.miss_what_is_left(now);
         self.recorder.second_over(now);
         if unsettled {
             self.judge_settled(now);
@@ -248,9 +270,108 @@ impl Director {
     fn on_observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         self.recorder.observe(at, device, observation);
         self.referee.observed(at, device, observation);
+        if let Observation::Transition { transition, .. } = observation {
+            self.faults.entered(&self.plan, at, device, *transition);
+        }
         let tried = matches!(observation, Observation::ConnectTried { .. });
         if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
             self.arrivals_left -= 1;
+        }
+    }
+
+    fn on_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, happening: Happening) {
+        self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        let (came, why) = match happening {
+            Happening::Began => (FaultCame::Began, None),
+            Happening::Done => (FaultCame::Done, None),
+            Happening::Missed(why) => (FaultCame::Missed, Some(why)),
+            Happening::Ended => (FaultCame::Ended, None),
+            Happening::Spared => return self.recorder.fault_spared(at, device, fault),
+        };
+        self.recorder.observe_fault(at, device, fault, came, why);
+    }
+
+    /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.
+    fn send_faults(&mut self, now: SimTime, out: &mut Vec<Directive>) {
+        while let Some(sending) = self.faults.send_next(&self.plan, &self.timeline, &self.recorder, now) {
+            let planned = &self.plan.faults[sending.fault];
+            let (devices, each) = (sending.devices.len() as u64, planned.planned_each());
+            self.recorder.fault_planned(sending.fault as u16, devices, each);
+            let lifts = planned.kind.lifts();
+            for &device in &sending.devices {
+                if !lifts.is_empty() {
+                    self.referee.lift(device, lifts);
+                }
+                let injections = self.faults.injections(&self.plan, &sending, device);
+                out.extend(
+                    injections
+                        .into_iter()
+                        .map(|injection| Directive::Inject(device, Box::new(injection))),
+                );
+            }
+        }
+    }
+
+    /// Tells the recorder how many happenings of faults of the server are planned.
+    fn plan_server_faults(&mut self) {
+        for (fault, planned) in Arc::clone(&self.plan).server_faults.iter().enumerate() {
+            let number = self.number_of(fault);
+            self.recorder.fault_planned(number, 1, planned.times.map(u64::from));
+        }
+    }
+
+    /// Begins and ends the faults of the server whose moment has come.
+    fn befall_server(&mut self, now: SimTime, out: &mut Vec<Directive>) {
+        let before = self.server_faults.condition(&self.plan);
+        while let Some(came) = self.server_faults.next(&self.plan, &self.timeline, now) {
+            let (fault, happenings): (usize, &[(FaultCame, Option<&str>)]) = match came {
+                Came::Began(fault) => (fault, &[(FaultCame::Began, None), (FaultCame::Done, None)]),
+                Came::Missed(fault) => (fault, &[(FaultCame::Missed, Some("the server was down"))]),
+                Came::Ended(fault) => (fault, &[(FaultCame::Ended, None)]),
+            };
+            for (happening, why) in happenings {
+                let number = self.number_of(fault);
+                self.recorder.observe_server_fault(number, *happening, *why);
+            }
+        }
+        let after = self.server_faults.condition(&self.plan);
+        if after != before {
+            out.push(Directive::Server(after));
+        }
+    }
+
+    /// Trouble is over for the server.
+    fn spare_server(&mut self, out: &mut Vec<Directive>) {
+        for fault in self.server_faults.end_all() {
+            let number = self.number_of(fault);
+            self.recorder.observe_server_fault(number, FaultCame::Ended, None);
+        }
+        out.push(Directive::Server(self.server_faults.condition(&self.plan)));
+    }
+
+    /// Faults of the server are numbered behind those of devices.
+    fn number_of(&self, server_fault: usize) -> u16 {
+        (self.plan.faults.len() + server_fault) as u16
+    }
+
+    /// The run is over: what is planned and has not come about will not.
+    fn miss_what_is_left(&mut self, now: SimTime) {
+        for fault in 0..self.plan.server_faults.len() {
+            let why = Some("the run ended before its moment");
+            let number = self.number_of(fault);
+            (0..self.server_faults.left(&self.plan, fault))
+                .for_each(|_| self.recorder.observe_server_fault(number, FaultCame::Missed, why));
+        }
+        let sent: Vec<bool> = (0..self.plan.faults.len()).map(|fault| self.faults.is_sent(fault)).collect();
+        for (fault, device, left, why) in self.faults.unmet(&self.plan) {
+            if !sent[fault] {
+                let each = self.plan.faults[fault].planned_each();
+                self.recorder.fault_planned(fault as u16, 1, each);
+            }
+            (0..left).for_each(|_| {
+                self.recorder
+                    .observe_fault(now, device, fault as u16, FaultCame::Missed, Some(why))
+            });
         }
     }
 
@@ -265,10 +386,13 @@ impl Director {
         while let Some(index) = self.timeline.due(now) {
             self.fire(index, &plan.steps[index], now, out);
         }
+        self.send_faults(now, out);
+        self.befall_server(now, out);
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
         } else if now >= SimTime::ZERO + plan.duration {
             self.stage = Stage::Asked;
+            self.spare_server(out);
             out.push(Directive::EndTrouble);
         }
     }
@@ -296,11 +420,13 @@ impl Director {
         }
     }
 
-    /// No arrival, timed step, timed expectation, running `for` or open attempt is left. Called after this second's judgements, which
+    /// No arrival, timed step, timed expectation, running `for`, bounded fault or open attempt is left. Called after this second's judgements, which
     /// are the last that every `when` gets.
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
-        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && self.at_rest(now)
+        let striking =
+            self.faults.pending(&self.plan, &self.timeline, now) || self.server_faults.pending(&self.plan, &self.timeline);
+        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
     }
 
     /// No attempt is open, and nothing that was asked of the server can open one any more.
@@ -311,7 +437,11 @@ impl Director {
     /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
     fn must_end(&self, deployment: &DeploymentName, state: UpdateState) -> bool {
         let paused = || position(&self.plan, deployment.as_str()).is_some_and(|step| self.timeline.is_paused(step));
-        !(state.ended() || (state == UpdateState::Pending && paused()))
+        match state {
+            UpdateState::Pending => !paused(),
+            UpdateState::None | UpdateState::InProgress => true,
+            UpdateState::Succeeded | UpdateState::Failed | UpdateState::Cancelled => false,
+        }
     }
 
     /// Every device that is open after the settle bound breaks the rule, unless its own firmware or a pause keeps it from ending.
@@ -345,7 +475,11 @@ impl Director {
     fn schedule(&mut self) {
         let expected = self.judging.next_timed(&self.timeline);
         let (step, end) = match self.stage {
-            Stage::Trouble => (self.timeline.next_timed(), Some(SimTime::ZERO + self.plan.duration)),
+            Stage::Trouble => {
+                let of_server = self.server_faults.next_due(&self.plan, &self.timeline);
+                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline), of_server];
+                (happens.into_iter().flatten().min(), Some(SimTime::ZERO + self.plan.duration))
+            }
             Stage::Asked => (None, None),
             Stage::Settling { until } => (None, Some(until)),
             Stage::Over { .. } => {
@@ -383,6 +517,22 @@ fn census(plan: &Plan) -> Census {
     Census {
         devices: devices.collect(),
         cohorts: plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect(),
+    }
+}
+
+/// A fault of the server as the recorder is told of it.
+fn name_of_server(fault: &PlannedServerFault) -> FaultName {
+    FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
+    }
+}
+
+/// A fault as the recorder is told of it.
+fn name_of(fault: &PlannedFault) -> FaultName {
+    FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
     }
 }
 

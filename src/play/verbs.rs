@@ -1,12 +1,11 @@
 //! What a step that fires asks of the server, its *who* resolved at that moment.
 
-use std::cmp::Reverse;
-
 use crate::luck::{Purpose, text_key};
 use crate::measure::Recorder;
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, Pick, Selector, Tags, Whom};
+use crate::model::{AdminAction, DeploymentName, DeviceIndex, Selector, Tags, Whom};
 use crate::scenario::{Plan, PlannedStep, StepVerb};
 
+use super::pick;
 use super::setup::batches;
 use super::timeline::{Timeline, position};
 
@@ -90,20 +89,7 @@ fn fired(plan: &Plan, steps: &[String], timeline: &Timeline) -> Vec<(usize, Depl
     steps.iter().filter_map(made).collect()
 }
 
-/// The devices that a selector takes at this moment, in their order. A pick takes those of the highest rank, and each step ranks anew.
+/// The devices that a selector takes at this moment, in their order; each step ranks anew.
 fn picked(plan: &Plan, step: &PlannedStep, who: &Selector, recorder: &Recorder) -> Vec<DeviceIndex> {
-    let mut devices = recorder.matching(who);
-    let count = match who.pick {
-        None => devices.len(),
-        Some(Pick::Count(count)) => usize::try_from(count).unwrap_or(usize::MAX).min(devices.len()),
-        Some(Pick::Share(share)) => share.of(devices.len() as u64) as usize,
-    };
-    let ordinal = text_key(&step.name);
-    devices.sort_by_cached_key(|device| {
-        let rank = plan.luck().draw(Purpose::StepPick, plan.devices[device.at()].key, ordinal);
-        (Reverse(rank), *device)
-    });
-    devices.truncate(count);
-    devices.sort_unstable();
-    devices
+    pick::picked(plan, who, recorder.matching(who), Purpose::StepPick, text_key(&step.name))
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::measure::{Aggregate, Comparison, Group, Label, Measure, Metric, Recorder, Trend};
+use crate::faults::{PlannedFault, Target};
+use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend};
 use crate::model::{AttemptResult, CohortName, ConnectResult, LEGAL, Phase, UpdateState};
 use crate::play::{HarnessReport, Outcome, RunEnd};
 use crate::scenario::{Plan, TlsPlan};
@@ -12,8 +13,8 @@ use crate::verdict::Judgement;
 
 use super::failures::{failures, short};
 use super::summary::{
-    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FindingRow, FirstFinding, HarnessRow, Invariants, MachineRow,
-    MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
+    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
+    MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
 };
 use super::untrusted::clean;
 
@@ -79,7 +80,12 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
             device: clean(plan.devices[device.at()].id.as_str()),
             update_time_s: round(took.as_secs_f64()),
         }),
-        faults: Vec::new(),
+        faults: plan
+            .faults
+            .iter()
+            .zip(recorder.faults())
+            .map(|(planned, came)| fault(planned, came))
+            .collect(),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
         harness: outcome.harness.as_ref().map(harness),
@@ -279,27 +285,22 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         };
         recorder.value(&measure, elapsed).map(|measured| measured.value)
     };
-    let timed = |aggregate: Aggregate| match metric {
-        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => value(aggregate).and_then(finite),
-        Metric::Devices | Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => None,
-    };
-    let (kind, unit) = match metric {
-        Metric::Devices => ("gauge", "1"),
-        Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => ("counter", "1"),
-        Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => ("trend", "s"),
+    let timed = |aggregate: Aggregate| match metric.kind() {
+        Kind::Trend => value(aggregate).and_then(finite),
+        Kind::Gauge | Kind::Counter => None,
     };
     let count = value(Aggregate::Count).unwrap_or(0.0) as u64;
     MetricRow {
         name: metric.to_string(),
         labels: shown_labels(labels),
-        kind: kind.to_owned(),
-        unit: unit.to_owned(),
+        kind: metric.kind().word().to_owned(),
+        unit: metric.unit().to_owned(),
         count,
-        sum: match metric {
-            Metric::Devices => None,
-            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions => Some(count as f64),
-            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime if count == 0 => None,
-            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => timed(Aggregate::Sum),
+        sum: match metric.kind() {
+            Kind::Gauge => None,
+            Kind::Counter => Some(count as f64),
+            Kind::Trend if count == 0 => None,
+            Kind::Trend => timed(Aggregate::Sum),
         },
         min: timed(Aggregate::Min),
         avg: timed(Aggregate::Avg),
@@ -309,6 +310,35 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         p99: timed(Aggregate::Percentile(99.0)),
         p999: timed(Aggregate::Percentile(99.9)),
         max: timed(Aggregate::Max),
+    }
+}
+
+/// What was planned of a fault, and what came of it.
+fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
+    let by_chance = planned.planned_each().is_none();
+    let strikes = match planned.kind.target() {
+        Target::Messages => Some("messages"),
+        Target::Requests => Some("requests"),
+        Target::Flash if by_chance => Some("operations"),
+        Target::Flash | Target::Device | Target::Link => None,
+    };
+    FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: came.devices,
+        planned: came.planned,
+        done: came.done,
+        missed: came.planned.map(|_| came.missed),
+        missed_because: came.reasons.iter().map(|(why, count)| (why.to_string(), *count)).collect(),
+        strikes: strikes.map(str::to_owned),
+        chance_percent: strikes.map(|_| planned.chance.0 as f64 / 1e4),
+        tried: strikes.map(|_| came.done + came.spared),
+        phases: Phase::ALL
+            .iter()
+            .zip(came.phases)
+            .filter(|(_, count)| *count > 0)
+            .map(|(phase, count)| (phase.to_string(), count))
+            .collect(),
     }
 }
 

@@ -276,18 +276,28 @@ pub struct SlowestRow {
 }
 
 /// A fault of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultRow {
     /// Its name.
     pub name: String,
     /// Its kind.
     pub kind: String,
+    /// Devices that it was dealt to.
+    pub devices: u64,
     /// How many were planned, if that is known beforehand.
     pub planned: Option<u64>,
     /// How many came about.
     pub done: u64,
-    /// How many did not.
+    /// How many did not; null where it is not known how many were planned.
     pub missed: Option<u64>,
+    /// Why they did not, and how many.
+    pub missed_because: BTreeMap<String, u64>,
+    /// What it strikes one by one: `messages`, `requests` or `operations`; null where it strikes a device as a whole.
+    pub strikes: Option<String>,
+    /// Its chance to strike one of these, percent.
+    pub chance_percent: Option<f64>,
+    /// How many of these it could have struck.
+    pub tried: Option<u64>,
     /// In which phases they came about.
     pub phases: BTreeMap<String, u64>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{CohortName, UpdateState, show_count, show_duration, show_size};
 use crate::play::Outcome;
 
-use super::summary::{ExpectationRow, MetricRow, ScenarioRow, Summary};
+use super::summary::{ExpectationRow, FaultRow, MetricRow, ScenarioRow, Summary};
 
 /// Where values at the right end.
 const RIGHT: usize = 79;
@@ -75,6 +75,7 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
     page.invariants(summary);
     page.cohorts(summary);
     page.times(summary);
+    page.faults(summary);
     page.failures(summary);
     page.stuck(summary);
     page.errors(summary);
@@ -86,6 +87,29 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
     page.slowest(summary);
     page.rerun(summary);
     page.text
+}
+
+/// What came of a fault.
+fn came_of(row: &FaultRow) -> String {
+    if let (Some(strikes), Some(tried), None) = (&row.strikes, row.tried, row.planned) {
+        let chance = row.chance_percent.unwrap_or(100.0);
+        return format!("{chance} % of {} {strikes}: {} done", show_count(tried), show_count(row.done));
+    }
+    let mut text = match row.planned {
+        Some(planned) => format!("{} planned, {} done", show_count(planned), show_count(row.done)),
+        None => format!("{} done", show_count(row.done)),
+    };
+    if !row.missed_because.is_empty() {
+        let whole: u64 = row.missed_because.values().sum();
+        let several = row.missed_because.len() > 1;
+        let reasons = row.missed_because.iter().map(|(why, count)| match several {
+            true => format!("{why}: {}", show_count(*count)),
+            false => why.clone(),
+        });
+        let reasons: Vec<_> = reasons.collect();
+        text += &format!(", {} missed ({})", show_count(whole), reasons.join(", "));
+    }
+    text
 }
 
 struct Page {
@@ -242,6 +266,29 @@ impl Page {
                 let _ = write!(line, "{:>8}", span(value));
             }
             self.line(&line);
+        }
+    }
+
+    /// A row a fault: what was planned, what came of it, and why the rest did not come about.
+    fn faults(&mut self, summary: &Summary) {
+        let width = |column: fn(&FaultRow) -> &str| summary.faults.iter().map(|row| column(row).chars().count()).max();
+        let (name, kind) = (width(|row| &row.name).unwrap_or(0), width(|row| &row.kind).unwrap_or(0));
+        for row in &summary.faults {
+            let head = format!("{:<6} {:<name$}  {:<kind$}  ", "fault", row.name, row.kind);
+            let indent = head.chars().count();
+            // Long names leave no room beside them.
+            let (head, indent) = match indent > RIGHT / 2 {
+                true => {
+                    self.line(&head);
+                    (String::new(), BODY)
+                }
+                false => (head, indent),
+            };
+            let mut head = head;
+            for line in wrapped(&came_of(row), RIGHT - indent) {
+                self.line(&format!("{head:<indent$}{line}"));
+                head.clear();
+            }
         }
     }
 

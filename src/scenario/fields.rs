@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::model::{GrammarError, QuantityError, Share, closest, parse_duration, parse_share, parse_size, show_count};
+use crate::model::{EventRate, GrammarError, QuantityError, Share, closest, parse_data_rate, parse_duration, parse_event_rate};
+use crate::model::{parse_share, parse_size, show_count};
 
 use super::document::{Entry, Node, Place, Table, Value, Words};
 use super::error::{Problem, Problems};
@@ -241,6 +242,28 @@ impl<'a> Fields<'a> {
         self.quantity(key, SIZE, parse_size)
     }
 
+    /// A rate of events above zero under `key`.
+    pub fn event_rate(&self, key: &str) -> Option<Written<EventRate>> {
+        let rate = self.quantity(key, EVENTS, parse_event_rate)?;
+        self.above_zero(key, rate.value.0 > 0, &rate)?;
+        Some(rate)
+    }
+
+    /// A data rate above zero under `key`, bits a second.
+    pub fn data_rate(&self, key: &str) -> Option<Written<u64>> {
+        let rate = self.quantity(key, RATE, parse_data_rate)?;
+        self.above_zero(key, rate.value > 0, &rate)?;
+        Some(rate)
+    }
+
+    fn above_zero<T>(&self, key: &str, above: bool, written: &Written<T>) -> Option<()> {
+        if !above {
+            let message = format!("`{key}` of {} is a rate of zero", self.subject);
+            self.problems.add(written.at, message, "leave it out: there is no limit then");
+        }
+        above.then_some(())
+    }
+
     /// A share under `key` that is `good`; `range` says which are.
     pub fn share(&self, key: &str, good: impl FnOnce(Share) -> bool, range: &str) -> Option<Written<Share>> {
         let words = self.with_unit(key, SHARE)?;
@@ -328,6 +351,10 @@ const SIZE: Units = Units {
 const SHARE: Units = Units {
     article: "a share",
     example: |number| format!("\"{number} %\""),
+};
+const EVENTS: Units = Units {
+    article: "a rate",
+    example: |number| format!("\"{number}/s\" or \"{number}/m\""),
 };
 pub(super) const RATE: Units = Units {
     article: "a rate",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::measure::LabelKey;
+use crate::measure::{LabelKey, OwnKey};
 use crate::model::{Key, Phase, Session, Tags, Term, Test, UpdateState, closest};
 
 use super::document::Place;
@@ -159,13 +159,24 @@ impl<'f> Names<'f> {
     /// Checks the names that a measure uses.
     pub fn check_measure(&self, asked: &Asked, subject: &str, problems: &Problems) {
         for (position, label) in asked.measure.labels.iter().enumerate() {
-            let LabelKey::Who(key) = &label.key else { continue };
             let term = spans::label(&asked.words.text, position);
             for (number, value) in label.values.iter().enumerate() {
                 let at = asked.words.part(spans::value(&asked.words.text, term.clone(), number));
                 let places = (asked.words.part(term.clone()), at);
-                self.check_value(key, value, places, subject, problems);
+                match &label.key {
+                    LabelKey::Who(key) => self.check_value(key, value, places, subject, problems),
+                    LabelKey::Own(OwnKey::Fault) => self.check_fault(value, at, subject, problems),
+                    LabelKey::Own(_) => {}
+                }
             }
+        }
+    }
+
+    fn check_fault(&self, name: &str, at: Place, subject: &str, problems: &Problems) {
+        let names = || self.file.faults.iter().map(|fault| fault.name.as_str());
+        if !names().any(|known| known == name) {
+            let hint = suggest(name, names(), "faults");
+            problems.add(at, format!("unknown fault `{}` in {subject}", cut(name)), hint);
         }
     }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{LinkProfile, PlannedFault};
+use crate::faults::{LinkProfile, PlannedFault, PlannedServerFault};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
+use crate::server::Limits;
 use crate::time::SimTime;
 use crate::verdict::Expectation;
+
+use super::start::AtStart;
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -58,6 +61,8 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Faults of devices, links and downloads, in order of the file.
     pub faults: Vec<PlannedFault>,
+    /// Faults of the server, in order of the file.
+    pub server_faults: Vec<PlannedServerFault>,
     /// Every profile that a fault of the kind `link` names.
     pub links: BTreeMap<String, Arc<LinkProfile>>,
     /// Expectations in order of the file.
@@ -83,6 +88,17 @@ impl Plan {
             key: planned.key,
             number: planned.number,
         }
+    }
+
+    /// Devices that match a selection as they stand at the start, in their order; its pick is not looked at.
+    pub fn matching_at_start(&self, who: &Selector) -> Vec<DeviceIndex> {
+        let start = AtStart {
+            fleets: &self.fleets,
+            devices: &self.devices,
+            cohorts: &self.cohorts,
+        };
+        let devices = (0..self.devices.len() as u32).map(DeviceIndex);
+        devices.filter(|device| start.matches(who, *device)).collect()
     }
 
     /// Every measure that the scenario names, so that series can be laid down before the run.
@@ -121,6 +137,14 @@ pub struct ServerPlan {
     pub tls: TlsPlan,
     /// Missing results are asked for after this long.
     pub chase: Duration,
+    /// What it refuses beyond.
+    pub limits: Limits,
+    /// Whether what it knows outlives its process.
+    pub on_disk: bool,
+    /// Service time of each message of a device.
+    pub delay: Duration,
+    /// An attempt without an end by then is closed.
+    pub deadline: Option<Duration>,
 }
 
 /// TLS of the embedded server.

@@ -57,6 +57,9 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("power-cuts", include_str!("../../scenarios/power-cuts.toml")),
     ("multi-package", include_str!("../../scenarios/multi-package.toml")),
     ("rural", include_str!("../../scenarios/rural.toml")),
+    ("staged-rollout", include_str!("../../scenarios/staged-rollout.toml")),
+    ("server-crash", include_str!("../../scenarios/server-crash.toml")),
+    ("retry-storm", include_str!("../../scenarios/retry-storm.toml")),
 ];
 
 /// The text of the built-in example called `name`.

@@ -28,7 +28,8 @@ impl AtStart<'_> {
         }
     }
 
-    fn matches(self, selector: &Selector, device: DeviceIndex) -> bool {
+    /// Whether a device matches, the pick left aside.
+    pub fn matches(self, selector: &Selector, device: DeviceIndex) -> bool {
         let planned = &self.devices[device.at()];
         let fleet = &self.fleets[usize::from(planned.fleet)];
         selector.matches(|key, value| match key {

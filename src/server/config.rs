@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::model::{AttemptId, KeyHash};
 
+use super::limits::Limits;
+
 /// Settings of a server; secrets among them are not printed.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -19,10 +21,14 @@ pub struct ServerConfig {
     pub chase: Duration,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
+    /// An attempt without an end this long after it was made is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
     /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
     pub epoch_ms: u64,
     /// Keep what happened to every attempt and device, when and why, to be shown.
     pub keep_history: bool,
+    /// What a connection may cost. The counts among them are [`super::Admission`]'s.
+    pub limits: Limits,
 }
 
 impl ServerConfig {
@@ -39,6 +45,7 @@ impl fmt::Debug for ServerConfig {
             .field("first_attempt", &self.first_attempt)
             .field("epoch_ms", &self.epoch_ms)
             .field("keep_history", &self.keep_history)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

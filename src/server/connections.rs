@@ -13,12 +13,15 @@ use crate::wire::QoS;
 use super::io::ConnectionId;
 use super::record::DeviceNumber;
 
-/// How long a new connection may take to its CONNECT.
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Longest silence of a client that turned keep-alive off: that of one that asks for the longest keep-alive. MQTT 3.1.1, 3.1.2.10 lets
+/// a server end a connection that it finds unused.
+const SILENCE_MAX: Duration = Duration::from_millis(u16::MAX as u64 * 1500);
 
 /// Every connection, and when to look at which.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
+    /// How long a new connection may take to its CONNECT.
+    connect_time: Duration,
     open: BTreeMap<ConnectionId, Connection>,
     by_device: Vec<Option<ConnectionId>>,
     wakes: BTreeSet<(SimTime, Wake)>,
@@ -42,7 +45,7 @@ pub(super) struct Connection {
     /// Quality of service granted for the OTA topic; `None` while not subscribed.
     ota: Option<QoS>,
     heard_at: SimTime,
-    /// Longest silence; zero allows any.
+    /// Longest silence.
     silence: Duration,
     silence_wake: Option<SimTime>,
     chase_wake: Option<SimTime>,
@@ -77,6 +80,16 @@ pub(super) struct Stamp {
 }
 
 impl Connections {
+    pub fn new(connect_time: Duration) -> Self {
+        Connections {
+            connect_time,
+            open: BTreeMap::new(),
+            by_device: Vec::new(),
+            wakes: BTreeSet::new(),
+            online: 0,
+        }
+    }
+
     pub fn open(&mut self, id: ConnectionId, now: SimTime) {
         self.remove(id);
         self.open.insert(
@@ -85,7 +98,7 @@ impl Connections {
                 device: None,
                 ota: None,
                 heard_at: now,
-                silence: CONNECT_WITHIN,
+                silence: self.connect_time,
                 silence_wake: None,
                 chase_wake: None,
                 last_packet: 0,
@@ -120,7 +133,10 @@ impl Connections {
         self.by_device[place] = Some(id);
         if let Some(connection) = self.open.get_mut(&id) {
             connection.device = Some(device);
-            connection.silence = Duration::from_millis(u64::from(keep_alive_s) * 1500);
+            connection.silence = match keep_alive_s {
+                0 => SILENCE_MAX,
+                seconds => Duration::from_millis(u64::from(seconds) * 1500),
+            };
             if let Some(at) = connection.silence_wake.take() {
                 self.wakes.remove(&(at, Wake::Silence(id)));
             }
@@ -255,9 +271,7 @@ impl Connections {
     }
 
     fn watch(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.open.get_mut(&id)
-            && !connection.silence.is_zero()
-        {
+        if let Some(connection) = self.open.get_mut(&id) {
             let at = connection.heard_at + connection.silence;
             connection.silence_wake = Some(at);
             self.wakes.insert((at, Wake::Silence(id)));

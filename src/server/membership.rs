@@ -96,6 +96,7 @@ impl Server {
         };
         self.commit(record, out);
         let index = self.ledger.registry.at(device).pending.expect("a new attempt is Pending");
+        self.deadlines.watch(index, now);
         self.observe_state(index, UpdateState::None, why, out);
         self.offer(device, now, out);
     }

@@ -7,6 +7,7 @@
 //! durable store are the driver's.
 
 mod admin;
+mod admission;
 mod attempts;
 mod catalog;
 mod cohorts;
@@ -17,8 +18,10 @@ mod history;
 mod images;
 mod io;
 mod ledger;
+mod limits;
 mod membership;
 mod offers;
+mod pace;
 mod record;
 mod registry;
 mod rollout;
@@ -26,9 +29,11 @@ mod selection;
 mod sessions;
 mod views;
 
+pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
+pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
 pub use views::ServerCounts;
 
@@ -41,6 +46,7 @@ use crate::wire::{ImageAnswer, ImageRequest};
 use connections::Connections;
 use images::Keys;
 use ledger::Ledger;
+use pace::{Deadlines, Pace};
 
 /// Most devices of a server, so that a leaked ingest key cannot fill its memory without bound.
 const DEVICES_MAX: usize = 10_000_000;
@@ -53,10 +59,16 @@ pub struct Server {
     first_attempt: AttemptId,
     ledger: Ledger,
     connections: Connections,
+    pace: Pace,
+    deadlines: Deadlines,
     ignored: u64,
     epoch_ms: u64,
     /// Of the input that is being handled.
     stamp: Stamp,
+    /// Longest packet, bytes.
+    packet_max: u64,
+    /// Connections put out, by reason.
+    refusals: Refusals,
 }
 
 impl Server {
@@ -78,13 +90,17 @@ impl Server {
             chase: config.chase,
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
-            connections: Connections::default(),
+            connections: Connections::new(config.limits.connect_time),
+            pace: Pace::new(config.limits.offers),
+            deadlines: Deadlines::new(config.deadline),
             ignored: 0,
             epoch_ms: config.epoch_ms,
             stamp: Stamp {
                 at_ms: config.epoch_ms,
                 by: Prompt::Time,
             },
+            packet_max: config.limits.packet,
+            refusals: Refusals::default(),
         }
     }
 
@@ -98,6 +114,12 @@ impl Server {
         for (stamp, record) in records {
             latest = latest.max(stamp.at_ms);
             server.ledger.apply(stamp, &record);
+            if let Record::AttemptCreated { attempt, .. } = record
+                && let Some(index) = server.ledger.attempts.find(attempt)
+            {
+                let since_epoch = Duration::from_millis(stamp.at_ms.saturating_sub(server.epoch_ms));
+                server.deadlines.watch(index, SimTime::ZERO + since_epoch);
+            }
         }
         server.stamp.at_ms = latest;
         server
@@ -117,18 +139,19 @@ impl Server {
         }
     }
 
-    /// Does what is due at `now`: silent connections, missing results.
+    /// Does what is due at `now`: silent connections, missing results, offers whose turn it is, attempts past their deadline.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
         self.stamp(now, Prompt::Time);
         while let Some(wake) = self.connections.due(now) {
             self.wake(wake, now, out);
         }
+        self.keep_pace(now, out);
     }
 
     /// When [`Server::handle_timeout`] is to be called; waking may find nothing to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.connections.next_wake()
+        [self.connections.next_wake(), self.next_turn()].into_iter().flatten().min()
     }
 
     /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path

@@ -2,8 +2,10 @@
 
 use crate::model::{DeviceId, ServerEvent, Tags};
 use crate::time::SimTime;
+use crate::wire::overhead::packet_len;
 use crate::wire::{Connect, ConnectCode, Packet, Publish, QoS, Topic, message_type, session, topic};
 
+use super::admission::Refusal;
 use super::connections::Wake;
 use super::io::{ConnectionId, ServerInput, ServerOutput, ServerOutputs};
 use super::record::{DeviceNumber, Prompt, Record, SessionSeen};
@@ -35,11 +37,20 @@ impl Server {
         self.closed(id, out);
     }
 
+    /// Ends a connection that a limit puts out.
+    fn put_out(&mut self, id: ConnectionId, why: Refusal, out: &mut ServerOutputs) {
+        self.refusals.count(why);
+        self.close(id, out);
+    }
+
     pub(super) fn received(&mut self, from: ConnectionId, packet: Packet, now: SimTime, out: &mut ServerOutputs) {
         let Some(connection) = self.connections.get(from) else {
             return; // The connection was closed while the packet was on its way.
         };
         let device = connection.device;
+        if packet_len(&packet) > self.packet_max {
+            return self.put_out(from, Refusal::Packet, out);
+        }
         self.connections.hear(from, now);
         match (packet, device) {
             (Packet::Connect(connect), None) => self.connect(from, connect, now, out),
@@ -77,7 +88,8 @@ impl Server {
         match wake {
             Wake::Silence(id) => {
                 if self.connections.is_silent(id, now) {
-                    self.close(id, out);
+                    let known = self.connections.get(id).is_some_and(|connection| connection.device.is_some());
+                    self.put_out(id, if known { Refusal::Silent } else { Refusal::NoConnect }, out);
                 }
             }
             Wake::Chase(id) => {
@@ -93,7 +105,15 @@ impl Server {
             Ok(device) => device,
             Err(code) => {
                 transmit(from, Packet::ConnAck { code }, out);
-                return self.close(from, out);
+                let why = match code {
+                    ConnectCode::ServerUnavailable => Refusal::Connections,
+                    ConnectCode::Accepted
+                    | ConnectCode::UnacceptableVersion
+                    | ConnectCode::IdentifierRejected
+                    | ConnectCode::BadCredentials
+                    | ConnectCode::NotAuthorized => Refusal::Credentials,
+                };
+                return self.put_out(from, why, out);
             }
         };
         let device = match self.ledger.registry.find(&device) {

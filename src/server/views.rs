@@ -4,6 +4,7 @@ use crate::model::{AttemptId, CohortName, CohortRule, DeploymentName, DeviceId, 
 use crate::wire::api::{AttemptView, CohortView, DeploymentView, DeviceView, FirmwareView, Page, VersionView};
 
 use super::Server;
+use super::admission::Refusals;
 use super::attempts::AttemptIndex;
 use super::cohorts::ALL;
 use super::deployments::Deployment;
@@ -23,6 +24,8 @@ pub struct ServerCounts {
     /// Messages of devices that were ignored since the start: foreign topics, bad payloads, results that are late, unknown, out of
     /// range or contradictory.
     pub ignored: u64,
+    /// Connections put out, by reason. Those that were not even let in are counted by [`super::Admission`].
+    pub refusals: Refusals,
 }
 
 impl Server {
@@ -113,6 +116,7 @@ impl Server {
             online,
             attempts: self.ledger.attempts.len() as u64,
             ignored: self.ignored,
+            refusals: self.refusals,
         }
     }
 

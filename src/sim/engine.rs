@@ -3,19 +3,23 @@
 //! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
 //! and including that moment.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
-use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
+use crate::faults::{Edge, EdgeOutput, EdgeOutputs, ServerCondition, Way};
 use crate::luck::Purpose;
 use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{ConnectionId, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{
+    AdminError, Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs,
+};
 use crate::time::SimTime;
-use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
+use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
+use super::process::{Process, Survived};
 use super::queue::{Event, Queue, Scheduled};
 
 /// Events between two looks at the driver's surroundings.
@@ -44,6 +48,13 @@ pub(super) struct Engine {
     edges: Vec<Edge>,
     ports: Vec<Port>,
     server: Server,
+    admission: Admission,
+    process: Process,
+    /// Changes asked for and not answered, where a crash may lose the answer.
+    asked: BTreeMap<u64, AdminAction>,
+    /// Those that were asked for again after a crash.
+    asked_again: BTreeSet<u64>,
+    crashes: u64,
     director: Director,
     over: bool,
     /// The device that an event is being handled for, and how many of it at this moment.
@@ -70,6 +81,11 @@ impl Engine {
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
+            admission: Admission::new(plan.server.limits.clone(), u64::MAX),
+            process: Process::new(&plan),
+            asked: BTreeMap::new(),
+            asked_again: BTreeSet::new(),
+            crashes: 0,
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
             current: None,
@@ -147,7 +163,8 @@ impl Engine {
     /// Handles what comes next; false when nothing does.
     fn step(&mut self) -> bool {
         let event = self.queue.next_at();
-        let server = self.server.next_timeout();
+        let own = self.server.next_timeout().filter(|_| !self.process.is_still());
+        let server = [own, self.process.next_due()].into_iter().flatten().min();
         let director = self.director.next_timeout();
         let Some(at) = [event, server, director].into_iter().flatten().min() else {
             return false;
@@ -163,8 +180,7 @@ impl Engine {
             self.happen(next.device, next.event);
         } else if server == Some(at) {
             self.current = None;
-            self.server.handle_timeout(self.now, &mut self.server_outputs);
-            self.carry_out_server();
+            self.server_turn();
         } else {
             self.current = None;
             self.director.handle_timeout(self.now, &mut self.directives);
@@ -189,10 +205,19 @@ impl Engine {
                     self.input(device, DeviceInput::Disconnected(LinkLoss::Closed));
                 }
             }
-            Event::Opened { connection } => {
-                self.ports[device.at()].open_at_server(connection);
-                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
+            Event::Opened { .. } | Event::Received { .. } | Event::Gone { .. } | Event::Requested { .. } => {
+                if let Some(event) = self.process.reach(device, event, self.now) {
+                    self.reach_server(device, event);
+                }
             }
+            Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+        }
+    }
+
+    /// Something that a device sent is handled by the server's process.
+    fn reach_server(&mut self, device: DeviceIndex, event: Event) {
+        match event {
+            Event::Opened { connection } => self.on_opened(device, connection),
             Event::Received { connection, packet } => {
                 if self.ports[device.at()].is_at_server(connection) {
                     let from = connection_id(device, connection);
@@ -201,17 +226,122 @@ impl Engine {
             }
             Event::Gone { connection } => {
                 if self.ports[device.at()].close_at_server(connection) {
+                    self.admission.leave(Door::Mqtt);
                     self.tell_server(ServerInput::Closed(connection_id(device, connection)));
                 }
             }
             Event::Requested { download, request } => {
-                let answer = Box::new(self.serve(&request));
+                if self.process.refuses() {
+                    return self.break_download(device, download, DownloadError::Refused);
+                }
+                let answer = self.serve(&request);
                 if self.ports[device.at()].running(download).is_some() {
+                    let (answer, begins) = self.admission.answer(answer, self.now);
+                    self.ports[device.at()].served = begins.then_some(download);
+                    let answer = Box::new(answer);
                     let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
                     self.push(device, at, Event::Answered { download, answer });
                 }
             }
-            Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+            Event::PowerOn
+            | Event::Wake { .. }
+            | Event::Connected { .. }
+            | Event::Delivered { .. }
+            | Event::Closed { .. }
+            | Event::Answered { .. } => unreachable!("these are a device's own"),
+        }
+    }
+
+    /// The server does what is due: what waited for it, what is on the disk, its own timers.
+    fn server_turn(&mut self) {
+        while let Some(outputs) = self.process.next_synced(self.now) {
+            outputs.into_iter().for_each(|output| self.carry_out_for_server(output));
+        }
+        while let Some((device, event)) = self.process.next_waiting(self.now) {
+            self.reach_server(device, event);
+        }
+        if self.server.next_timeout().is_some_and(|due| due <= self.now) && !self.process.is_still() {
+            self.server.handle_timeout(self.now, &mut self.server_outputs);
+            self.carry_out_server();
+        }
+    }
+
+    /// Brings the server's process to how it is to stand.
+    fn befall(&mut self, condition: ServerCondition) {
+        let before = self.process.condition();
+        if condition.down && !before.down {
+            self.crash();
+        } else if condition.outage && !before.outage && !before.down {
+            self.cut_off();
+        }
+        self.process.stand(condition, self.now);
+        if before.down && !condition.down {
+            // As a restarted process does: what was asked of it and not answered is asked again.
+            for (request, action) in self.asked.clone() {
+                self.asked_again.insert(request);
+                let request = RequestId(request);
+                self.tell_server(ServerInput::Admin { request, action });
+            }
+        }
+    }
+
+    /// The process is killed; a new one stands where the store does, and nobody is connected.
+    fn crash(&mut self) {
+        let synced = self.plan.luck().draw(Purpose::CrashSync, 0, self.crashes) & 1 == 1;
+        self.crashes += 1;
+        let Survived { records, untold } = self.process.crash(synced);
+        self.server = Server::restore(server_config(&self.plan), records);
+        self.admission = Admission::new(self.plan.server.limits.clone(), u64::MAX);
+        self.reset_connections();
+        untold.into_iter().for_each(|event| self.sight(Sighting::Server(event)));
+    }
+
+    /// The server loses its connections and goes on.
+    fn cut_off(&mut self) {
+        let (lost, served) = self.reset_connections();
+        (0..served).for_each(|_| self.admission.download_over());
+        for id in lost {
+            self.admission.leave(Door::Mqtt);
+            self.tell_server(ServerInput::Closed(id));
+        }
+    }
+
+    /// Every connection ends as if its peer's socket had gone; gives those that the server believed in, and how many downloads it
+    /// was serving.
+    fn reset_connections(&mut self) -> (Vec<ConnectionId>, usize) {
+        let (mut lost, mut served) = (Vec::new(), 0);
+        for device in (0..self.ports.len() as u32).map(DeviceIndex) {
+            served += usize::from(self.ports[device.at()].served.is_some());
+            for connection in self.ports[device.at()].lose_all_at_server() {
+                lost.push(connection_id(device, connection));
+                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
+                self.push(device, at, Event::Closed { connection });
+            }
+            if let Some(download) = self.ports[device.at()].download.as_ref().map(|running| running.number) {
+                self.break_download(device, download, DownloadError::Reset);
+            }
+        }
+        (lost, served)
+    }
+
+    fn break_download(&mut self, device: DeviceIndex, download: u32, error: DownloadError) {
+        if self.ports[device.at()].running(download).is_some() {
+            self.ports[device.at()].download = None;
+            self.input(device, DeviceInput::Download(DownloadEvent::Broken(error)));
+        }
+    }
+
+    /// A connection that the server does not let in is closed at once, as one is whose packets nobody has read.
+    fn on_opened(&mut self, device: DeviceIndex, connection: u32) {
+        match self.admission.enter(Door::Mqtt, self.now) {
+            Ok(()) => {
+                self.ports[device.at()].open_at_server(connection);
+                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
+            }
+            Err(_) => {
+                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
+                self.push(device, at, Event::Closed { connection });
+            }
         }
     }
 
@@ -223,6 +353,10 @@ impl Engine {
     }
 
     fn on_connected(&mut self, device: DeviceIndex, connection: u32) {
+        if self.process.refuses() && self.ports[device.at()].is_on(connection) {
+            self.ports[device.at()].connection = None;
+            return self.input(device, DeviceInput::Disconnected(LinkLoss::Refused));
+        }
         let port = &mut self.ports[device.at()];
         if let Some(current) = port.connection.as_mut().filter(|current| current.number == connection) {
             current.up = true;
@@ -269,6 +403,9 @@ impl Engine {
             self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
         self.outputs = outputs;
+        if self.ports[device.at()].served_to_the_end() {
+            self.admission.download_over();
+        }
         self.schedule_wake(device);
     }
 
@@ -358,26 +495,32 @@ impl Engine {
     }
 
     fn carry_out_server(&mut self) {
-        let mut outputs = std::mem::take(&mut self.server_outputs);
-        for output in outputs.drain(..) {
-            self.carry_out_for_server(output);
+        let outputs = std::mem::take(&mut self.server_outputs);
+        if let Some(mut outputs) = self.process.commit(outputs, self.now) {
+            outputs.drain(..).for_each(|output| self.carry_out_for_server(output));
+            self.server_outputs = outputs;
         }
-        self.server_outputs = outputs;
     }
 
     fn carry_out_for_server(&mut self, output: ServerOutput) {
         match output {
-            // Nothing crashes a server in this mode, so nobody reads its store again.
-            ServerOutput::Record { .. } => {}
+            ServerOutput::Record { stamp, record } => self.process.keep(stamp, record),
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
-                self.ports[device.at()].close_at_server(connection);
+                if self.ports[device.at()].close_at_server(connection) {
+                    self.admission.leave(Door::Mqtt);
+                }
                 let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
                 self.push(device, at, Event::Closed { connection });
             }
             ServerOutput::Answer { request, result } => {
-                let result = result.map_err(|error| error.to_string());
+                self.asked.remove(&request.0);
+                let result = match result {
+                    // It had been done before the crash, and the answer was lost.
+                    Err(AdminError::Exists { .. }) if self.asked_again.contains(&request.0) => Ok(()),
+                    answer => answer.map_err(|error| error.to_string()),
+                };
                 self.sight(Sighting::Answered {
                     request: request.0,
                     result,
@@ -402,6 +545,7 @@ impl Engine {
                     Directive::Inject(device, injection) => {
                         self.with_edge(device, |edge, now, out| edge.inject(*injection, now, out));
                     }
+                    Directive::Server(condition) => self.befall(condition),
                     Directive::EndTrouble => {
                         self.end_trouble();
                         let latest = self.latest_timer();
@@ -414,6 +558,12 @@ impl Engine {
     }
 
     fn administer(&mut self, request: u64, action: AdminAction) {
+        if self.process.may_crash() {
+            self.asked.insert(request, action.clone());
+            if self.process.condition().down {
+                return;
+            }
+        }
         let request = RequestId(request);
         self.tell_server(ServerInput::Admin { request, action });
     }
@@ -475,5 +625,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         first_attempt: AttemptId::new(1).expect("one is not zero"),
         epoch_ms: 0,
         keep_history: false,
+        limits: plan.server.limits.clone(),
+        deadline: plan.server.deadline,
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Port {
     pub(super) connection: Option<Connection>,
     /// The running download.
     pub(super) download: Option<Download>,
+    /// The download that the server answers with an image.
+    pub(super) served: Option<u32>,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
@@ -98,6 +100,12 @@ impl Port {
         (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
     }
 
+    /// True, once, when the download that the server answered is over; a device that falls silent takes it along.
+    pub(super) fn served_to_the_end(&mut self) -> bool {
+        let running = self.download.as_ref().map(|download| download.number);
+        self.served.take_if(|served| running != Some(*served)).is_some()
+    }
+
     /// The server learns of a connection.
     pub(super) fn open_at_server(&mut self, connection: u32) {
         self.at_server.push(connection);
@@ -106,6 +114,12 @@ impl Port {
     /// The server believes in this connection.
     pub(super) fn is_at_server(&self, connection: u32) -> bool {
         self.at_server.contains(&connection)
+    }
+
+    /// The server loses every connection at once; gives those that it believed in.
+    pub(super) fn lose_all_at_server(&mut self) -> Vec<u32> {
+        self.served = None;
+        std::mem::take(&mut self.at_server)
     }
 
     /// The server is done with a connection; true if it believed in it.

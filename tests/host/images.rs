@@ -9,7 +9,7 @@ use super::mqtt::Client;
 use super::rig::{Serve, open_request, request};
 
 /// Path and `Authorization` of the image that a device is offered.
-fn offered(serve: &Serve, device: &str) -> (String, String) {
+pub fn offered(serve: &Serve, device: &str) -> (String, String) {
     let mut client = Client::connect(serve, device);
     client.subscribe("ota-cbor-c2d");
     let manifest = manifest(&client.publish_received());

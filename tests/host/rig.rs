@@ -85,7 +85,12 @@ impl Serve {
 
     /// Makes `app` with versions 1.0.0 and 1.1.0 and deploys the latter to every device; gives the image.
     pub fn deploy_to_all(&self, name: &str) -> Vec<u8> {
-        let image = image("1.1.0", 40_000);
+        self.deploy_image_to_all(name, 40_000)
+    }
+
+    /// As [`Serve::deploy_to_all`], with an image of this size.
+    pub fn deploy_image_to_all(&self, name: &str, size: u64) -> Vec<u8> {
+        let image = image("1.1.0", size);
         self.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
         self.done("PUT", "/v1/firmware/app/versions/1.1.0", &image);
         self.done(

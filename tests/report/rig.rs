@@ -18,6 +18,7 @@ use squall::scenario::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
 };
+use squall::server::Limits;
 use squall::time::SimTime;
 use squall::verdict::{Expectation, JudgedAt, Judgement, Modes, judge};
 
@@ -95,7 +96,12 @@ pub fn plan() -> Plan {
             listen: "127.0.0.1:0".parse().expect("an address"),
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
+            limits: Limits::open(),
+            on_disk: false,
+            delay: std::time::Duration::ZERO,
+            deadline: None,
         },
+        server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
             image: Bytes::from_static(b"image"),
@@ -322,6 +328,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         requested: plan.measures().cloned().collect(),
         trace: true,
         warmup: Duration::ZERO,
+        faults: Vec::new(),
     });
     let mut teller = Teller { recorder, plan };
     for device in (0..DEVICES).map(DeviceIndex) {

@@ -8,7 +8,7 @@ use squall::model::{
     ServerEvent, StateReason, Tags, UpdateState, Whom,
 };
 use squall::server::{
-    AdminError, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
+    AdminError, ConnectionId, Limits, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
 };
 use squall::time::SimTime;
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, encode_results};
@@ -27,6 +27,8 @@ pub fn config() -> ServerConfig {
         first_attempt: id(1001),
         epoch_ms: 1_000,
         keep_history: true,
+        limits: Limits::default(),
+        deadline: None,
     }
 }
 

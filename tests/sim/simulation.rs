@@ -239,20 +239,18 @@ fn a_rollout_is_held_back_goes_on_and_is_tried_again() {
     let plan = plan_of(
         r#"
         scenario = { duration = "2m" }
-        firmware.app = { "1.0.0" = {}, "1.1.0" = {} }
-        fleet.early = { count = 20, runs = "app@1.0.0", link = "wifi" }
-        fleet.late = { count = 20, runs = "app@1.0.0", link = "wifi", arrive = "over 5s from 15s" }
-        fault = [{ name = "gone", inject = "http 404", who = "fleet:early", for = "20s" }]
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { boot = "crash after 1s" } }
+        fleet.early = { count = 20, runs = "app@1.0.0" }
+        fleet.late = { count = 20, runs = "app@1.0.0", arrive = "over 5s from 12s" }
         step = [{ name = "up", at = "5s", deploy = "app@1.1.0", to = "all" }, { at = "10s", pause = "up" },
-          { name = "on", when = "devices{fleet:late,state:pending} count == 20", for = "10s", resume = "up" },
-          { name = "again", when = "devices{fleet:late,state:succeeded} count == 20", retry = "up" }]
-        expect = [{ that = "devices{fleet:early,state:failed} count == 20", at = "20s" },
-          { that = "devices{fleet:late,state:pending} count == 20", at = "step:on" },
-          "devices{runs:app@1.1.0} count == 40", "devices{state:succeeded} count == 40"]"#,
+          { name = "on", at = "30s", resume = "up" },
+          { name = "again", when = "devices{state:failed} count == 40", retry = "up" }]
+        expect = [{ that = "devices{fleet:late,state:pending} count == 20", at = "29s" },
+          { that = "attempts{result:failed} count == 40", at = "step:again" }, "attempts{result:failed} count == 80"]"#,
     );
     let outcome = play(Arc::new(plan));
     assert_passed(&outcome);
-    assert_eq!(count(&outcome, "state:succeeded"), 40);
+    assert_eq!(count(&outcome, "state:failed"), 40);
 }
 
 #[test]

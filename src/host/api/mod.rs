@@ -7,10 +7,13 @@ mod deployments;
 mod devices;
 mod events;
 mod firmware;
+mod metrics;
 mod page;
 mod problem;
 
 use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,11 +25,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 
 use self::problem::ApiError;
 use super::core_thread::CoreHandle;
 use super::events::EventLog;
+use super::gate::Gate;
 use super::shard::handshake;
 use super::{http, listen};
 use crate::model::{AdminAction, KeyHash};
@@ -41,24 +44,35 @@ pub(crate) struct Api {
     pub(crate) events: Arc<EventLog>,
     /// Who may use the API.
     pub(crate) token: KeyHash,
+    /// Who may come in.
+    pub(crate) gate: Gate,
 }
 
 impl Api {
     /// Serves for ever; over TLS if so.
-    pub(crate) async fn serve(self, listener: &TcpListener, tls: Option<Arc<ServerConfig>>) {
+    ///
+    /// # Errors
+    /// If the listener cannot be used by this thread's runtime.
+    pub(crate) async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<Infallible> {
+        let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
-        listen::accept(listener, "admin", |stream| {
-            let service = service.clone();
-            match tls.clone() {
-                None => drop(tokio::spawn(http::answer(stream, service))),
-                Some(tls) => drop(tokio::spawn(async move {
-                    if let Some(stream) = Box::pin(handshake(tls, stream)).await {
-                        http::answer(stream, service).await;
+        let header = gate.limits().header;
+        let admit = || gate.enter_management();
+        listen::accept(listener, "admin", admit, |stream, permit| {
+            let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
+            drop(tokio::spawn(async move {
+                let _permit = permit;
+                match tls {
+                    None => http::answer(stream, service, header).await,
+                    Some(tls) => {
+                        if let Some(stream) = Box::pin(handshake(tls, stream, &gate)).await {
+                            http::answer(stream, service, header).await;
+                        }
                     }
-                })),
-            }
+                }
+            }));
         })
-        .await;
+        .await
     }
 
     fn routes(self) -> Router {
@@ -90,6 +104,7 @@ impl Api {
             .route("/v1/deployments/{name}/resume", post(deployments::resume))
             .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
+            .route("/metrics", get(metrics::show))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(self.clone(), guard));

@@ -34,6 +34,7 @@ impl Rig {
             requested: measures.clone(),
             trace: true,
             warmup: Duration::ZERO,
+            faults: Vec::new(),
         });
         Rig { recorder, measures }
     }

@@ -10,6 +10,7 @@ use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, show
 use super::super::plan::{Ends, Settle};
 use super::shares::one_of;
 use crate::model::parse_duration;
+use crate::server::Limits;
 
 const GENERAL: Keys = &[
     ("name", Optional),
@@ -131,9 +132,9 @@ const SERVER: Keys = &[
     ("tls", Optional),
     ("store", Optional),
     ("chase", Optional),
-    ("delay", Later(Some("0ms"))),
-    ("deadline", Later(Some("off"))),
-    ("limits", Later(None)),
+    ("delay", Optional),
+    ("deadline", Optional),
+    ("limits", Optional),
 ];
 
 /// `[server]`.
@@ -142,6 +143,10 @@ pub(in super::super) struct ServerFile {
     pub listen: SocketAddr,
     pub tls: TlsFile,
     pub chase: Duration,
+    pub limits: Limits,
+    pub on_disk: bool,
+    pub delay: Duration,
+    pub deadline: Option<Duration>,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -158,6 +163,10 @@ impl ServerFile {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsFile::Auto,
             chase: Duration::from_secs(30),
+            limits: Limits::open(),
+            on_disk: false,
+            delay: Duration::ZERO,
+            deadline: None,
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -181,14 +190,10 @@ impl ServerFile {
                 "write \"embedded\", or leave it out",
             )),
         });
-        fields.parsed("store", "\"memory\"", |store| match store {
-            "memory" => Ok(()),
-            "disk" => Err(Complaint::new(
-                "not supported yet: store `disk`",
-                "leave `store` out: it is `memory`",
-            )),
-            _ => one_of(store, &["memory", "disk"], "store", "the server").map(drop),
+        let store = fields.parsed("store", "\"memory\"", |store| {
+            one_of(store, &["memory", "disk"], "store", "the server")
         });
+        server.on_disk = store.is_some_and(|store| store.value == "disk");
         let listen = fields.parsed("listen", "\"127.0.0.1:0\"", |text| {
             text.parse::<SocketAddr>().map_err(|_| {
                 let hint = "write address and port, for example \"127.0.0.1:0\"; port 0 takes a free one";
@@ -201,11 +206,65 @@ impl ServerFile {
         if let Some(chase) = fields.time("chase") {
             server.chase = chase.value;
         }
+        if let Some(delay) = fields.time("delay") {
+            server.delay = delay.value;
+        }
+        server.deadline = read_deadline(&fields);
+        if let Some(limits) = fields.node("limits") {
+            server.limits = read_limits(limits, &fields);
+        }
         if let Some(tls) = fields.node("tls").and_then(|node| read_tls(node, &fields)) {
             server.tls = tls;
         }
         server
     }
+}
+
+/// A time, or `off`.
+fn read_deadline(fields: &Fields<'_>) -> Option<Duration> {
+    let words = fields.with_unit("deadline", TIME)?;
+    let read = |text: &str| match text {
+        "off" => Ok(None),
+        _ => match parse_duration(text) {
+            Ok(time) if time.is_zero() => Err(Complaint::new(
+                "`deadline` of the server is zero",
+                "write for example \"10m\", or \"off\"",
+            )),
+            Ok(time) => Ok(Some(time)),
+            Err(error) => {
+                let complaint = fields.not_a_quantity("deadline", TIME, error);
+                Err(Complaint {
+                    hint: complaint.hint.map(|hint| format!("{hint}; or `off`")),
+                    ..complaint
+                })
+            }
+        },
+    };
+    fields.read(words, read).and_then(|deadline| deadline.value)
+}
+
+const LIMITS: Keys = &[
+    ("connections", Optional),
+    ("connects", Optional),
+    ("downloads", Optional),
+    ("egress", Optional),
+    ("offers", Optional),
+];
+
+/// `limits` of `[server]`.
+fn read_limits(node: &Node, fields: &Fields<'_>) -> Limits {
+    let mut limits = Limits::open();
+    let subject = "`limits` of the server".to_owned();
+    let Some(fields) = Fields::new(subject, fields.key_at("limits"), node, LIMITS, fields.problems) else {
+        return limits;
+    };
+    let whole = |key| fields.whole(key, 1..=u64::from(u32::MAX)).map(|count| count.value);
+    limits.connections = whole("connections");
+    limits.downloads = whole("downloads");
+    limits.connects = fields.event_rate("connects").map(|rate| rate.value);
+    limits.offers = fields.event_rate("offers").map(|rate| rate.value);
+    limits.egress = fields.data_rate("egress").map(|bits| bits.value);
+    limits
 }
 
 const TLS: Keys = &[("cert", Required), ("key", Required)];

@@ -1,0 +1,223 @@
+//! The gate between the listeners and what serves them: the core's [`Admission`], shared by every shard.
+//!
+//! It is asked before a byte is read and before TLS, so that a connection that is refused costs an accept and a close.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::clock::Clock;
+use crate::server::{Admission, Door, Limits, Refusal};
+use crate::wire::ImageAnswer;
+use crate::wire::api::ChildCondition;
+
+/// Descriptors that are kept for the management API, its event streams and the server's own files.
+const DESCRIPTORS_KEPT: u64 = 256;
+/// Connections of the management API at once; well within the descriptors that are kept.
+const MANAGERS_MAX: usize = 128;
+/// Bytes of an image handed over at once. A body lives until its last piece is taken, and with it the download is counted.
+const PIECE_BYTES: usize = 256 * 1024;
+/// The last piece, which is taken when nearly all before it is written.
+const LAST_PIECE_BYTES: usize = 16 * 1024;
+
+/// The gate; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Shared>);
+
+struct Shared {
+    admission: Mutex<Admission>,
+    limits: Limits,
+    clock: Clock,
+    /// A parent may want nobody let in.
+    condition: watch::Receiver<ChildCondition>,
+    /// Connections of the management API.
+    managers: Arc<Semaphore>,
+}
+
+/// A connection that was let in; dropped when it is gone.
+pub(crate) struct Pass {
+    gate: Gate,
+    door: Door,
+}
+
+/// A download under way; dropped when it is over.
+struct Download(Gate);
+
+/// The body of an image answer.
+pub(crate) struct ImageBody {
+    rest: Bytes,
+    _download: Option<Download>,
+}
+
+impl Gate {
+    /// A gate with these limits in a process that may open `descriptors`.
+    pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock, condition: watch::Receiver<ChildCondition>) -> Gate {
+        let kept = DESCRIPTORS_KEPT.min(descriptors / 2);
+        Gate(Arc::new(Shared {
+            admission: Mutex::new(Admission::new(limits.clone(), descriptors - kept)),
+            limits,
+            clock,
+            condition,
+            managers: Arc::new(Semaphore::new(MANAGERS_MAX)),
+        }))
+    }
+
+    /// What is refused beyond.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Lets a connection to the management API in, or not.
+    pub(crate) fn enter_management(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.managers).try_acquire_owned().ok()
+    }
+
+    /// Lets a connection in, or not.
+    pub(crate) fn enter(&self, door: Door) -> Option<Pass> {
+        if self.0.condition.borrow().outage {
+            return None;
+        }
+        let now = self.0.clock.now();
+        let entered = self.lock().enter(door, now);
+        entered.is_ok().then(|| Pass {
+            gate: self.clone(),
+            door,
+        })
+    }
+
+    /// Counts a connection that is put out.
+    pub(crate) fn put_out(&self, why: Refusal) {
+        self.lock().put_out(why);
+    }
+
+    /// Passes an image answer on, or has it answered 503; gives the answer and its body.
+    pub(crate) fn answer(&self, answer: ImageAnswer) -> (ImageAnswer, ImageBody) {
+        let now = self.0.clock.now();
+        let (mut answer, begins) = self.lock().answer(answer, now);
+        let body = ImageBody {
+            rest: std::mem::take(&mut answer.body),
+            _download: begins.then(|| Download(self.clone())),
+        };
+        (answer, body)
+    }
+
+    /// Looks at the counts.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Admission) -> T) -> T {
+        look(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admission> {
+        self.0.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    /// The gate that it was given at.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What is refused beyond.
+    pub(crate) fn limits(&self) -> &Limits {
+        self.gate.limits()
+    }
+
+    /// Counts why this connection is put out.
+    pub(crate) fn put_out(&self, why: Refusal) {
+        self.gate.put_out(why);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.lock().leave(self.door);
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.0.lock().download_over();
+    }
+}
+
+impl ImageBody {
+    /// These bytes, counted nowhere.
+    pub(crate) fn whole(bytes: Bytes) -> ImageBody {
+        ImageBody {
+            rest: bytes,
+            _download: None,
+        }
+    }
+}
+
+impl Body for ImageBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let rest = self.rest.len();
+        let piece = match rest {
+            0 => return Poll::Ready(None),
+            rest if rest <= LAST_PIECE_BYTES => rest,
+            rest => PIECE_BYTES.min(rest - LAST_PIECE_BYTES),
+        };
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn gate(written: &str) -> Gate {
+        let mut limits = Limits::open();
+        limits.set(written).unwrap();
+        Gate::new(limits, 1_000, Clock::starting(), watch::channel(ChildCondition::default()).1)
+    }
+
+    fn image(bytes: usize) -> ImageAnswer {
+        ImageAnswer {
+            status: 200,
+            content_range: None,
+            unsatisfied_total: None,
+            body: (0..bytes).map(|at| at as u8).collect(),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_counted_until_it_is_dropped() {
+        let gate = gate("connections=1");
+        let inside = gate.enter(Door::Mqtt);
+        assert!(inside.is_some() && gate.enter(Door::Mqtt).is_none());
+        drop(inside);
+        assert!(gate.enter(Door::Mqtt).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_and_counted_until_its_last_piece_is_taken() {
+        let gate = gate("downloads=1");
+        let whole = image(3 * PIECE_BYTES + 5);
+        let (_, mut body) = gate.answer(whole.clone());
+        let mut taken = Vec::new();
+        while body.size_hint().exact() != Some(LAST_PIECE_BYTES as u64) {
+            taken.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+            assert_eq!(gate.answer(image(1)).0.status, 503);
+        }
+        taken.extend_from_slice(&body.collect().await.unwrap().to_bytes());
+        assert!(taken == whole.body, "{} bytes", taken.len());
+        assert_eq!(gate.answer(image(1)).0.status, 200);
+    }
+}

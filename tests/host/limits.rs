@@ -1,0 +1,141 @@
+//! Limits of a running server: who is over them is refused, who is within is served.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+use rumqttc::mqttbytes::v4;
+use socket2::{Domain, Socket, Type};
+
+use super::images::offered;
+use super::mqtt::Client;
+use super::rig::{PATIENCE, Serve, request, within_patience};
+
+/// The value of a metric.
+fn metric(serve: &Serve, series: &str) -> u64 {
+    let text = serve.ask("GET", "/metrics", "").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+        .unwrap_or_else(|| panic!("no {series} in {text}"))
+}
+
+fn refused(serve: &Serve, reason: &str) -> u64 {
+    metric(serve, &format!("squall_refused_total{{reason=\"{reason}\"}}"))
+}
+
+/// True if the server ends this connection without a byte.
+fn is_turned_away(to: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(to).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut byte = [0];
+    match stream.read(&mut byte) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn connections_beyond_their_number_are_turned_away_before_tls_and_let_in_when_others_leave() {
+    let serve = Serve::start(&["--limit", "connections=2"]);
+    let inside = [(); 2].map(|()| TcpStream::connect(serve.mqtt()).unwrap());
+    let full = within_patience(|| metric(&serve, "squall_connections{listener=\"mqtt\"}") == 2);
+    assert!(full, "two are in");
+    // Not a byte of a handshake was sent: what is refused is refused before it.
+    assert!(is_turned_away(serve.mqtt()));
+    assert_eq!(refused(&serve, "connections"), 1);
+    drop(inside);
+    let left = within_patience(|| metric(&serve, "squall_connections{listener=\"mqtt\"}") == 0);
+    assert!(left, "both have left");
+    let _inside = TcpStream::connect(serve.mqtt()).unwrap();
+    assert!(within_patience(
+        || metric(&serve, "squall_connections{listener=\"mqtt\"}") == 1
+    ));
+}
+
+#[test]
+fn connections_that_come_too_fast_are_turned_away() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "connects=1/h"]);
+    let mut first = Client::connect(&serve, "first");
+    assert!(is_turned_away(serve.mqtt()));
+    assert_eq!(refused(&serve, "connects"), 1);
+    first.send(v4::Packet::PingReq);
+    assert_eq!(first.receive(), Some(v4::Packet::PingResp));
+}
+
+#[test]
+fn downloads_beyond_their_number_are_answered_503_until_one_ends() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "downloads=1"]);
+    let size = 12 << 20;
+    serve.deploy_image_to_all("d", size);
+    let (path, secret) = offered(&serve, "meter-1");
+    // A client that takes the head and then reads no further, through a small window.
+    let slow = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    slow.set_recv_buffer_size(4096).unwrap();
+    slow.connect(&serve.images().into()).unwrap();
+    slow.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {secret}\r\n\r\n").as_bytes())
+        .unwrap();
+    assert!(within_patience(|| metric(&serve, "squall_downloads") == 1));
+    let get = || request(serve.images(), "GET", &path, &[("Authorization", &secret)], b"");
+    let second = get();
+    assert_eq!(
+        (second.status, second.header("retry-after"), second.body.len()),
+        (503, Some("1"), 0)
+    );
+    assert_eq!(refused(&serve, "downloads"), 1);
+    drop(slow);
+    assert!(within_patience(|| metric(&serve, "squall_downloads") == 0));
+    let third = get();
+    assert_eq!((third.status, third.body.len() as u64), (200, size));
+}
+
+#[test]
+fn image_bytes_beyond_their_rate_are_answered_503() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "egress=8 bit/s"]);
+    serve.deploy_to_all("d");
+    let (path, secret) = offered(&serve, "meter-1");
+    let get = || request(serve.images(), "GET", &path, &[("Authorization", &secret)], b"").status;
+    assert_eq!([get(), get()], [200, 503]);
+    assert_eq!(refused(&serve, "egress"), 1);
+}
+
+#[test]
+fn who_says_too_much_or_too_little_is_put_out_and_counted() {
+    let flags = ["--tls", "off", "--limit", "packet=1 KiB", "--limit", "connect-time=200ms"];
+    let serve = Serve::start(&flags);
+    let mut long = Client::connect(&serve, "long");
+    long.send(v4::Packet::Publish(v4::Publish::new(
+        "ingest-cbor",
+        rumqttc::mqttbytes::QoS::AtMostOnce,
+        vec![0; 2048],
+    )));
+    assert_eq!(long.receive(), None);
+    let mut silent = Client::open(serve.mqtt());
+    assert_eq!(silent.receive(), None);
+    let counted = within_patience(|| (refused(&serve, "packet"), refused(&serve, "no-connect")) == (1, 1));
+    assert!(counted, "{}", serve.ask("GET", "/metrics", "").text());
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_given_up() {
+    let serve = Serve::start(&["--limit", "handshake=100ms"]);
+    for address in [serve.mqtt(), serve.images()] {
+        assert!(is_turned_away(address));
+    }
+    assert_eq!(refused(&serve, "handshake"), 2);
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "header=8 KiB"]);
+    let long = "x".repeat(9 << 10);
+    let answer = request(serve.images(), "GET", "/a/1/0", &[("Authorization", &long)], b"");
+    assert_eq!(answer.status, 431);
+    assert_eq!(request(serve.images(), "GET", "/a/1/0", &[], b"").status, 401);
+}
+
+#[test]
+fn limits_are_read_with_their_units_or_refused_by_name() {
+    let output = super::rig::squall(&["--limit", "connects=5"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("connects: needs a unit"), "{said}");
+}
