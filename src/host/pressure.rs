@@ -25,12 +25,6 @@ impl Pressure {
         }
     }
 
-    /// No pressure at all.
-    #[cfg(test)]
-    pub(crate) fn none() -> Pressure {
-        Pressure::new(Duration::ZERO, watch::channel(ChildCondition::default()).1)
-    }
-
     /// How much each message takes.
     pub(crate) fn service(&self) -> Duration {
         self.delay + Duration::from_nanos(self.condition.borrow().slow_ns)
