@@ -356,3 +356,44 @@ fn a_port_in_use_is_told_with_its_address() {
     assert!(told.contains("the server did not start") && told.contains(&address), "{told}");
     assert_eq!(desk.summary()["status"], "error");
 }
+
+/// What a scenario of faults comes to: devices by state, and of each fault what was planned and what came about.
+fn came_to(summary: &serde_json::Value) -> (serde_json::Value, Vec<serde_json::Value>) {
+    let faults = summary["faults"].as_array().unwrap();
+    let counts = faults
+        .iter()
+        .map(|row| serde_json::json!([row["name"], row["planned"], row["done"]]));
+    (summary["devices"]["by_state"].clone(), counts.collect())
+}
+
+#[test]
+fn faults_strike_in_real_time_as_in_virtual_time() {
+    let desk = Desk::new();
+    std::fs::write(desk.folder.path().join("cuts.toml"), CUTS).unwrap();
+    let ended = desk.squall(&["cuts.toml"]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stdout));
+    let run = came_to(&desk.summary());
+    let mut simulated = Command::new(env!("CARGO_BIN_EXE_squall"));
+    simulated
+        .args(["sim", "cuts.toml", "--out"])
+        .arg(desk.out())
+        .current_dir(desk.folder.path());
+    assert_eq!(simulated.output().unwrap().status.code(), Some(0));
+    assert_eq!(run, came_to(&desk.summary()));
+}
+
+/// Every moment that an edge sees, on devices whose flash and boots take a fiftieth of their time.
+const CUTS: &str = r#"
+scenario = { name = "cuts", duration = "60s" }
+firmware.app = ["1.0.0", "1.1.0"]
+link.plain = { latency = "5ms", down = "10 Mbit/s", loss = "0 %", join = "0s" }
+fleet.few = { count = 20, runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
+step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+fault = [
+  { name = "any", inject = "power-cut", who = "all", at = "flash any", for = "100ms", times = 2 },
+  { name = "swap", inject = "power-cut", who = "5 of all", at = "swapping 50 %", for = "100ms" },
+  { name = "test", inject = "reset", who = "3 of all", at = "probation+200ms", for = "100ms" },
+  { name = "down", inject = "link-down", who = "4 of all", at = "1200ms", for = "300ms" },
+  { name = "cut", inject = "truncate", who = "all", at = "downloading 40 %", for = "10ms" }]
+expect = ["devices{state:in-progress} count == 0", "disagreements count == 0"]
+"#;

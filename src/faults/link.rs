@@ -238,7 +238,7 @@ fn drop_window(profile: &LinkProfile, now: SimTime, draws: Draws) -> Option<(Sim
 }
 
 /// Bytes on the wire for `bytes` written at once, TLS, TCP and IP included.
-fn on_wire(tls: bool, bytes: u64) -> u64 {
+pub(super) fn on_wire(tls: bool, bytes: u64) -> u64 {
     Traffic::sending(tls, bytes).sent
 }
 

@@ -18,5 +18,5 @@ pub use latency::Latency;
 pub use link::Way;
 pub use moment::Moment;
 pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
-pub use profile::{Drops, LinkProfile, Quota};
+pub use profile::{Drops, LinkProfile, Quota, Sleep};
 pub use server::{PlannedServerFault, ServerCondition, ServerFaultKind};

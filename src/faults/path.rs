@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::luck::Purpose;
+use crate::model::Carried;
 use crate::time::SimTime;
-use crate::wire::overhead::{answer_head_len, packet_len, request_len};
+use crate::wire::overhead::{Traffic, answer_head_len, packet_len, request_len};
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
 use super::flow::Flow;
-use super::link::{Draws, Link, Way};
-use super::profile::LinkProfile;
+use super::link::{Draws, Link, Way, on_wire};
+use super::profile::{LinkProfile, Sleep};
 
 /// The path of a device.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub(super) struct Path {
     image_tls: bool,
     /// Trouble is over: the link does not drop any more.
     calm: bool,
+    sleep: Option<Sleep>,
+    /// First power-on; times of sleep count from it.
+    powered_at: Option<SimTime>,
+    /// What has crossed since it was last asked for.
+    carried: Carried,
 }
 
 impl Path {
@@ -46,6 +52,9 @@ impl Path {
             tls,
             image_tls: tls,
             calm: false,
+            sleep: None,
+            powered_at: None,
+            carried: Carried::default(),
         }
     }
 
@@ -61,16 +70,32 @@ impl Path {
         self.joined_at = now + luck.duration(Purpose::LinkJoin, device, ordinal, self.profile().join.clone());
     }
 
+    /// When the network is there for what is wanted at `now`.
+    pub(super) fn joined(&self, now: SimTime) -> SimTime {
+        now.max(self.joined_at)
+    }
+
+    /// The usual time of one message in one direction.
+    pub(super) fn one_way(&self) -> Duration {
+        self.profile().latency.median()
+    }
+
     /// When the handshakes of an MQTT connection that is wanted at `now` are done.
     pub(super) fn connected_at(&mut self, now: SimTime) -> SimTime {
         let from = now.max(self.joined_at);
         let profile = Arc::clone(self.profile());
+        self.connects(self.tls);
         from + self.link.handshake(&profile, self.tls, now, self.draws)
     }
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
         let profile = Arc::clone(self.profile());
+        let bytes = on_wire(self.tls, packet_len(packet));
+        match way {
+            Way::Up => self.carried.up += bytes,
+            Way::Down => self.carried.protocol += bytes,
+        }
         let passage = self.link.packet(&profile, way, self.tls, packet_len(packet), now, self.draws);
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
             flow.make_way(passage.begins, passage.left.since(passage.begins));
@@ -81,7 +106,19 @@ impl Path {
     /// Time for the handshakes of a download.
     pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime) -> Duration {
         let profile = Arc::clone(self.profile());
+        self.connects(tls);
         self.link.handshake(&profile, tls, now, self.draws)
+    }
+
+    fn connects(&mut self, tls: bool) {
+        let traffic = Traffic::connecting(tls);
+        self.carried.up += traffic.sent;
+        self.carried.protocol += traffic.received;
+    }
+
+    /// What has crossed since this was last asked.
+    pub(super) fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
     }
 
     /// When an image request that is wanted at `now` is at the server.
@@ -91,6 +128,7 @@ impl Path {
         let from = now.max(self.joined_at);
         let handshake = self.image_handshake(self.image_tls, now);
         let profile = Arc::clone(self.profile());
+        self.carried.up += on_wire(self.image_tls, request_len(request));
         let asking = self
             .link
             .request(&profile, self.image_tls, request_len(request), now, self.draws);
@@ -100,6 +138,7 @@ impl Path {
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
         let profile = Arc::clone(self.profile());
+        self.carried.protocol += on_wire(self.image_tls, answer_head_len(head));
         let passage = self
             .link
             .head(&profile, self.image_tls, answer_head_len(head), now, self.draws);
@@ -133,6 +172,8 @@ impl Path {
             let free = self.link.down_free_at();
             let on_wire = flow.read(bytes, &profile, now, free, self.draws);
             self.link.charge(&profile, on_wire, now);
+            self.carried.image += bytes;
+            self.carried.protocol += on_wire.saturating_sub(bytes);
         }
     }
 
@@ -169,21 +210,44 @@ impl Path {
         self.calm = true;
     }
 
-    /// True if the profile itself never takes the link down.
-    pub(super) fn is_steady(&self) -> bool {
-        let profile = self.profile();
-        profile.drops.is_none() && profile.quota.is_none()
+    /// The device sleeps.
+    pub(super) fn set_sleep(&mut self, sleep: Option<Sleep>) {
+        self.sleep = sleep;
     }
 
-    /// Until when the profile itself has taken the link down, if it has.
+    /// Power is there; sleep counts from the first time.
+    pub(super) fn powered(&mut self, now: SimTime) {
+        self.powered_at.get_or_insert(now);
+    }
+
+    /// Until when the device sleeps, if it does.
+    pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
+        self.sleep?.until(self.powered_at?, now)
+    }
+
+    /// What is wanted of the network has to wait until then.
+    pub(super) fn joins_at(&mut self, at: SimTime) {
+        self.joined_at = self.joined_at.max(at);
+    }
+
+    /// True if neither the profile nor sleep ever takes the link down.
+    pub(super) fn is_steady(&self) -> bool {
+        let profile = self.profile();
+        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
+    }
+
+    /// Until when profile or sleep have taken the link down, if they have.
     pub(super) fn down_until(&self, now: SimTime) -> Option<SimTime> {
-        self.link.down_until(self.profile(), self.calm, now, self.draws)
+        let profile = self.link.down_until(self.profile(), self.calm, now, self.draws);
+        profile.max(self.asleep_until(now))
     }
 
     /// When that changes next by time alone.
     pub(super) fn changes_at(&self, now: SimTime) -> Option<SimTime> {
         let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
-        self.down_until(now).or_else(drop)
+        let sleeps = || Some(self.sleep?.changes_at(self.powered_at?, now));
+        let next = || [drop(), sleeps()].into_iter().flatten().min();
+        self.down_until(now).or_else(next)
     }
 
     fn profile(&self) -> &Arc<LinkProfile> {

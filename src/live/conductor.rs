@@ -291,12 +291,14 @@ impl Conductor {
                 // A shard that is gone has said so.
                 drop(shard.orders.send(Order::Input(device, input)));
             }
-            Directive::Inject(..) => {}
+            Directive::Inject(device, injection) => {
+                drop(self.shards[shard_of(device)].orders.send(Order::Inject(device, injection)));
+            }
             Directive::Server(condition) => self.conditions.push(condition),
             Directive::EndTrouble => {
                 self.awaited = Some((self.shards.len(), None));
                 for shard in &self.shards {
-                    drop(shard.orders.send(Order::LatestTimer));
+                    drop(shard.orders.send(Order::EndTrouble));
                 }
             }
             Directive::Stop => self.stopped = true,

@@ -29,19 +29,21 @@ type Answering = Pin<Box<dyn Future<Output = Result<Answered, DownloadError>>>>;
 
 /// When the stages of a request happen on the modelled path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestDelays {
-    /// Of every message in either direction.
+pub(crate) struct Stages {
+    /// The first packet of its connection reaches the server.
+    pub first_packet: SimTime,
+    /// The request reaches the server, all handshakes included.
+    pub request: SimTime,
+    /// Time of one message in one direction.
     pub one_way: Duration,
-    /// From the end of the real handshake until the request reaches the server.
-    pub request_after: Duration,
 }
 
 /// A download under way.
 pub(crate) struct Download {
     state: State,
     one_way: Duration,
-    /// The answer's head, on its way to the device.
-    head: Option<(SimTime, ImageHead)>,
+    /// The answer's head, on its way to the device; it arrives at a moment that is asked for once it is there.
+    head: Option<(Option<SimTime>, ImageHead)>,
     /// Bytes of the body that the device has not had yet; one read at most.
     held: Bytes,
     /// Bytes that the device takes.
@@ -66,10 +68,10 @@ struct Answered {
 
 impl Download {
     /// Begins a download for the device whose number in the run is `device`.
-    pub fn start(request: DownloadRequest, device: u32, dialer: Rc<Dialer>, clock: Clock, delays: RequestDelays) -> Download {
+    pub fn start(request: DownloadRequest, device: u32, dialer: Rc<Dialer>, clock: Clock, stages: Stages) -> Download {
         Download {
-            state: State::Answering(Box::pin(ask(request, device, dialer, clock, delays))),
-            one_way: delays.one_way,
+            state: State::Answering(Box::pin(ask(request, device, dialer, clock, stages))),
+            one_way: stages.one_way,
             head: None,
             held: Bytes::new(),
             credit: 0,
@@ -84,26 +86,34 @@ impl Download {
     /// When something that is known already is to be told to the device.
     pub fn due(&self) -> Option<SimTime> {
         match (&self.state, &self.head) {
-            (_, Some((at, _))) => Some(*at),
+            (_, Some((at, _))) => *at,
             (State::Ended { at, .. }, None) if self.held.is_empty() => Some(*at),
             (State::Answering(_) | State::Streaming(_) | State::Ended { .. } | State::Over, None) => None,
         }
     }
 
-    /// Moves bytes, and gives the next event for the device.
-    pub fn poll(&mut self, cx: &mut Context<'_>, now: SimTime) -> Poll<DownloadEvent> {
+    /// Moves bytes, and gives the next event for the device. `arrives` says when a head that comes from the server at a moment reaches
+    /// it; the body follows within the device's read credit.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: SimTime,
+        arrives: impl FnOnce(&ImageHead, SimTime) -> SimTime,
+    ) -> Poll<DownloadEvent> {
         if let State::Answering(answering) = &mut self.state {
             match answering.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(answered)) => {
-                    self.head = Some((now + self.one_way, answered.head));
+                    self.head = Some((None, answered.head));
                     self.state = State::Streaming(Box::new(answered));
                 }
                 Poll::Ready(Err(error)) => self.end(now + self.one_way, Err(error)),
             }
         }
         if let Some((at, head)) = self.head {
+            let at = at.unwrap_or_else(|| arrives(&head, now));
             if at > now {
+                self.head = Some((Some(at), head));
                 return Poll::Pending;
             }
             self.head = None;
@@ -186,7 +196,7 @@ async fn ask(
     device: u32,
     dialer: Rc<Dialer>,
     clock: Clock,
-    delays: RequestDelays,
+    stages: Stages,
 ) -> Result<Answered, DownloadError> {
     let asked = asking(&request).ok_or(DownloadError::Malformed)?;
     let target = Target {
@@ -194,9 +204,9 @@ async fn ask(
         port: request.target.port,
         tls: request.target.tls,
     };
-    tokio::time::sleep_until(clock.instant(clock.now() + delays.one_way)).await;
+    tokio::time::sleep_until(clock.instant(stages.first_packet)).await;
     let stream = dialer.open(&target, device).await?;
-    tokio::time::sleep(delays.request_after).await;
+    tokio::time::sleep_until(clock.instant(stages.request)).await;
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true).max_buf_size(READ_MAX);
     let (mut sender, connection) = builder
@@ -320,16 +330,17 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = Clock::starting_in(Duration::ZERO);
         let dialer = Rc::new(Dialer::new(None, 1, Arc::default()));
-        let delays = RequestDelays {
+        let stages = Stages {
+            first_packet: SimTime::ZERO,
+            request: SimTime::ZERO,
             one_way: Duration::ZERO,
-            request_after: Duration::ZERO,
         };
         runtime.block_on(async {
-            let mut download = Download::start(request(port, offset), 0, dialer, clock, delays);
+            let mut download = Download::start(request(port, offset), 0, dialer, clock, stages);
             download.read(credit);
             let mut events = Vec::new();
             loop {
-                let next = std::future::poll_fn(|cx| download.poll(cx, clock.now()));
+                let next = std::future::poll_fn(|cx| download.poll(cx, clock.now(), |_, now| now));
                 let event = tokio::time::timeout(Duration::from_secs(10), next)
                     .await
                     .expect("an event comes");

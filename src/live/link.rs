@@ -33,19 +33,14 @@ pub(crate) enum Arrival {
     Lost(LinkLoss),
 }
 
-/// Delays of the modelled path.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Delays {
-    /// Of every message in either direction.
-    pub one_way: std::time::Duration,
-    /// From the end of the real handshake until the device knows of it.
-    pub handshake_rest: std::time::Duration,
-}
+/// Says when a packet that comes from the server at a moment reaches the device; the modelled path stands behind it.
+pub(crate) type Crossing<'c> = &'c mut dyn FnMut(&Packet, SimTime) -> SimTime;
 
 /// A connection.
 pub(crate) struct Link {
     state: State,
-    delays: Delays,
+    /// When the handshakes are done on the modelled path, at the earliest.
+    up_at: SimTime,
     inbound: VecDeque<(SimTime, Arrival)>,
     outbound: VecDeque<(SimTime, Packet)>,
     unread: BytesMut,
@@ -68,11 +63,11 @@ pub(crate) enum Retired {
 }
 
 impl Link {
-    /// A connection that begins with `opening`.
-    pub fn new(opening: Opening, delays: Delays) -> Link {
+    /// A connection that begins with `opening`, and that the device knows of at `up_at` at the earliest.
+    pub fn new(opening: Opening, up_at: SimTime) -> Link {
         Link {
             state: State::Opening(opening),
-            delays,
+            up_at,
             inbound: VecDeque::new(),
             outbound: VecDeque::new(),
             unread: BytesMut::new(),
@@ -80,20 +75,23 @@ impl Link {
         }
     }
 
-    /// Hands over a packet: it leaves the device's side of the path at `now`.
-    pub fn transmit(&mut self, packet: Packet, now: SimTime) {
-        self.outbound.push_back((now + self.delays.one_way, packet));
+    /// Hands over a packet that reaches the server at `there`.
+    pub fn transmit(&mut self, packet: Packet, there: SimTime) {
+        self.outbound.push_back((there, packet));
     }
 
     /// Moves bytes as far as they go. `scratch` is room for reading, shared by a shard.
-    pub fn drive(&mut self, cx: &mut Context<'_>, now: SimTime, scratch: &mut [u8]) {
+    pub fn drive(&mut self, cx: &mut Context<'_>, now: SimTime, scratch: &mut [u8], crossing: Crossing<'_>) {
         if let State::Opening(opening) = &mut self.state
             && let Poll::Ready(opened) = opening.as_mut().poll(cx)
         {
             self.on_opened(opened, now);
         }
-        if let Err(loss) = self.send(cx, now).and_then(|()| self.receive(cx, now, scratch)) {
-            self.lose(loss, now);
+        if let Err(loss) = self.send(cx, now).and_then(|()| self.receive(cx, now, scratch, crossing)) {
+            // The end of a connection travels like its last packet.
+            self.state = State::Closed;
+            self.inbound
+                .push_back((crossing(&Packet::Disconnect, now), Arrival::Lost(loss)));
         }
     }
 
@@ -145,15 +143,15 @@ impl Link {
         match opened {
             Ok(stream) => {
                 self.state = State::Open(stream);
-                self.inbound.push_back((now + self.delays.handshake_rest, Arrival::Up));
+                self.inbound.push_back((self.up_at.max(now), Arrival::Up));
             }
             Err(error) => {
-                let rest = match error {
-                    OpenError::Refused | OpenError::Unreachable | OpenError::TimedOut => self.delays.one_way,
-                    OpenError::Reset | OpenError::Tls => self.delays.handshake_rest,
+                let told_at = match error {
+                    OpenError::Refused | OpenError::Unreachable | OpenError::TimedOut => now,
+                    OpenError::Reset | OpenError::Tls => self.up_at.max(now),
                 };
                 self.state = State::Closed;
-                self.inbound.push_back((now + rest, Arrival::Lost(error.into())));
+                self.inbound.push_back((told_at, Arrival::Lost(error.into())));
             }
         }
     }
@@ -187,7 +185,13 @@ impl Link {
         }
     }
 
-    fn receive(&mut self, cx: &mut Context<'_>, now: SimTime, scratch: &mut [u8]) -> Result<(), LinkLoss> {
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: SimTime,
+        scratch: &mut [u8],
+        crossing: &mut dyn FnMut(&Packet, SimTime) -> SimTime,
+    ) -> Result<(), LinkLoss> {
         let State::Open(stream) = &mut self.state else { return Ok(()) };
         while self.inbound.len() < INBOUND_MAX {
             let mut room = ReadBuf::new(scratch);
@@ -197,15 +201,10 @@ impl Link {
                 Poll::Ready(_) => return Err(LinkLoss::Closed),
             }
             while let Some(packet) = mqtt::decode(&mut self.unread).map_err(|_| LinkLoss::Closed)? {
-                self.inbound.push_back((now + self.delays.one_way, Arrival::Packet(packet)));
+                self.inbound.push_back((crossing(&packet, now), Arrival::Packet(packet)));
             }
         }
         Ok(())
-    }
-
-    fn lose(&mut self, loss: LinkLoss, now: SimTime) {
-        self.state = State::Closed;
-        self.inbound.push_back((now + self.delays.one_way, Arrival::Lost(loss)));
     }
 }
 
@@ -234,11 +233,7 @@ mod tests {
         };
         std::thread::spawn(move || speak(listener.accept().unwrap().0));
         let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
-        let delays = Delays {
-            one_way: ONE_WAY,
-            handshake_rest: ONE_WAY,
-        };
-        Link::new(Box::pin(opening), delays)
+        Link::new(Box::pin(opening), SimTime::ZERO + ONE_WAY)
     }
 
     async fn next(link: &mut Link, clock: Clock) -> (SimTime, Arrival) {
@@ -246,7 +241,7 @@ mod tests {
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
         let arrival = std::future::poll_fn(|cx| {
             let now = clock.now();
-            link.drive(cx, now, &mut scratch);
+            link.drive(cx, now, &mut scratch, &mut |_, now| now + ONE_WAY);
             while ticks.poll_tick(cx).is_ready() {}
             link.arrived(now).map_or(Poll::Pending, |arrival| Poll::Ready((now, arrival)))
         });
@@ -270,7 +265,7 @@ mod tests {
         let (up_at, up) = next(&mut link, clock).await;
         assert_eq!(up, Arrival::Up);
         assert!(up_at >= SimTime::ZERO + ONE_WAY, "{up_at}");
-        link.transmit(Packet::PingRequest, up_at);
+        link.transmit(Packet::PingRequest, up_at + ONE_WAY);
         let (answered_at, answer) = next(&mut link, clock).await;
         let code = ConnectCode::Accepted;
         assert_eq!(answer, Arrival::Packet(Packet::ConnAck { code }));
@@ -300,8 +295,8 @@ mod tests {
         });
         let clock = Clock::starting_in(Duration::ZERO);
         next(&mut link, clock).await;
-        link.transmit(Packet::PingRequest, clock.now());
-        link.transmit(Packet::Disconnect, clock.now());
+        link.transmit(Packet::PingRequest, clock.now() + ONE_WAY);
+        link.transmit(Packet::Disconnect, clock.now() + ONE_WAY);
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
         std::future::poll_fn(|cx| {
             while ticks.poll_tick(cx).is_ready() {}

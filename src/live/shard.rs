@@ -11,7 +11,8 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use crate::device::{Device, DeviceConfig, DeviceInput, Outputs};
+use crate::device::{Device, DeviceConfig, DeviceInput};
+use crate::faults::{Edge, EdgeOutputs, Injection};
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
@@ -56,8 +57,10 @@ pub(crate) enum Order {
     Start(Clock),
     /// Hand a device an input.
     Input(DeviceIndex, DeviceInput),
-    /// Answer with [`Report::LatestTimer`].
-    LatestTimer,
+    /// Give a device's edge a fault.
+    Inject(DeviceIndex, Box<Injection>),
+    /// Trouble is over: every edge ends its faults; answer with [`Report::LatestTimer`].
+    EndTrouble,
     /// Answer with [`Report::Stopped`], and end.
     Stop,
 }
@@ -130,7 +133,7 @@ pub(crate) struct Surroundings {
     /// Room for one read.
     pub scratch: RefCell<Vec<u8>>,
     /// The queue of outputs, empty between two inputs.
-    pub outputs: Cell<Outputs>,
+    pub outputs: Cell<EdgeOutputs>,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
 }
@@ -176,7 +179,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         match orders.recv().await {
             Some(Order::Start(clock)) => break clock,
             Some(Order::Stop) | None => return Vec::new(),
-            Some(Order::Input(..) | Order::LatestTimer) => {}
+            Some(Order::Input(..) | Order::Inject(..) | Order::EndTrouble) => {}
         }
     };
     let around = Rc::new(Surroundings {
@@ -202,8 +205,14 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
                         station.borrow_mut().input(input, &around);
                     }
                 }
-                Some(Order::LatestTimer) => {
-                    let latest = stations.values().filter_map(|station| station.borrow().armed_timer()).max();
+                Some(Order::Inject(device, injection)) => {
+                    if let Some(station) = stations.get(&device) {
+                        station.borrow_mut().inject(*injection, &around);
+                    }
+                }
+                Some(Order::EndTrouble) => {
+                    stations.values().for_each(|station| station.borrow_mut().end_trouble(&around));
+                    let latest = stations.values().filter_map(|station| station.borrow().latest_timer()).max();
                     send(&setup.reports, around.batch());
                     send(&setup.reports, Some(Report::LatestTimer(latest)));
                 }
@@ -249,7 +258,8 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
                 luck,
                 fleet.image.clone(),
             );
-            let station = Station::new(index, device, fleet.link.latency.median(), plan.devices[index.at()].boot_at);
+            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key).sleeping(fleet.sleep);
+            let station = Station::new(index, edge, plan.devices[index.at()].boot_at);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }
     }
@@ -386,6 +396,7 @@ mod tests {
             | Sighting::Fault { .. }
             | Sighting::Requested(..)
             | Sighting::Headed(..)
+            | Sighting::Carried(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });
@@ -402,7 +413,7 @@ mod tests {
     #[test]
     fn a_stopped_shard_says_when_its_devices_act_next() {
         let (shard, mut reports) = shard(plan(), "127.0.0.1:9".parse().unwrap());
-        shard.orders.send(Order::LatestTimer).unwrap();
+        shard.orders.send(Order::EndTrouble).unwrap();
         shard.orders.send(Order::Stop).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut answers = Vec::new();

@@ -1,28 +1,26 @@
-//! One device at its place: the core, its MQTT connection, its download, and the task that keeps them going.
+//! One device at its place: the core behind its edge, its MQTT connection, its download, and the task that keeps them going.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use crate::device::{Device, DeviceInput, DeviceOutput};
+use crate::device::{DeviceInput, DeviceOutput};
+use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Injection, Way};
 use crate::model::{DeviceIndex, Why};
 use crate::play::Sighting;
 use crate::time::SimTime;
-use crate::wire::overhead::{TCP_ROUND_TRIPS, TLS_ROUND_TRIPS};
-use crate::wire::{DownloadEvent, Packet};
+use crate::wire::{DownloadEvent, DownloadRequest, Packet};
 
-use super::download::{Download, RequestDelays};
-use super::link::{Arrival, Delays, Link, Retired};
+use super::download::{Download, Stages};
+use super::link::{Arrival, Link, Retired};
 use super::shard::Surroundings;
 
 /// A device and its transports.
 pub(crate) struct Station {
     index: DeviceIndex,
-    device: Device,
-    one_way: Duration,
+    edge: Edge,
     /// When power first comes; `None` once it has.
     boot_at: Option<SimTime>,
     link: Option<Link>,
@@ -45,12 +43,11 @@ struct Silent {
 const CLOSING_MAX: usize = 2;
 
 impl Station {
-    /// A device that is powered on at `boot_at`, behind a link with this one-way delay.
-    pub fn new(index: DeviceIndex, device: Device, one_way: Duration, boot_at: SimTime) -> Station {
+    /// A device behind its edge that is powered on at `boot_at`.
+    pub fn new(index: DeviceIndex, edge: Edge, boot_at: SimTime) -> Station {
         Station {
             index,
-            device,
-            one_way,
+            edge,
             boot_at: Some(boot_at),
             link: None,
             download: None,
@@ -63,23 +60,37 @@ impl Station {
 
     /// Hands the device an input from outside its task.
     pub fn input(&mut self, input: DeviceInput, around: &Surroundings) {
+        self.let_in(around, |edge, now, out| edge.handle_input(input, now, out));
+    }
+
+    /// Gives the device's edge a fault.
+    pub fn inject(&mut self, injection: Injection, around: &Surroundings) {
+        self.let_in(around, |edge, now, out| edge.inject(injection, now, out));
+    }
+
+    /// Trouble is over.
+    pub fn end_trouble(&mut self, around: &Surroundings) {
+        self.let_in(around, Edge::end_trouble);
+    }
+
+    fn let_in(&mut self, around: &Surroundings, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
         if !self.broken {
-            self.handle(input, around.clock.now(), around);
+            self.with_edge(around.clock.now(), around, call);
         }
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// The device's latest timer, keep-alive and heartbeat left out.
-    pub fn armed_timer(&self) -> Option<SimTime> {
-        let armed = self.device.next_timeout().filter(|(_, timer)| !timer.is_housekeeping());
-        self.boot_at.or(armed.map(|(at, _)| at))
+    /// The latest moment at which the device moves on by itself, housekeeping left out.
+    pub fn latest_timer(&self) -> Option<SimTime> {
+        self.boot_at.or(self.edge.latest_timeout())
     }
 
     /// Why the device is not at rest, and whether its own firmware keeps it there; `None` if it is at rest.
     pub fn left_open(&self, now: SimTime) -> Option<(Why, bool)> {
-        (!self.device.phase().at_rest()).then(|| (self.device.explain(now), self.device.stuck_by_firmware()))
+        let device = self.edge.device();
+        (!device.phase().at_rest()).then(|| (device.explain(now), device.stuck_by_firmware()))
     }
 
     /// Does everything that can be done at present; gives the moment of the next thing that is known.
@@ -99,10 +110,7 @@ impl Station {
 
     /// Hands the device the earliest thing that is due; false if nothing is.
     fn step(&mut self, cx: &mut Context<'_>, now: SimTime, around: &Surroundings) -> bool {
-        let timer = self
-            .boot_at
-            .or(self.device.next_timeout().map(|(at, _)| at))
-            .filter(|at| *at <= now);
+        let timer = self.boot_at.or_else(|| self.edge.next_timeout()).filter(|at| *at <= now);
         let arrival = self.link.as_ref().and_then(Link::arrival_due).filter(|at| *at <= now);
         if let Some(due) = arrival
             && timer.is_none_or(|timer| due <= timer)
@@ -112,9 +120,9 @@ impl Station {
         } else if timer.is_some() {
             match self.boot_at.take() {
                 Some(_) => self.handle(DeviceInput::PowerOn, now, around),
-                None => self.handle_timeout(now, around),
+                None => self.with_edge(now, around, |edge, now, out| edge.handle_timeout(now, out)),
             }
-        } else if let Some(Poll::Ready(event)) = self.download.as_mut().map(|download| download.poll(cx, now)) {
+        } else if let Some(Poll::Ready(event)) = self.poll_download(cx, now) {
             if let DownloadEvent::Body(bytes) = &event {
                 around.gauges.count_image_bytes(bytes.len());
             }
@@ -125,6 +133,12 @@ impl Station {
         true
     }
 
+    fn poll_download(&mut self, cx: &mut Context<'_>, now: SimTime) -> Option<Poll<DownloadEvent>> {
+        let edge = &mut self.edge;
+        let download = self.download.as_mut()?;
+        Some(download.poll(cx, now, |head, now| edge.head_arrives(head, now)))
+    }
+
     fn on_arrival(&mut self, arrival: Arrival, now: SimTime, around: &Surroundings) {
         match arrival {
             Arrival::Up => self.handle(DeviceInput::Connected, now, around),
@@ -132,7 +146,6 @@ impl Station {
                 if matches!(packet, Packet::ConnAck { .. }) {
                     self.silent = None;
                 }
-                around.report(now, Sighting::Delivered(self.index, packet.clone()));
                 self.handle(DeviceInput::Received(packet), now, around);
             }
             Arrival::Lost(loss) => {
@@ -144,8 +157,11 @@ impl Station {
 
     fn drive_links(&mut self, cx: &mut Context<'_>, now: SimTime, around: &Surroundings) {
         let mut scratch = around.scratch.borrow_mut();
+        let edge = &mut self.edge;
         if let Some(link) = &mut self.link {
-            link.drive(cx, now, &mut scratch);
+            link.drive(cx, now, &mut scratch, &mut |packet, now| {
+                edge.packet_arrives(Way::Down, packet, now)
+            });
         }
         if let Some(link) = self.silent.as_mut().and_then(|silent| silent.link.as_mut()) {
             link.drive_retired(cx, now);
@@ -159,7 +175,7 @@ impl Station {
     fn next_due(&self) -> Option<SimTime> {
         let links = self.link.iter().chain(&self.closing);
         let links = links.chain(self.silent.iter().filter_map(|silent| silent.link.as_ref()));
-        let device = self.boot_at.or(self.device.next_timeout().map(|(at, _)| at));
+        let device = self.boot_at.or_else(|| self.edge.next_timeout());
         links
             .flat_map(|link| [link.departure_due(), link.arrival_due()])
             .chain([device, self.download.as_ref().and_then(|download| download.due())])
@@ -168,45 +184,54 @@ impl Station {
     }
 
     fn handle(&mut self, input: DeviceInput, now: SimTime, around: &Surroundings) {
-        if let DeviceInput::Download(DownloadEvent::Answered(head)) = &input {
-            around.report(now, Sighting::Headed(self.index, *head));
-        }
-        let mut outputs = around.outputs.take();
-        self.device.handle_input(input, now, &mut outputs);
-        self.carry_out(outputs, now, around);
+        self.with_edge(now, around, |edge, now, out| edge.handle_input(input, now, out));
     }
 
-    fn handle_timeout(&mut self, now: SimTime, around: &Surroundings) {
+    /// The rule of use: call the edge, carry out what it wants.
+    fn with_edge(&mut self, now: SimTime, around: &Surroundings, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
         let mut outputs = around.outputs.take();
-        self.device.handle_timeout(now, &mut outputs);
-        self.carry_out(outputs, now, around);
-    }
-
-    fn carry_out(&mut self, mut outputs: Vec<DeviceOutput>, now: SimTime, around: &Surroundings) {
-        for output in outputs.drain(..) {
-            self.carry_out_one(output, now, around);
+        call(&mut self.edge, now, &mut outputs);
+        for output in outputs.drain() {
+            self.carry_out(output, now, around);
         }
         around.outputs.replace(outputs);
+        let carried = self.edge.take_carried();
+        if !carried.is_empty() {
+            around.report(now, Sighting::Carried(self.index, carried));
+        }
     }
 
-    fn carry_out_one(&mut self, output: DeviceOutput, now: SimTime, around: &Surroundings) {
+    fn carry_out(&mut self, output: EdgeOutput, now: SimTime, around: &Surroundings) {
+        let device = self.index;
+        match output {
+            EdgeOutput::Device(output) => self.carry_out_for_device(output, now, around),
+            EdgeOutput::Sent(packet) => around.report(now, Sighting::Sent(device, packet)),
+            EdgeOutput::Late(packet) => self.transmit(packet, now),
+            EdgeOutput::Delivered(packet) => around.report(now, Sighting::Delivered(device, packet)),
+            EdgeOutput::Requested(request) => around.report(now, Sighting::Requested(device, request)),
+            EdgeOutput::Headed(head) => around.report(now, Sighting::Headed(device, head)),
+            EdgeOutput::Fault { fault, happening } => around.report(
+                now,
+                Sighting::Fault {
+                    device,
+                    fault,
+                    happening,
+                },
+            ),
+        }
+    }
+
+    fn carry_out_for_device(&mut self, output: DeviceOutput, now: SimTime, around: &Surroundings) {
         match output {
             DeviceOutput::Connect => self.link = Some(self.connect(now, around)),
             DeviceOutput::Disconnect => self.close(),
             DeviceOutput::Transmit(packet) => {
                 around.report(now, Sighting::Sent(self.index, packet.clone()));
-                if let Some(link) = &mut self.link {
-                    link.transmit(packet, now);
-                }
+                self.transmit(packet, now);
             }
             DeviceOutput::StartDownload(request) => {
                 around.report(now, Sighting::Requested(self.index, request.clone()));
-                let delays = RequestDelays {
-                    one_way: self.one_way,
-                    request_after: self.handshake(request.target.tls),
-                };
-                let download = Download::start(request, self.index.0, Rc::clone(&around.dialer), around.clock, delays);
-                self.download = Some(Box::new(download));
+                self.download = Some(Box::new(self.start_download(request, now, around)));
             }
             DeviceOutput::StopDownload => self.download = None,
             DeviceOutput::Read { bytes } => {
@@ -229,18 +254,30 @@ impl Station {
         }
     }
 
-    fn connect(&self, now: SimTime, around: &Surroundings) -> Link {
-        let delays = Delays {
-            one_way: self.one_way,
-            handshake_rest: self.handshake(around.broker.tls).saturating_sub(self.one_way),
-        };
+    fn transmit(&mut self, packet: Packet, now: SimTime) {
+        if let Some(link) = &mut self.link {
+            let there = self.edge.packet_arrives(Way::Up, &packet, now);
+            link.transmit(packet, there);
+        }
+    }
+
+    fn connect(&mut self, now: SimTime, around: &Surroundings) -> Link {
         let (dialer, broker, device) = (Rc::clone(&around.dialer), Rc::clone(&around.broker), self.index.0);
-        let first_packet_there = around.clock.instant(now + self.one_way);
+        let first_packet_there = around.clock.instant(self.edge.first_packet_arrives(now));
         let opening = async move {
             tokio::time::sleep_until(first_packet_there).await;
             dialer.open(&broker, device).await
         };
-        Link::new(Box::pin(opening), delays)
+        Link::new(Box::pin(opening), self.edge.connected_at(now))
+    }
+
+    fn start_download(&mut self, request: DownloadRequest, now: SimTime, around: &Surroundings) -> Download {
+        let stages = Stages {
+            first_packet: self.edge.first_packet_arrives(now),
+            request: self.edge.request_arrives(&request, now),
+            one_way: self.edge.one_way(),
+        };
+        Download::start(request, self.index.0, Rc::clone(&around.dialer), around.clock, stages)
     }
 
     fn close(&mut self) {
@@ -251,12 +288,6 @@ impl Station {
             self.closing.remove(0);
         }
         self.closing.push(link);
-    }
-
-    /// Time of all handshakes before the first byte of the application.
-    fn handshake(&self, tls: bool) -> Duration {
-        let round_trips = TCP_ROUND_TRIPS + if tls { TLS_ROUND_TRIPS } else { 0 };
-        self.one_way * 2 * round_trips
     }
 
     fn give_up(&mut self) {

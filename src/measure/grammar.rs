@@ -4,33 +4,22 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::model::{
-    AttemptError, AttemptResult, Cause, ConnectResult, FailureReason, GrammarError, Key, Phase, Session, UpdateState, closest,
-    is_word, parse_duration, parse_event_rate, parse_share,
+    AttemptError, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, GrammarError, Key, Phase, RetryReason, Session,
+    UpdateState, closest, is_word, parse_data_rate, parse_duration, parse_event_rate, parse_share, parse_size,
 };
 
+use super::disagreement::DISAGREEMENTS;
+use super::fetching::{BYTE_KINDS, POWER};
 use super::query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 
 /// Metrics of the contract that this version does not keep.
 const LATER_METRICS: &[&str] = &[
-    "manifests",
     "messages",
-    "requests",
-    "request_time",
-    "first_byte",
-    "retries",
-    "resumes",
-    "restarts",
     "throughput",
     "download_rate",
-    "bytes",
-    "data_used",
-    "boots",
     "flash_ops",
     "wear",
-    "coverage",
-    "disagreements",
     "stuck",
-    "findings",
     "lateness",
     "cpu",
     "memory",
@@ -43,7 +32,7 @@ const LATER_METRICS: &[&str] = &[
     "connect_time_raw",
 ];
 /// Labels of the contract that belong to those metrics.
-const LATER_LABELS: &[&str] = &["code", "ranged", "type", "dir", "repeat", "why", "op", "rule"];
+const LATER_LABELS: &[&str] = &["type", "op"];
 const AGGREGATES: &[&str] = &["count", "rate", "share", "sum", "min", "avg", "med", "max", "p(95)"];
 const OPS: &[(&str, Op)] = &[
     ("<=", Op::AtMost),
@@ -69,28 +58,59 @@ impl Metric {
     /// Gauge, counter or trend.
     pub const fn kind(self) -> Kind {
         match self {
-            Metric::Devices => Kind::Gauge,
-            Metric::Attempts | Metric::Rollbacks | Metric::Connects | Metric::Transitions | Metric::Faults => Kind::Counter,
-            Metric::UpdateTime | Metric::DeployTime | Metric::PhaseTime | Metric::ConnectTime => Kind::Trend,
+            Metric::Devices | Metric::Coverage => Kind::Gauge,
+            Metric::Attempts
+            | Metric::Rollbacks
+            | Metric::Connects
+            | Metric::Transitions
+            | Metric::Faults
+            | Metric::Manifests
+            | Metric::Requests
+            | Metric::Retries
+            | Metric::Resumes
+            | Metric::Restarts
+            | Metric::Bytes
+            | Metric::Boots
+            | Metric::Disagreements
+            | Metric::Findings => Kind::Counter,
+            Metric::UpdateTime
+            | Metric::DeployTime
+            | Metric::PhaseTime
+            | Metric::ConnectTime
+            | Metric::RequestTime
+            | Metric::FirstByte
+            | Metric::DataUsed => Kind::Trend,
         }
     }
 
     /// The unit of its values in `summary.json`: `1` for what is counted.
     pub const fn unit(self) -> &'static str {
-        match self.kind() {
-            Kind::Gauge | Kind::Counter => "1",
-            Kind::Trend => "s",
+        match (self, self.kind()) {
+            (Metric::Bytes | Metric::DataUsed, _) => "B",
+            (_, Kind::Gauge | Kind::Counter) => "1",
+            (_, Kind::Trend) => "s",
         }
+    }
+
+    /// True where it is about the run and not about devices, so that nothing narrows it.
+    const fn is_whole(self) -> bool {
+        matches!(self, Metric::Coverage | Metric::Findings)
     }
 
     /// Properties of the counted event itself that the metric can be narrowed by.
     const fn own_keys(self) -> &'static [OwnKey] {
         match self {
-            Metric::Devices | Metric::Rollbacks | Metric::PhaseTime => &[],
+            Metric::Devices | Metric::Rollbacks | Metric::PhaseTime | Metric::Coverage => &[],
             Metric::Attempts => &[OwnKey::Result, OwnKey::Reason],
             Metric::UpdateTime | Metric::DeployTime | Metric::Connects | Metric::ConnectTime => &[OwnKey::Result],
             Metric::Transitions => &[OwnKey::From, OwnKey::To, OwnKey::Cause],
             Metric::Faults => &[OwnKey::Fault, OwnKey::Kind, OwnKey::Done],
+            Metric::Manifests => &[OwnKey::Repeat],
+            Metric::Requests | Metric::RequestTime | Metric::FirstByte => &[OwnKey::Code, OwnKey::Ranged],
+            Metric::Retries | Metric::Resumes | Metric::Restarts => &[OwnKey::Reason],
+            Metric::Bytes | Metric::DataUsed => &[OwnKey::Dir, OwnKey::Kind],
+            Metric::Boots | Metric::Disagreements => &[OwnKey::Why],
+            Metric::Findings => &[OwnKey::Rule],
         }
     }
 }
@@ -221,10 +241,14 @@ fn parse_label(piece: &str, metric: Metric) -> Result<Label, GrammarError> {
 }
 
 fn parse_label_key(word: &str, at: Range<usize>, metric: Metric) -> Result<LabelKey, GrammarError> {
+    let own = metric.own_keys();
     if let Some(key) = Key::from_word(word) {
+        if metric.is_whole() {
+            let hint = Some("it is about the whole run".to_owned());
+            return Err(GrammarError::new(at, format!("`{metric}` has no label `{word}`"), hint));
+        }
         return Ok(LabelKey::Who(key));
     }
-    let own = metric.own_keys();
     let of_metric: Vec<_> = own.iter().map(|key| key.word()).collect();
     if let Some(key) = OwnKey::from_word(word) {
         if own.contains(&key) {
@@ -259,7 +283,17 @@ fn check_value(key: &LabelKey, value: &str, metric: Metric, at: Range<usize>) ->
         LabelKey::Who(Key::State) => UpdateState::ALL.iter().map(|word| word.word()).collect(),
         LabelKey::Who(Key::Phase) | LabelKey::Own(OwnKey::From | OwnKey::To) => Phase::ALL.iter().map(|word| word.word()).collect(),
         LabelKey::Own(OwnKey::Cause) => Cause::ALL.iter().map(|word| word.word()).collect(),
+        LabelKey::Own(OwnKey::Reason) if matches!(metric, Metric::Retries | Metric::Resumes | Metric::Restarts) => {
+            RetryReason::ALL.iter().map(|word| word.word()).chain([POWER]).collect()
+        }
         LabelKey::Own(OwnKey::Reason) => reason_words().collect(),
+        LabelKey::Own(OwnKey::Ranged | OwnKey::Repeat) => vec!["yes", "no"],
+        LabelKey::Own(OwnKey::Dir) => vec!["up", "down"],
+        LabelKey::Own(OwnKey::Kind) if metric != Metric::Faults => BYTE_KINDS.to_vec(),
+        LabelKey::Own(OwnKey::Why) if metric == Metric::Boots => BootReason::ALL.iter().map(|word| word.word()).collect(),
+        LabelKey::Own(OwnKey::Why) => DISAGREEMENTS.to_vec(),
+        LabelKey::Own(OwnKey::Code) => return check_code(value, at),
+        LabelKey::Own(OwnKey::Rule) => return check_word(key, value, at),
         LabelKey::Own(OwnKey::Result) if matches!(metric, Metric::Connects | Metric::ConnectTime) => {
             ConnectResult::ALL.iter().map(|word| word.word()).collect()
         }
@@ -285,6 +319,14 @@ fn check_word(key: &LabelKey, value: &str, at: Range<usize>) -> Result<(), Gramm
     }
     let hint = Some("values are letters, digits, `.`, `_` and `-`".to_owned());
     Err(GrammarError::new(at, format!("`{value}` is not a value of `{key}`"), hint))
+}
+
+fn check_code(value: &str, at: Range<usize>) -> Result<(), GrammarError> {
+    if value == "none" || value.parse::<u16>().is_ok_and(|code| (100..1000).contains(&code)) {
+        return Ok(());
+    }
+    let hint = Some("write an HTTP status such as 503, or `none` where there was no answer".to_owned());
+    Err(GrammarError::new(at, format!("`{value}` is not a code"), hint))
 }
 
 fn check_version(value: &str, at: Range<usize>) -> Result<(), GrammarError> {
@@ -382,6 +424,13 @@ fn parse_limit(text: &str, start: usize, metric: Metric, aggregate: Aggregate) -
         let hint = Some(format!("write for example `{}`", example_limit(metric, aggregate)));
         return Err(GrammarError::new(place, "a limit is missing", hint));
     }
+    if metric.unit() == "B" && !matches!(aggregate, Aggregate::Count | Aggregate::Share) {
+        let bytes = match aggregate {
+            Aggregate::Rate => parse_data_rate(written).map(|bits| bits as f64 / 8.0),
+            _ => parse_size(written).map(|bytes| bytes as f64),
+        };
+        return bytes.map_err(|error| GrammarError::new(place, error.to_string(), None));
+    }
     let counted = matches!(aggregate, Aggregate::Count) || (matches!(aggregate, Aggregate::Sum) && metric.kind() == Kind::Counter);
     if counted {
         return written.parse::<u64>().map(|count| count as f64).map_err(|_| {
@@ -405,8 +454,11 @@ fn parse_limit(text: &str, start: usize, metric: Metric, aggregate: Aggregate) -
 
 fn example_limit(metric: Metric, aggregate: Aggregate) -> &'static str {
     match (aggregate, metric.kind()) {
+        (Aggregate::Sum, _) if metric.unit() == "B" => "< 600 KiB",
         (Aggregate::Count, _) | (Aggregate::Sum, Kind::Gauge | Kind::Counter) => "== 100",
         (Aggregate::Share, _) => ">= 95 %",
+        (Aggregate::Rate, _) if metric.unit() == "B" => "< 2 MiB/s",
+        (_, _) if metric.unit() == "B" => "< 600 KiB",
         (Aggregate::Rate, _) => "< 200/s",
         (
             Aggregate::Sum | Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_),
@@ -486,6 +538,7 @@ impl fmt::Display for Measure {
         match self.unit() {
             "%" => write!(f, " {op} {} %", (limit * 1e6).round() / 1e4),
             "1/s" => write!(f, " {op} {limit}/s"),
+            unit @ ("B" | "B/s") => write!(f, " {op} {limit} {unit}"),
             "s" => write!(f, " {op} {limit}s"),
             _ => write!(f, " {op} {limit}"),
         }
@@ -497,8 +550,11 @@ impl Measure {
     pub fn unit(&self) -> &'static str {
         match (self.aggregate, self.metric.kind()) {
             (Aggregate::Share, _) => "%",
+            (Aggregate::Rate, _) if self.metric.unit() == "B" => "B/s",
+            (Aggregate::Count, _) => "1",
+            _ if self.metric.unit() == "B" => "B",
             (Aggregate::Rate, _) => "1/s",
-            (Aggregate::Count, _) | (_, Kind::Gauge | Kind::Counter) => "1",
+            (_, Kind::Gauge | Kind::Counter) => "1",
             (_, Kind::Trend) => "s",
         }
     }
@@ -522,6 +578,10 @@ mod tests {
             "connect_time p(99.9) <= 0.25s",
             "attempts rate >= 0.5/s",
             "phase_time{phase:downloading} med != 7s",
+            "faults{fault:any,done:yes} count >= 1000",
+            "requests{code:503,ranged:yes} share < 5 %",
+            "data_used p(99) < 614400 B",
+            "bytes{dir:down,kind:image} rate < 2048 B/s",
         ] {
             assert_eq!(Measure::parse(text).unwrap().to_string(), text);
         }
@@ -536,6 +596,8 @@ mod tests {
         assert_eq!(limit("update_time max < 1m30s"), 90.0);
         assert_eq!(limit("connects rate < 30/m"), 0.5);
         assert_eq!(limit("attempts sum == 3"), 3.0);
+        assert_eq!(limit("data_used p(99) < 600 KiB"), 614_400.0);
+        assert_eq!(limit("bytes rate < 1 Mbit/s"), 125_000.0);
     }
 
     #[test]
@@ -561,7 +623,7 @@ mod tests {
             "devices",
         );
         expect("devices{stat:succeeded} count", "stat", "unknown label `stat`", "`state`");
-        expect("connects{code:503} count", "code", "not supported yet: label `code`", "");
+        expect("connects{op:x} count", "op", "not supported yet: label `op`", "");
         expect(
             "devices{result:failed} count",
             "result",

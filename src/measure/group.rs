@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{AttemptResult, ConnectResult, Phase};
+use crate::model::{AttemptResult, BootReason, ConnectResult, Phase};
 
 use super::trend::Trend;
 
@@ -21,6 +21,28 @@ pub struct Group {
     pub faults_done: u64,
     /// Happenings of faults that did not, and strikes that chance spared.
     pub faults_not_done: u64,
+    /// Manifests sent for the first time.
+    pub manifests: u64,
+    /// Manifests sent again.
+    pub manifests_again: u64,
+    /// Image requests.
+    pub requests: u64,
+    /// Downloads that began to wait for another try.
+    pub retries: u64,
+    /// Requests that went on by Range.
+    pub resumes: u64,
+    /// Requests from byte 0 after a byte of that artifact had come.
+    pub restarts: u64,
+    /// Boots, by [`BootReason`].
+    pub boots: [u64; BootReason::ALL.len()],
+    /// Bytes on the wire towards the server.
+    pub bytes_up: u64,
+    /// Bytes on the wire towards devices.
+    pub bytes_down: u64,
+    /// Of these, bytes of images.
+    pub image_bytes: u64,
+    /// Of these, bytes that came for nothing.
+    pub wasted_bytes: u64,
     /// Manifest first received until the final result was published.
     pub update_time: Trend,
     /// Attempt due until the server had its end; those that are open are not in it.
@@ -33,6 +55,15 @@ pub struct Group {
     pub phase_time: [Trend; Phase::ALL.len()],
 }
 
+/// Bytes of one sort on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bytes {
+    Up(u64),
+    Protocol(u64),
+    Image(u64),
+    Wasted(u64),
+}
+
 /// One value for the groups of a device.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entry {
@@ -41,6 +72,15 @@ pub(super) enum Entry {
     Connect(ConnectResult),
     Transition,
     Fault { done: bool },
+    Manifest { repeat: bool },
+    Request,
+    RequestTime(Duration),
+    FirstByte(Duration),
+    Retry,
+    Resume,
+    Restart,
+    Boot(BootReason),
+    Bytes(Bytes),
     UpdateTime(Duration),
     DeployTime(Duration),
     ConnectTime { planned: Duration, raw: Duration },
@@ -56,6 +96,22 @@ impl Group {
             Entry::Transition => self.transitions += 1,
             Entry::Fault { done: true } => self.faults_done += 1,
             Entry::Fault { done: false } => self.faults_not_done += 1,
+            Entry::Manifest { repeat: false } => self.manifests += 1,
+            Entry::Manifest { repeat: true } => self.manifests_again += 1,
+            Entry::Request => self.requests += 1,
+            Entry::Retry => self.retries += 1,
+            Entry::Resume => self.resumes += 1,
+            Entry::Restart => self.restarts += 1,
+            Entry::Boot(why) => self.boots[why as usize] += 1,
+            Entry::Bytes(Bytes::Up(bytes)) => self.bytes_up += bytes,
+            Entry::Bytes(Bytes::Protocol(bytes)) => self.bytes_down += bytes,
+            Entry::Bytes(Bytes::Image(bytes)) => {
+                self.bytes_down += bytes;
+                self.image_bytes += bytes;
+            }
+            Entry::Bytes(Bytes::Wasted(bytes)) => self.wasted_bytes += bytes,
+            // Series that are asked for have them.
+            Entry::RequestTime(_) | Entry::FirstByte(_) => {}
             Entry::UpdateTime(time) => self.update_time.record(time),
             Entry::DeployTime(time) => self.deploy_time.record(time),
             Entry::ConnectTime { planned, raw } => {
@@ -71,8 +127,24 @@ impl Entry {
     /// True for times, which leave the warm-up out.
     pub(super) const fn is_time(self) -> bool {
         match self {
-            Entry::UpdateTime(_) | Entry::DeployTime(_) | Entry::ConnectTime { .. } | Entry::PhaseTime(..) => true,
-            Entry::Attempt(_) | Entry::Rollback | Entry::Connect(_) | Entry::Transition | Entry::Fault { .. } => false,
+            Entry::UpdateTime(_)
+            | Entry::DeployTime(_)
+            | Entry::ConnectTime { .. }
+            | Entry::PhaseTime(..)
+            | Entry::RequestTime(_)
+            | Entry::FirstByte(_) => true,
+            Entry::Attempt(_)
+            | Entry::Rollback
+            | Entry::Connect(_)
+            | Entry::Transition
+            | Entry::Fault { .. }
+            | Entry::Manifest { .. }
+            | Entry::Request
+            | Entry::Retry
+            | Entry::Resume
+            | Entry::Restart
+            | Entry::Boot(_)
+            | Entry::Bytes(_) => false,
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Observations of devices and events of the server go into the [`Recorder`]; a [`Measure`] asks it for one number. Memory is bounded
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
+mod disagreement;
 mod fault;
+mod fetching;
 mod grammar;
 mod group;
 mod happening;

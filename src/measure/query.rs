@@ -38,6 +38,32 @@ crate::model::word_enum! {
         Transitions = "transitions",
         /// Counter: planned happenings of faults, and what those could strike.
         Faults = "faults",
+        /// Counter: manifests that the server sent.
+        Manifests = "manifests",
+        /// Counter: image requests.
+        Requests = "requests",
+        /// Trend: image request until its answer was over.
+        RequestTime = "request_time",
+        /// Trend: image request until the head of its answer.
+        FirstByte = "first_byte",
+        /// Counter: downloads that begin to wait for another try.
+        Retries = "retries",
+        /// Counter: requests that go on by Range.
+        Resumes = "resumes",
+        /// Counter: requests from byte 0 after a byte of that artifact had come.
+        Restarts = "restarts",
+        /// Counter: bytes on the wire, overhead of TCP and TLS included.
+        Bytes = "bytes",
+        /// Trend: bytes of one device in the whole run.
+        DataUsed = "data_used",
+        /// Counter: boots.
+        Boots = "boots",
+        /// Gauge: legal pairs of phases that were seen.
+        Coverage = "coverage",
+        /// Counter: attempts of which server and device hold different ends.
+        Disagreements = "disagreements",
+        /// Counter: broken invariants.
+        Findings = "findings",
     }
 }
 
@@ -76,10 +102,22 @@ crate::model::word_enum! {
         Cause = "cause",
         /// Name of the fault.
         Fault = "fault",
-        /// First word of its kind.
+        /// First word of a fault's kind; of bytes: image, protocol, wasted.
         Kind = "kind",
         /// Whether it came about.
         Done = "done",
+        /// HTTP status of an answer; none where there was none.
+        Code = "code",
+        /// Whether a request had a Range.
+        Ranged = "ranged",
+        /// Whether a manifest was sent before.
+        Repeat = "repeat",
+        /// Direction: up or down.
+        Dir = "dir",
+        /// What made a device boot; how server and device disagree.
+        Why = "why",
+        /// Name of the invariant.
+        Rule = "rule",
     }
 }
 

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AttemptId, AttemptResult, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion,
-    Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+    AttemptId, AttemptResult, Carried, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason,
+    FirmwareVersion, LEGAL, Observation, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
 };
 use crate::time::SimTime;
 
 use super::fault::{FaultFigures, FaultName};
-use super::group::{Entry, Group};
+use super::fetching::{Again, Fetching, Request};
+use super::group::{Bytes, Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
-use super::series::{Series, Value};
+use super::series::{Series, Value, WholeRun};
 use super::timeline::{Happened, Timeline, TimelineRow};
 use super::trace::Trace;
 
@@ -92,6 +93,7 @@ pub struct Recorder {
     fingerprint: u64,
     slowest: Option<(Duration, DeviceIndex)>,
     warmup: SimTime,
+    findings: Vec<(&'static str, u64)>,
 }
 
 impl Recorder {
@@ -137,7 +139,15 @@ impl Recorder {
             Observation::ManifestReceived { attempt } => self.on_manifest(at, device, *attempt),
             Observation::AttemptEnded { attempt, result, reason } => self.on_end(at, device, *attempt, *result, *reason),
             Observation::ResultPublished { attempt, complete: true } => self.on_published(at, device, *attempt),
-            Observation::Booted { firmware, .. } => self.on_main(device, firmware),
+            Observation::Booted { firmware, why, .. } => {
+                self.on_main(device, firmware);
+                let facts = Facts {
+                    word: why.word(),
+                    attempt: self.roster.rows[device.at()].current,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Boot(*why), facts);
+            }
             Observation::Installed { firmware } => self.on_installed(device, firmware),
             Observation::RolledBack => {
                 self.happened.rollbacks += 1;
@@ -147,21 +157,33 @@ impl Recorder {
                 };
                 self.enter(at, device, Entry::Rollback, facts);
             }
-            Observation::Requested { .. } => self.happened.requests += 1,
-            Observation::RetryScheduled { .. } => self.happened.retries += 1,
+            Observation::HandlerCalled { attempt, index, .. } => {
+                let fetching = &mut self.roster.rows[device.at()].fetching;
+                if !fetching.as_ref().is_some_and(|fetching| fetching.is_of(*attempt, *index)) {
+                    *fetching = Some(Box::new(Fetching::new(*attempt, *index)));
+                }
+            }
+            Observation::Requested { offset } => self.on_requested(at, device, *offset),
+            Observation::Answered { status, .. } => self.on_answered(at, device, *status),
+            Observation::RetryScheduled { reason, received, .. } => {
+                self.happened.retries += 1;
+                self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
+                self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
+            }
+            Observation::Downloaded { bytes, .. } => self.request_over(at, device, |fetching| fetching.over(*bytes, None)),
+            Observation::DownloadLost { received, .. } => {
+                self.request_over(at, device, |fetching| fetching.lost(*received));
+                self.wasted(at, device, *received);
+            }
+            Observation::HandlerReturned { .. } => self.request_over(at, device, |fetching| fetching.over(0, None)),
             Observation::ResultPublished { complete: false, .. }
             | Observation::Confirmed
             | Observation::Unbootable
-            | Observation::HandlerCalled { .. }
-            | Observation::HandlerReturned { .. }
-            | Observation::Downloaded { .. }
             | Observation::RecordWritten { .. }
             | Observation::RecordDeleted { .. }
             | Observation::RecordLost { .. }
             | Observation::FlashFailed { .. }
             | Observation::UpgradeRequested
-            | Observation::Answered { .. }
-            | Observation::DownloadLost { .. }
             | Observation::FlashMisused { .. } => {}
         }
     }
@@ -184,9 +206,14 @@ impl Recorder {
                     self.on_state(at, device, deployment, *attempt, *to, *reason);
                 }
             }
-            ServerEvent::ManifestSent { device, .. } => {
+            ServerEvent::ManifestSent { device, attempt, repeat } => {
                 if let Some(device) = self.device_index(device.as_str()) {
                     self.trace_server(at, device, event);
+                    let facts = Facts {
+                        flag: *repeat,
+                        ..Facts::of_attempt(*attempt)
+                    };
+                    self.enter(at, device, Entry::Manifest { repeat: *repeat }, facts);
                 }
             }
             ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
@@ -199,6 +226,31 @@ impl Recorder {
         if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
             figures.plan(devices, each);
         }
+    }
+
+    /// Takes what crossed the path of a device since it was last told.
+    pub fn observe_carried(&mut self, at: SimTime, device: DeviceIndex, carried: Carried) {
+        self.roster.rows[device.at()].carried.add(carried);
+        let sorts = [
+            ("up", "protocol", carried.up, Bytes::Up(carried.up)),
+            ("down", "protocol", carried.protocol, Bytes::Protocol(carried.protocol)),
+            ("down", "image", carried.image, Bytes::Image(carried.image)),
+        ];
+        for (dir, bytes, amount, entry) in sorts {
+            if amount > 0 {
+                let facts = Facts {
+                    dir,
+                    bytes,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Bytes(entry), facts);
+            }
+        }
+    }
+
+    /// Takes how often each invariant was broken so far.
+    pub fn observe_findings(&mut self, findings: Vec<(&'static str, u64)>) {
+        self.findings = findings;
     }
 
     /// Takes what came of a fault at a device.
@@ -276,7 +328,12 @@ impl Recorder {
     /// among the requested ones.
     pub fn value(&self, measure: &Measure, now: SimTime) -> Option<Measured> {
         let series = self.requested.iter().find(|series| series.answers(measure))?;
-        series.value(measure.aggregate, now, &self.roster, &self.changes)
+        let legal = LEGAL.len() as u64;
+        let run = WholeRun {
+            coverage: (legal - self.matrix.unseen().len() as u64, legal),
+            findings: &self.findings,
+        };
+        series.value(measure.aggregate, now, &self.roster, &self.changes, &run)
     }
 
     /// Devices that fulfil every term of `selector` at this moment; its pick is not looked at.
@@ -427,6 +484,76 @@ impl Recorder {
         self.enter(at, device, Entry::Attempt(result), facts.ended(result));
     }
 
+    fn why(&self, device: DeviceIndex, word: &'static str) -> Facts {
+        Facts {
+            word,
+            attempt: self.roster.rows[device.at()].current,
+            ..Facts::default()
+        }
+    }
+
+    fn on_requested(&mut self, at: SimTime, device: DeviceIndex, offset: u64) {
+        self.happened.requests += 1;
+        let Some(fetching) = &mut self.roster.rows[device.at()].fetching else {
+            return;
+        };
+        match fetching.asked(at, offset) {
+            Some(Again::Resume(why)) => self.enter(at, device, Entry::Resume, self.why(device, why)),
+            Some(Again::Restart(why, lost)) => {
+                self.enter(at, device, Entry::Restart, self.why(device, why));
+                self.wasted(at, device, lost);
+            }
+            None => {}
+        }
+    }
+
+    fn on_answered(&mut self, at: SimTime, device: DeviceIndex, status: u16) {
+        let fetching = self.roster.rows[device.at()].fetching.as_mut();
+        if let Some(request) = fetching.and_then(|fetching| fetching.answered(status)) {
+            self.enter(
+                at,
+                device,
+                Entry::FirstByte(at.since(request.at)),
+                self.of_request(device, request),
+            );
+        }
+    }
+
+    /// A request is over, answered or not.
+    fn request_over(&mut self, at: SimTime, device: DeviceIndex, over: impl FnOnce(&mut Fetching) -> Option<Request>) {
+        let fetching = self.roster.rows[device.at()].fetching.as_mut();
+        let Some(request) = fetching.and_then(|fetching| over(fetching)) else {
+            return;
+        };
+        let facts = self.of_request(device, request);
+        self.enter(at, device, Entry::Request, facts);
+        if request.code.is_some() {
+            self.enter(at, device, Entry::RequestTime(at.since(request.at)), facts);
+        }
+    }
+
+    fn of_request(&self, device: DeviceIndex, request: Request) -> Facts {
+        Facts {
+            code: request.code.unwrap_or(0),
+            flag: request.ranged,
+            attempt: self.roster.rows[device.at()].current,
+            ..Facts::default()
+        }
+    }
+
+    fn wasted(&mut self, at: SimTime, device: DeviceIndex, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.roster.rows[device.at()].carried.wasted += bytes;
+        let facts = Facts {
+            dir: "down",
+            bytes: "wasted",
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Bytes(Bytes::Wasted(bytes)), facts);
+    }
+
     fn on_published(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
         let Some(row) = self.roster.rows[device.at()].attempt(attempt) else {
             return;
@@ -510,6 +637,7 @@ impl Recorder {
                 row.due = at.max(boot_at);
             }
             let ended = to.ended() && !row.state.ended();
+            row.closed_by_server |= ended && !matches!(reason, StateReason::Results | StateReason::AttemptError);
             row.state = to;
             (fresh, row.due, ended)
         });

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    AttemptId, AttemptResult, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key, Phase,
-    Session, Tags, UpdateState,
+    AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key,
+    Phase, Session, Tags, UpdateState,
 };
 use crate::time::SimTime;
 
 use super::fault::FaultFigures;
+use super::fetching::Fetching;
 use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
@@ -68,6 +69,8 @@ pub(super) struct AttemptRow {
     pub(super) received: Option<SimTime>,
     pub(super) result: Option<AttemptResult>,
     pub(super) reason: Option<FailureReason>,
+    /// The server closed it by itself: no result was to come.
+    pub(super) closed_by_server: bool,
 }
 
 impl AttemptRow {
@@ -97,6 +100,9 @@ pub(super) struct Row {
     pub(super) current: Option<AttemptId>,
     /// By id.
     pub(super) attempts: Vec<AttemptRow>,
+    /// The artifact that it fetches, or fetched last.
+    pub(super) fetching: Option<Box<Fetching>>,
+    pub(super) carried: Carried,
     /// Counted in [`Roster::open`].
     open: bool,
 }
@@ -172,6 +178,7 @@ impl Row {
                     received: None,
                     result: None,
                     reason: None,
+                    closed_by_server: false,
                 };
                 self.attempts.insert(at, fresh);
                 at
@@ -239,6 +246,8 @@ impl Roster {
             sequence: 0,
             current: None,
             attempts: Vec::new(),
+            fetching: None,
+            carried: Carried::default(),
             open: false,
         }
     }

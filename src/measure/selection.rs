@@ -38,6 +38,16 @@ pub(super) struct Facts {
     pub(super) transition: Option<Transition>,
     /// Position of the fault in the plan, and whether it came about.
     pub(super) fault: Option<(u16, bool)>,
+    /// Status of an answer, zero where there was none.
+    pub(super) code: u16,
+    /// Whether a request is ranged, or a manifest sent again.
+    pub(super) flag: bool,
+    /// Why it happened, where its own words say so.
+    pub(super) word: &'static str,
+    /// Direction of bytes.
+    pub(super) dir: &'static str,
+    /// What bytes are for.
+    pub(super) bytes: &'static str,
 }
 
 impl Facts {
@@ -93,6 +103,11 @@ enum Asked {
     Cause(u16),
     Fault(Vec<u16>),
     Done(Vec<bool>),
+    Code(Vec<u16>),
+    Flag(Vec<bool>),
+    Word(Vec<String>),
+    Dir(Vec<String>),
+    Bytes(Vec<String>),
 }
 
 impl Selection {
@@ -105,16 +120,18 @@ impl Selection {
                     Metric::Connects | Metric::ConnectTime => {
                         bits(&label.values, |word| ConnectResult::from_word(word).map(|it| it as u16))
                     }
-                    Metric::Devices
-                    | Metric::Attempts
-                    | Metric::Rollbacks
-                    | Metric::UpdateTime
-                    | Metric::DeployTime
-                    | Metric::PhaseTime
-                    | Metric::Transitions
-                    | Metric::Faults => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
+                    _ => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
                 }),
-                LabelKey::Own(OwnKey::Reason) => Asked::Reason(label.values.clone()),
+                LabelKey::Own(OwnKey::Reason) if !matches!(metric, Metric::Retries | Metric::Resumes | Metric::Restarts) => {
+                    Asked::Reason(label.values.clone())
+                }
+                LabelKey::Own(OwnKey::Reason | OwnKey::Why | OwnKey::Rule) => Asked::Word(label.values.clone()),
+                LabelKey::Own(OwnKey::Code) => Asked::Code(label.values.iter().map(|code| code.parse().unwrap_or(0)).collect()),
+                LabelKey::Own(OwnKey::Ranged | OwnKey::Repeat) => {
+                    Asked::Flag(label.values.iter().map(|word| word == "yes").collect())
+                }
+                LabelKey::Own(OwnKey::Dir) => Asked::Dir(label.values.clone()),
+                LabelKey::Own(OwnKey::Kind) if metric != Metric::Faults => Asked::Bytes(label.values.clone()),
                 LabelKey::Own(OwnKey::From) => Asked::From(phase_bits(&label.values)),
                 LabelKey::Own(OwnKey::To) => Asked::To(phase_bits(&label.values)),
                 LabelKey::Own(OwnKey::Cause) => {
@@ -163,6 +180,20 @@ impl Selection {
         self.conditions
             .iter()
             .any(|condition| matches!(condition.asked, Asked::Step(_)))
+    }
+
+    /// Whether something of the whole run, of no device, is in the selection.
+    pub(super) fn holds_whole(&self, facts: Facts) -> bool {
+        self.conditions.iter().all(|condition| {
+            let holds = matches!(&condition.asked, Asked::Word(words) if words.iter().any(|word| word == facts.word));
+            holds != condition.negated
+        })
+    }
+
+    /// True where it names what bytes are for.
+    pub(super) fn asks_bytes(&self) -> bool {
+        let named = |condition: &Condition| matches!(condition.asked, Asked::Bytes(_));
+        self.conditions.iter().any(named)
     }
 
     /// Whether a device is in the selection at this moment.
@@ -232,6 +263,11 @@ impl Selection {
                 .is_some_and(|transition| causes & 1 << transition.cause as u16 != 0),
             Asked::Fault(faults) => facts.fault.is_some_and(|(fault, _)| faults.contains(&fault)),
             Asked::Done(words) => facts.fault.is_some_and(|(_, done)| words.contains(&done)),
+            Asked::Code(codes) => codes.contains(&facts.code),
+            Asked::Flag(flags) => flags.contains(&facts.flag),
+            Asked::Word(words) => words.iter().any(|word| word == facts.word),
+            Asked::Dir(words) => words.iter().any(|word| word == facts.dir),
+            Asked::Bytes(kinds) => kinds.iter().any(|kind| kind == facts.bytes),
             Asked::Phase(_) | Asked::Step(_) => unreachable!("devices and events tell these apart themselves"),
         }
     }
@@ -293,7 +329,12 @@ impl Asked {
             | Asked::To(_)
             | Asked::Cause(_)
             | Asked::Fault(_)
-            | Asked::Done(_) => None,
+            | Asked::Done(_)
+            | Asked::Code(_)
+            | Asked::Flag(_)
+            | Asked::Word(_)
+            | Asked::Dir(_)
+            | Asked::Bytes(_) => None,
         }
     }
 }

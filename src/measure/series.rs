@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::model::{DeviceIndex, Key};
 use crate::time::SimTime;
 
+use super::disagreement::disagreement;
 use super::grammar::Kind;
-use super::group::Entry;
+use super::group::{Bytes, Entry};
 use super::query::{Aggregate, Label, LabelKey, Measure, Metric, OwnKey};
 use super::recorder::Measured;
 use super::roster::Roster;
@@ -14,11 +15,21 @@ use super::roster::Row;
 use super::selection::{Changing, Facts, Selection};
 use super::trend::Trend;
 
+/// What is so of the whole run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WholeRun<'r> {
+    /// Legal pairs of phases seen, and how many there are.
+    pub(super) coverage: (u64, u64),
+    /// Broken invariants by rule.
+    pub(super) findings: &'r [(&'static str, u64)],
+}
+
 /// What an event adds to a series.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     Once,
     Time(Duration),
+    Amount(u64),
 }
 
 impl Value {
@@ -30,6 +41,17 @@ impl Value {
             Entry::Connect(_) => (Metric::Connects, Value::Once),
             Entry::Transition => (Metric::Transitions, Value::Once),
             Entry::Fault { .. } => (Metric::Faults, Value::Once),
+            Entry::Manifest { .. } => (Metric::Manifests, Value::Once),
+            Entry::Request => (Metric::Requests, Value::Once),
+            Entry::RequestTime(time) => (Metric::RequestTime, Value::Time(time)),
+            Entry::FirstByte(time) => (Metric::FirstByte, Value::Time(time)),
+            Entry::Retry => (Metric::Retries, Value::Once),
+            Entry::Resume => (Metric::Resumes, Value::Once),
+            Entry::Restart => (Metric::Restarts, Value::Once),
+            Entry::Boot(_) => (Metric::Boots, Value::Once),
+            Entry::Bytes(Bytes::Up(bytes) | Bytes::Protocol(bytes) | Bytes::Image(bytes) | Bytes::Wasted(bytes)) => {
+                (Metric::Bytes, Value::Amount(bytes))
+            }
             Entry::UpdateTime(time) => (Metric::UpdateTime, Value::Time(time)),
             Entry::DeployTime(time) => (Metric::DeployTime, Value::Time(time)),
             Entry::ConnectTime { planned, .. } => (Metric::ConnectTime, Value::Time(planned)),
@@ -64,6 +86,8 @@ enum Figure {
         whole: u64,
     },
     Trend(Box<Trend>),
+    /// Taken from the devices when it is asked for.
+    Asked,
 }
 
 impl Series {
@@ -76,6 +100,13 @@ impl Series {
             selection: Selection::of_labels(&measure.labels, metric, roster),
             whole: Selection::of_labels(whole, metric, roster),
             figure: match metric.kind() {
+                _ if matches!(
+                    metric,
+                    Metric::DataUsed | Metric::Disagreements | Metric::Coverage | Metric::Findings
+                ) =>
+                {
+                    Figure::Asked
+                }
                 Kind::Gauge => Figure::Gauge {
                     counted_at: None,
                     part: 0,
@@ -94,16 +125,24 @@ impl Series {
     /// Adds an event if it is in the selection. True when that cannot be told before the server has told of the attempt; a value that
     /// `waited` for that is added only where it could not be told at first.
     pub(super) fn enter(&mut self, device: DeviceIndex, row: &Row, facts: Facts, value: Value, waited: bool) -> bool {
+        // What came for nothing is a part of the image's bytes: it counts where it is asked for by name.
+        if facts.bytes == "wasted" && !self.selection.asks_bytes() {
+            return false;
+        }
         let holds = |selection: &Selection| match waited && !selection.asks_step() {
             true => Some(false),
             false => selection.holds_event(device, row, facts),
         };
         let (in_part, in_whole) = (holds(&self.selection), holds(&self.whole));
         match &mut self.figure {
-            Figure::Gauge { .. } => return false,
+            Figure::Gauge { .. } | Figure::Asked => return false,
             Figure::Counter { part, whole } => {
-                *part += u64::from(in_part == Some(true));
-                *whole += u64::from(in_whole == Some(true));
+                let amount = match value {
+                    Value::Amount(amount) => amount,
+                    Value::Once | Value::Time(_) => 1,
+                };
+                *part += amount * u64::from(in_part == Some(true));
+                *whole += amount * u64::from(in_whole == Some(true));
             }
             Figure::Trend(trend) => {
                 if let (Value::Time(time), Some(true)) = (value, in_part) {
@@ -131,23 +170,17 @@ impl Series {
         now: SimTime,
         roster: &Roster,
         changes: &[u64; Changing::COUNT],
+        run: &WholeRun<'_>,
     ) -> Option<Measured> {
         let (part, whole) = match &self.figure {
+            Figure::Asked => return self.asked(aggregate, now, roster, run),
             Figure::Gauge { counted_at, part, whole } if *counted_at == Some(self.stamp(changes)) => (*part, *whole),
             Figure::Gauge { .. } => (count(&self.selection, roster), count(&self.whole, roster)),
             Figure::Counter { part, whole } => (*part, *whole),
             Figure::Trend(trend) => {
                 let open = match self.metric {
                     Metric::DeployTime => self.open(roster),
-                    Metric::Devices
-                    | Metric::Attempts
-                    | Metric::Rollbacks
-                    | Metric::UpdateTime
-                    | Metric::PhaseTime
-                    | Metric::Connects
-                    | Metric::ConnectTime
-                    | Metric::Transitions
-                    | Metric::Faults => 0,
+                    _ => 0,
                 };
                 return match aggregate {
                     Aggregate::Rate => rate(trend.count(), now),
@@ -179,7 +212,70 @@ impl Series {
     pub fn trend(&self) -> Option<&Trend> {
         match &self.figure {
             Figure::Trend(trend) => Some(trend),
-            Figure::Gauge { .. } | Figure::Counter { .. } => None,
+            Figure::Gauge { .. } | Figure::Counter { .. } | Figure::Asked => None,
+        }
+    }
+
+    /// Bytes that each device of the selection has used, of the sorts that are asked for.
+    fn used(&self, roster: &Roster) -> Vec<u64> {
+        let rows = roster.rows.iter().enumerate();
+        let used = rows.filter_map(|(at, row)| {
+            let sorts = row.carried.sorts(self.selection.asks_bytes());
+            let in_selection = |(dir, bytes, amount): (&'static str, &'static str, u64)| {
+                let facts = Facts {
+                    dir,
+                    bytes,
+                    ..Facts::default()
+                };
+                (self.selection.holds_event(DeviceIndex(at as u32), row, facts) == Some(true)).then_some(amount)
+            };
+            sorts.into_iter().filter_map(in_selection).reduce(|sum, more| sum + more)
+        });
+        used.collect()
+    }
+
+    /// Attempts of the selection, and of the whole, about which server and device disagree.
+    fn disagreements(&self, roster: &Roster) -> (u64, u64) {
+        let (mut part, mut whole) = (0, 0);
+        for (at, row) in roster.rows.iter().enumerate() {
+            for attempt in &row.attempts {
+                let Some(word) = disagreement(attempt) else { continue };
+                let facts = Facts {
+                    word,
+                    ..Facts::of_attempt(attempt.id)
+                };
+                let holds = |selection: &Selection| selection.holds_event(DeviceIndex(at as u32), row, facts) == Some(true);
+                part += u64::from(holds(&self.selection));
+                whole += u64::from(holds(&self.whole));
+            }
+        }
+        (part, whole)
+    }
+
+    /// The value of a figure that is taken from the devices, or from the run, when it is asked for.
+    fn asked(&self, aggregate: Aggregate, now: SimTime, roster: &Roster, run: &WholeRun<'_>) -> Option<Measured> {
+        let (part, whole) = match self.metric {
+            Metric::DataUsed => return spread(self.used(roster), aggregate, now),
+            Metric::Disagreements => self.disagreements(roster),
+            Metric::Coverage => run.coverage,
+            _ => {
+                let facts = |word| Facts {
+                    word,
+                    ..Facts::default()
+                };
+                let held = |selection: &Selection| -> u64 {
+                    let found = run.findings.iter().filter(|(rule, _)| selection.holds_whole(facts(rule)));
+                    found.map(|(_, count)| count).sum()
+                };
+                (held(&self.selection), held(&self.whole))
+            }
+        };
+        let measured = |value: f64, base: u64| Some(Measured { value, base });
+        match aggregate {
+            Aggregate::Share if whole == 0 => None,
+            Aggregate::Share => measured(part as f64 / whole as f64, whole),
+            Aggregate::Rate => rate(part, now),
+            _ => measured(part as f64, part),
         }
     }
 
@@ -219,9 +315,9 @@ impl Series {
 /// True for labels that a share leaves out of its denominator (contract, section 1, *measure*).
 fn narrows(label: &Label) -> bool {
     match &label.key {
-        LabelKey::Who(Key::State | Key::Phase | Key::Session | Key::Runs) | LabelKey::Own(OwnKey::Result | OwnKey::Done) => true,
-        LabelKey::Who(Key::Fleet | Key::Cohort | Key::Device | Key::Tag(_) | Key::Step)
-        | LabelKey::Own(OwnKey::Reason | OwnKey::From | OwnKey::To | OwnKey::Cause | OwnKey::Fault | OwnKey::Kind) => false,
+        LabelKey::Who(Key::State | Key::Phase | Key::Session | Key::Runs)
+        | LabelKey::Own(OwnKey::Result | OwnKey::Done | OwnKey::Code) => true,
+        LabelKey::Who(Key::Fleet | Key::Cohort | Key::Device | Key::Tag(_) | Key::Step) | LabelKey::Own(_) => false,
     }
 }
 
@@ -229,6 +325,31 @@ fn count(selection: &Selection, roster: &Roster) -> u64 {
     let rows = roster.rows.iter().enumerate();
     rows.filter(|(at, row)| selection.holds_device(DeviceIndex(*at as u32), row))
         .count() as u64
+}
+
+/// The value of a figure that each device has its own of.
+fn spread(mut values: Vec<u64>, aggregate: Aggregate, now: SimTime) -> Option<Measured> {
+    values.sort_unstable();
+    let base = values.len() as u64;
+    let sum: u64 = values.iter().sum();
+    let at = |percent: f64| {
+        let rank = (percent / 100.0 * base as f64).ceil().max(1.0) as usize;
+        values
+            .get(rank.min(values.len()).saturating_sub(1))
+            .map(|value| *value as f64)
+    };
+    let value = match aggregate {
+        Aggregate::Count => Some(base as f64),
+        Aggregate::Sum => Some(sum as f64),
+        Aggregate::Rate => return rate(sum, now),
+        Aggregate::Min => at(0.0),
+        Aggregate::Avg => (base > 0).then(|| sum as f64 / base as f64),
+        Aggregate::Med => at(50.0),
+        Aggregate::Max => at(100.0),
+        Aggregate::Percentile(percent) => at(percent),
+        Aggregate::Share => None,
+    };
+    value.map(|value| Measured { value, base })
 }
 
 fn rate(events: u64, now: SimTime) -> Option<Measured> {

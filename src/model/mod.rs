@@ -2,6 +2,7 @@
 //! and what is seen of devices. Plain values without behavior of their own; every other module speaks in them.
 
 mod admin;
+mod carried;
 mod event;
 mod ids;
 mod manifest;
@@ -14,6 +15,7 @@ mod why;
 mod words;
 
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
+pub use carried::Carried;
 pub use event::{ServerEvent, StateReason};
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};

@@ -2,7 +2,7 @@
 
 use crate::device::DeviceInput;
 use crate::faults::{Happening, Injection, ServerCondition};
-use crate::model::{AdminAction, DeviceIndex, Observation, ServerEvent};
+use crate::model::{AdminAction, Carried, DeviceIndex, Observation, ServerEvent};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
@@ -47,6 +47,8 @@ pub enum Sighting {
     Requested(DeviceIndex, DownloadRequest),
     /// A device was given this head of an image answer.
     Headed(DeviceIndex, ImageHead),
+    /// This crossed the path of a device since it was last told.
+    Carried(DeviceIndex, Carried),
     /// The server told something.
     Server(ServerEvent),
     /// An admin directive was answered.

@@ -129,6 +129,7 @@ impl Director {
             } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
+            Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -160,6 +161,9 @@ impl Director {
             self.recorder.second_over(self.next_second);
             self.next_second += SECOND;
             second = true;
+        }
+        if second {
+            self.recorder.observe_findings(self.referee.broken());
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         self.judging.judge_timed(&self.plan, &self.timeline, now, measured);
@@ -236,10 +240,11 @@ impl Director {
         if unsettled {
             self.judge_settled(now);
         }
-        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
-        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
+        self.recorder.observe_findings(self.referee.broken());
+        let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
+        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         Outcome {
             plan: self.plan,
             mode: self.mode,
@@ -342,7 +347,11 @@ impl Director {
 
     /// Trouble is over for the server.
     fn spare_server(&mut self, out: &mut Vec<Directive>) {
-        for fault in self.server_faults.end_all() {
+        let on = self.server_faults.end_all();
+        if on.is_empty() {
+            return;
+        }
+        for fault in on {
             let number = self.number_of(fault);
             self.recorder.observe_server_fault(number, FaultCame::Ended, None);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::faults::{PlannedFault, Target};
 use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend};
-use crate::model::{AttemptResult, CohortName, ConnectResult, LEGAL, Phase, UpdateState};
+use crate::model::{AttemptResult, BootReason, CohortName, ConnectResult, LEGAL, Phase, UpdateState};
 use crate::play::{HarnessReport, Outcome, RunEnd};
 use crate::scenario::{Plan, TlsPlan};
 use crate::time::SimTime;
@@ -198,6 +198,32 @@ fn group(rows: &mut Vec<MetricRow>, labels: &[(&str, &str)], group: &Group, open
     rows.push(counter("connects", labels, &[], group.connects.iter().sum()));
     for (result, count) in ConnectResult::ALL.iter().zip(group.connects).filter(|(_, count)| *count > 0) {
         rows.push(counter("connects", labels, &[("result", result.word())], count));
+    }
+    rows.push(counter("manifests", labels, &[], group.manifests + group.manifests_again));
+    rows.push(counter("manifests", labels, &[("repeat", "yes")], group.manifests_again));
+    for (name, count) in [
+        ("requests", group.requests),
+        ("retries", group.retries),
+        ("resumes", group.resumes),
+        ("restarts", group.restarts),
+    ] {
+        rows.push(counter(name, labels, &[], count));
+    }
+    rows.push(counter("boots", labels, &[], group.boots.iter().sum()));
+    for (why, count) in BootReason::ALL.iter().zip(group.boots).filter(|(_, count)| *count > 0) {
+        rows.push(counter("boots", labels, &[("why", why.word())], count));
+    }
+    for (own, bytes) in [
+        (&[("dir", "up")][..], group.bytes_up),
+        (&[("dir", "down")], group.bytes_down),
+        (&[("kind", "image")], group.image_bytes),
+        (&[("kind", "wasted")], group.wasted_bytes),
+    ] {
+        let row = counter("bytes", labels, own, bytes);
+        rows.push(MetricRow {
+            unit: "B".to_owned(),
+            ..row
+        });
     }
     rows.push(trend("update_time", labels, &[], &group.update_time, 0));
     rows.push(trend("deploy_time", labels, &[], &group.deploy_time, open));

@@ -166,7 +166,7 @@ pub struct ExpectationRow {
     pub measured: Option<f64>,
     /// What it was compared with, in `unit`.
     pub limit: f64,
-    /// `s`, `%`, `1/s` or `1`.
+    /// `s`, `B`, `%`, `1/s`, `B/s` or `1`.
     pub unit: String,
     /// Whether it holds.
     pub passed: bool,

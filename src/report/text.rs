@@ -75,6 +75,7 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
     page.invariants(summary);
     page.cohorts(summary);
     page.times(summary);
+    page.data(summary);
     page.faults(summary);
     page.failures(summary);
     page.stuck(summary);
@@ -269,6 +270,18 @@ impl Page {
         }
     }
 
+    /// What came over the links, and what of it was of use.
+    fn data(&mut self, summary: &Summary) {
+        let bytes = |label: (&str, &str)| summary.metric("bytes", &[label]).map_or(0, |row| row.count);
+        let (down, image) = (bytes(("dir", "down")), bytes(("kind", "image")));
+        let useful = image.saturating_sub(bytes(("kind", "wasted")));
+        if useful > 0 {
+            let size = |bytes: u64| show_size(bytes as f64);
+            let times = down as f64 / useful as f64;
+            self.entry("data", &format!("{} down, {} useful (x{times:.2})", size(down), size(useful)));
+        }
+    }
+
     /// A row a fault: what was planned, what came of it, and why the rest did not come about.
     fn faults(&mut self, summary: &Summary) {
         let width = |column: fn(&FaultRow) -> &str| summary.faults.iter().map(|row| column(row).chars().count()).max();
@@ -449,6 +462,8 @@ pub(super) fn value_of(row: &ExpectationRow) -> String {
         (Some(value), "%") => share(value),
         (Some(value), "s") => span(Some(value)),
         (Some(value), "1/s") => format!("{value:.2}/s"),
+        (Some(value), "B") => show_size(value),
+        (Some(value), "B/s") => format!("{}/s", show_size(value)),
         (Some(value), _) => show_count(value as u64),
     }
 }
@@ -459,6 +474,8 @@ pub(super) fn limit_of(row: &ExpectationRow) -> String {
         "%" => share(row.limit),
         "s" => span(Some(row.limit)),
         "1/s" => format!("{:.2}/s", row.limit),
+        "B" => show_size(row.limit),
+        "B/s" => format!("{}/s", show_size(row.limit)),
         _ => show_count(row.limit as u64),
     }
 }

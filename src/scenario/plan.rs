@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{LinkProfile, PlannedFault, PlannedServerFault};
+use crate::faults::{LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
@@ -179,6 +179,8 @@ pub struct PlannedFleet {
     pub name: String,
     /// Its path to the server.
     pub link: Arc<LinkProfile>,
+    /// When its devices sleep, if they do.
+    pub sleep: Option<Sleep>,
     /// Settings of its devices.
     pub config: Arc<DeviceConfig>,
     /// What versions do on its devices.

@@ -115,6 +115,7 @@ impl Resolver<'_> {
         PlannedFleet {
             name: fleet.name.clone(),
             link: Arc::clone(&fleet.link),
+            sleep: fleet.sleep,
             config: Arc::new(config),
             behaviors: Arc::new(self.behaviors(keys, images)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::faults::Sleep;
 use crate::measure::Measure;
 use crate::verdict::Modes;
 
@@ -202,7 +203,10 @@ impl Writer {
         self.text("retry", &backoff(fleet.retry));
         self.text("connack_timeout", &exact_time(fleet.connack_timeout));
         self.raw("flash", &fleet.flash.written);
-        self.text("power", "always");
+        match fleet.sleep {
+            None => self.text("power", "always"),
+            Some(Sleep { awake, every }) => self.text("power", &format!("awake {} every {}", exact_time(awake), exact_time(every))),
+        }
         self.text("sdk", "newest");
         self.raw("max_artifacts", fleet.max_artifacts);
         self.text("heartbeat", "off");

@@ -73,7 +73,7 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
         };
         Engine {
             now: SimTime::ZERO,
@@ -128,6 +128,7 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
+        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -406,7 +407,15 @@ impl Engine {
         if self.ports[device.at()].served_to_the_end() {
             self.admission.download_over();
         }
+        self.tell_carried(device);
         self.schedule_wake(device);
+    }
+
+    fn tell_carried(&mut self, device: DeviceIndex) {
+        let carried = self.edges[device.at()].take_carried();
+        if !carried.is_empty() {
+            self.sight(Sighting::Carried(device, carried));
+        }
     }
 
     fn carry_out(&mut self, device: DeviceIndex, output: EdgeOutput) {

@@ -424,6 +424,12 @@ impl Referee {
         tallies.iter().map(|tally| (tally.rule.name, tally.checks)).collect()
     }
 
+    /// Rules that were broken so far, and how often, in the order of findings.
+    pub fn broken(&self) -> Vec<(&'static str, u64)> {
+        let broken = self.rules.tallies().into_iter().filter(|tally| tally.broken > 0);
+        broken.map(|tally| (tally.rule.name, tally.broken)).collect()
+    }
+
     fn is_excused(&self, device: DeviceIndex) -> bool {
         self.views[device.at()].lifted == Numbers::ALL
     }

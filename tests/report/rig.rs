@@ -166,6 +166,7 @@ fn fleet() -> PlannedFleet {
     };
     PlannedFleet {
         name: "meter".to_owned(),
+        sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
         config: Arc::new(config),
         behaviors: Arc::new(Behaviors {

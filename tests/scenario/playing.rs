@@ -8,7 +8,10 @@ use squall::sim::play;
 
 #[test]
 fn several_packages_go_in_their_order_and_none_is_passed_over() {
-    passes(&played("multi-package", &[], None));
+    let outcome = played("multi-package", &[], None);
+    passes(&outcome);
+    let lost = &outcome.recorder.faults()[0];
+    assert!(lost.done > 20 && lost.spared > 20, "{lost:?}");
 }
 
 #[test]
@@ -16,6 +19,23 @@ fn a_long_update_arrives_on_a_link_that_comes_and_goes() {
     let outcome = played("rural", &[], Some(40));
     passes(&outcome);
     assert!(outcome.elapsed.as_secs_f64() > 1_800.0);
+    let total = outcome.recorder.total();
+    assert_eq!((total.restarts, total.wasted_bytes), (0, 0), "RAM is kept in sleep");
+    assert!(total.resumes > 300 && total.image_bytes >= 40 * 384 * 1024, "{total:?}");
+}
+
+#[test]
+fn a_device_that_sleeps_is_online_for_its_waking_time_alone() {
+    let plan = r#"
+        scenario = { duration = "10m", ends = "duration" }
+        firmware.app = ["1.0.0"]
+        link.plain = { latency = "10ms", loss = "0 %", join = "0s" }
+        fleet.demo = { count = 10, runs = "app@1.0.0", link = "plain", power = "awake 1m every 3m" }
+        expect = [{ that = "devices{session:online} count == 10", at = "50s" },
+          { that = "devices{session:online} count == 0", at = "61s" }, { that = "devices{session:online} count == 0", at = "179s" },
+          { that = "devices{session:online} count == 10", at = "182s" }, "connects count == 40"]"#;
+    let plan = load(Source::Stdin(plan.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    passes(&play(Arc::new(plan)));
 }
 
 #[test]

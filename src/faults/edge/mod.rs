@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Luck;
-use crate::model::{Observation, Session};
+use crate::model::{Carried, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
 
 use super::link::{Draws, Way};
 use super::path::Path;
 use super::plan::{Happening, Injection};
-use super::profile::LinkProfile;
+use super::profile::{LinkProfile, Sleep};
 
 use trouble::Trouble;
 
@@ -150,8 +150,18 @@ impl Edge {
         }
     }
 
+    /// The same device, asleep at times.
+    #[must_use]
+    pub fn sleeping(mut self, sleep: Option<Sleep>) -> Edge {
+        self.path.set_sleep(sleep);
+        self
+    }
+
     /// Takes one input for the device.
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
+        if input == DeviceInput::PowerOn {
+            self.path.powered(now);
+        }
         match input {
             DeviceInput::Received(packet) => self.receive(packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
@@ -214,9 +224,24 @@ impl Edge {
         &self.device
     }
 
+    /// What has crossed the path since this was last asked, on the wire.
+    pub fn take_carried(&mut self) -> Carried {
+        self.path.take_carried()
+    }
+
     /// When the handshakes of an MQTT connection that is opened at `now` are done.
     pub fn connected_at(&mut self, now: SimTime) -> SimTime {
         self.path.connected_at(now)
+    }
+
+    /// When the first packet of a connection that is wanted at `now` is at the server, as a rule: in real time handshakes begin then.
+    pub fn first_packet_arrives(&self, now: SimTime) -> SimTime {
+        self.path.joined(now) + self.path.one_way()
+    }
+
+    /// The usual time of one message in one direction.
+    pub fn one_way(&self) -> Duration {
+        self.path.one_way()
     }
 
     /// When an MQTT packet that leaves at `now` arrives.
@@ -310,7 +335,11 @@ impl Edge {
             DeviceOutput::Connect => {
                 self.path.reconnects(now);
                 self.transport.connection = Connection::Opening;
-                if self.link_down {
+                if let Some(wakes_at) = self.path.asleep_until(now) {
+                    // It does not try while it sleeps.
+                    self.path.joins_at(wakes_at);
+                    out.device(DeviceOutput::Connect);
+                } else if self.link_down {
                     self.transport.connect_fails = Some(now + UNREACHABLE_AFTER);
                 } else {
                     out.device(DeviceOutput::Connect);

@@ -1,7 +1,7 @@
 //! A small fleet whose life is told by hand: `a-0`, `a-1` of fleet `a` (tagged), `b-0` of fleet `b`.
 
 use super::*;
-use crate::model::{BootReason, Cause, Phase};
+use crate::model::{BootReason, Cause, Phase, RetryReason};
 
 const A0: DeviceIndex = DeviceIndex(0);
 const A1: DeviceIndex = DeviceIndex(1);
@@ -354,4 +354,117 @@ fn the_timeline_holds_gauges_and_what_happened_since() {
     assert_eq!(rows[0].sessions[Session::Online as usize], 1);
     assert_eq!((rows[0].happened.manifests, rows[1].happened.manifests), (1, 0));
     assert_eq!(rows[1].happened.ended[AttemptResult::Failed as usize], 1);
+}
+
+#[test]
+fn requests_are_counted_by_what_came_of_them_and_bytes_by_what_they_were_for() {
+    let mut rig = Rig::asking(&[
+        "requests{code:200} count",
+        "requests{code:none,ranged:yes} count",
+        "retries{reason:reset} count",
+        "resumes{reason:reset} count",
+        "restarts count",
+        "restarts{reason:power,fleet:a} count",
+        "bytes{kind:wasted} sum",
+        "bytes{dir:down} sum",
+        "data_used max",
+        "data_used{dir:up} p(50)",
+        "data_used{kind:wasted} max",
+        "first_byte max",
+    ]);
+    let handler = Observation::HandlerCalled {
+        attempt: attempt(1),
+        index: 0,
+        firmware: "app@2".parse().unwrap(),
+    };
+    let asks = |offset| Observation::Requested { offset };
+    let answered = |ranged| Observation::Answered {
+        status: if ranged { 206 } else { 200 },
+        ranged,
+        length: None,
+    };
+    let waits = |received| Observation::RetryScheduled {
+        reason: RetryReason::Reset,
+        until: SimTime::ZERO,
+        received,
+    };
+    let lost = Observation::DownloadLost {
+        received: 700,
+        total: None,
+    };
+    let life = [
+        (1, handler.clone()),
+        (2, asks(0)),
+        (5, answered(false)),
+        (6, waits(500)),
+        (7, asks(500)),
+        (8, waits(500)),
+        (9, asks(500)),
+        (9, answered(true)),
+        (10, lost),
+        (20, handler),
+        (21, asks(0)),
+        (22, answered(false)),
+        (30, Observation::Downloaded { bytes: 1_000, print: 0 }),
+    ];
+    for (at, observation) in life {
+        rig.see(at, A0, observation);
+    }
+    for (device, image) in [(A0, 1_700), (A1, 0)] {
+        let carried = Carried {
+            up: 300,
+            protocol: 100,
+            image,
+            wasted: 0,
+        };
+        rig.recorder.observe_carried(SimTime::from_secs(30), device, carried);
+    }
+    let expected = [2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 700.0, 1_900.0, 2_100.0, 300.0, 700.0, 3.0];
+    for (position, (found, expected)) in rig.values(31).into_iter().zip(expected).enumerate() {
+        let found = found.unwrap_or_else(|| panic!("measure {position} is undefined"));
+        assert!(
+            (found - expected).abs() <= expected * 0.001,
+            "measure {position}: {found} of {expected}"
+        );
+    }
+}
+
+#[test]
+fn server_and_device_disagree_where_neither_closed_the_attempt_by_itself() {
+    let mut rig = Rig::asking(&[
+        "disagreements count",
+        "disagreements{why:differs} count",
+        "disagreements{why:unreported,fleet:b} count",
+    ]);
+    let begin = |rig: &mut Rig, device: &str, id: u64| {
+        rig.state(1, device, "one", id, UpdateState::None, UpdateState::Pending);
+        rig.state(2, device, "one", id, UpdateState::Pending, UpdateState::InProgress);
+    };
+    for (device, id) in [("a-0", 1), ("a-1", 2), ("b-0", 3)] {
+        begin(&mut rig, device, id);
+    }
+    assert_eq!(rig.values(3), [Some(0.0); 3]);
+    rig.end(3, A0, 1, AttemptResult::Failed);
+    rig.state(4, "a-0", "one", 1, UpdateState::InProgress, UpdateState::Succeeded);
+    rig.end(3, A1, 2, AttemptResult::Succeeded);
+    rig.state(4, "a-1", "one", 2, UpdateState::InProgress, UpdateState::Cancelled);
+    rig.end(3, B0, 3, AttemptResult::Succeeded);
+    assert_eq!(rig.values(5), [Some(2.0), Some(1.0), Some(1.0)]);
+    rig.state(6, "b-0", "one", 3, UpdateState::InProgress, UpdateState::Succeeded);
+    assert_eq!(rig.values(7), [Some(1.0), Some(1.0), Some(0.0)]);
+}
+
+#[test]
+fn what_is_about_the_whole_run_takes_no_device() {
+    let mut rig = Rig::asking(&[
+        "coverage share",
+        "coverage count",
+        "findings count",
+        "findings{rule:settles} count",
+    ]);
+    rig.step(1, A0, 1, Phase::Idle, Phase::Accepted);
+    rig.recorder.observe_findings(vec![("settles", 2), ("always-bootable", 1)]);
+    assert_eq!(rig.values(2), [Some(1.0 / 55.0), Some(1.0), Some(3.0), Some(2.0)]);
+    let error = Measure::parse("findings{fleet:a} count == 0").unwrap_err();
+    assert_eq!(error.message, "`findings` has no label `fleet`");
 }

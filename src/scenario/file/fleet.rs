@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Backoff, Jitter};
-use crate::faults::LinkProfile;
+use crate::faults::{LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, is_word, parse_duration};
 
 use super::super::arrival::Arrival;
@@ -30,13 +30,15 @@ const FLEET: Keys = &[
     ("retry", Optional),
     ("connack_timeout", Optional),
     ("flash", Optional),
-    ("power", Later(Some("always"))),
+    ("power", Optional),
     ("sdk", Later(Some("newest"))),
     ("max_artifacts", Optional),
     ("heartbeat", Later(Some("off"))),
     ("cheats", Later(None)),
     ("engine", Later(Some("simulated"))),
 ];
+/// Longest period of sleep.
+const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 86_400);
 /// Most artifacts of a manifest that the newest device takes (protocol 3.1).
 const USUAL_ARTIFACTS: u8 = 4;
 
@@ -66,6 +68,8 @@ pub(in super::super) struct FleetFile {
     /// Where `connack_timeout` stands, if it does.
     pub connack_at: Option<Place>,
     pub flash: FlashFile,
+    /// When its devices sleep; `None` is never.
+    pub sleep: Option<Sleep>,
     /// Most artifacts of a manifest that it takes.
     pub max_artifacts: u8,
 }
@@ -146,6 +150,30 @@ impl IdPattern {
     }
 }
 
+/// `always`, or `awake T every T`.
+fn parse_power(text: &str) -> Result<Option<Sleep>, Complaint> {
+    const HINT: &str = "write \"always\", or for example \"awake 5m every 30m\"";
+    let wrong = || Complaint::new(format!("`{}` is no `power`", cut(text)), HINT);
+    if text.trim() == "always" {
+        return Ok(None);
+    }
+    let rest = text.trim().strip_prefix("awake ").ok_or_else(wrong)?;
+    let (awake, every) = rest.split_once(" every ").ok_or_else(wrong)?;
+    let time = |text: &str| parse_duration(text.trim()).map_err(|error| Complaint::new(error.to_string(), HINT));
+    let sleep = Sleep {
+        awake: time(awake)?,
+        every: time(every)?,
+    };
+    if sleep.awake.is_zero() || sleep.awake >= sleep.every || sleep.every > LONGEST_PERIOD {
+        let message = format!("`{}` leaves no time awake, or none asleep", cut(text));
+        return Err(Complaint::new(
+            message,
+            "the first time is above zero and less than the second, which is at most 365 days",
+        ));
+    }
+    Ok(Some(sleep))
+}
+
 pub(super) fn read_all(entry: Option<&Entry>, start: Place, links: &[LinkFile], problems: &Problems) -> Vec<FleetFile> {
     let nouns = nouns(entry, problems);
     if nouns.is_empty() {
@@ -185,6 +213,7 @@ impl FleetFile {
             connack_at: None,
             link_at: None,
             flash: FlashFile::usual(),
+            sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
             name,
         };
@@ -212,6 +241,9 @@ impl FleetFile {
         self.read_waits(fields);
         if let Some(flash) = FlashFile::read(fields) {
             self.flash = flash;
+        }
+        if let Some(sleep) = fields.parsed("power", "\"awake 5m every 30m\"", parse_power) {
+            self.sleep = sleep.value;
         }
         if let Some(most) = fields.whole("max_artifacts", 1..=32) {
             self.max_artifacts = most.value as u8;

@@ -1,0 +1,100 @@
+//! One artifact on its way to one device: what was asked for, what has come, and what of it came for nothing.
+
+use crate::model::{AttemptId, RetryReason};
+use crate::time::SimTime;
+
+/// Why a download goes on or begins again after power was lost.
+pub(super) const POWER: &str = "power";
+
+/// What bytes are for: the image, everything around it, and of the image what had to come again.
+pub(super) const BYTE_KINDS: &[&str] = &["image", "protocol", "wasted"];
+
+/// An artifact that a device fetches.
+#[derive(Clone, Debug)]
+pub(super) struct Fetching {
+    attempt: AttemptId,
+    index: usize,
+    /// Bytes of it that have come and were not lost.
+    received: u64,
+    /// A byte of it has come at some time.
+    began: bool,
+    /// Why the next request is not the first.
+    why: &'static str,
+    request: Option<Request>,
+}
+
+/// A request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// When it was sent.
+    pub(super) at: SimTime,
+    /// Whether it asks for a Range.
+    pub(super) ranged: bool,
+    /// Status of its answer.
+    pub(super) code: Option<u16>,
+}
+
+/// What a request is, beside the first of its artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It goes on by Range.
+    Resume(&'static str),
+    /// It begins again at byte 0; so many bytes had come for nothing.
+    Restart(&'static str, u64),
+}
+
+impl Fetching {
+    pub(super) fn new(attempt: AttemptId, index: usize) -> Fetching {
+        Fetching {
+            attempt,
+            index,
+            received: 0,
+            began: false,
+            why: POWER,
+            request: None,
+        }
+    }
+
+    pub(super) fn is_of(&self, attempt: AttemptId, index: usize) -> bool {
+        (self.attempt, self.index) == (attempt, index)
+    }
+
+    /// A request was sent.
+    pub(super) fn asked(&mut self, at: SimTime, offset: u64) -> Option<Again> {
+        self.request = Some(Request {
+            at,
+            ranged: offset > 0,
+            code: None,
+        });
+        if offset > 0 {
+            return Some(Again::Resume(self.why));
+        }
+        let lost = std::mem::take(&mut self.received);
+        std::mem::take(&mut self.began).then_some(Again::Restart(self.why, lost))
+    }
+
+    /// The head of an answer has come.
+    pub(super) fn answered(&mut self, code: u16) -> Option<Request> {
+        let request = self.request.as_mut()?;
+        request.code = Some(code);
+        Some(*request)
+    }
+
+    /// The request is over, so many bytes of the artifact being there in all.
+    pub(super) fn over(&mut self, received: u64, why: Option<RetryReason>) -> Option<Request> {
+        self.received = received;
+        self.began |= received > 0;
+        if let Some(why) = why {
+            self.why = why.word();
+        }
+        self.request.take()
+    }
+
+    /// RAM was lost: so many bytes had come, and have come for nothing.
+    pub(super) fn lost(&mut self, received: u64) -> Option<Request> {
+        self.received = 0;
+        self.began |= received > 0;
+        self.why = POWER;
+        self.request.take()
+    }
+}
