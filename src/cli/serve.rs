@@ -41,6 +41,9 @@ pub struct ServeArgs {
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
+    /// Close an attempt as failed that has not ended this long after it was made; without it, none is
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    deadline: Option<Duration>,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
@@ -57,6 +60,7 @@ pub fn run(args: ServeArgs) -> u8 {
         admin: args.admin,
         tls: args.tls,
         chase: args.chase,
+        deadline: args.deadline,
         first_attempt: args.first_attempt,
         child: args.child,
     };

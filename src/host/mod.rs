@@ -45,6 +45,8 @@ pub struct HostConfig {
     pub tls: TlsChoice,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
+    /// How long an attempt may last before it is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
     /// Started by another process of ours: takes [`crate::wire::api::ChildOrders`] and ends with its standard input.

@@ -74,6 +74,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         artifact_key: random()?,
         image_base: line.images.clone(),
         chase: config.chase,
+        deadline: config.deadline,
         first_attempt: config.first_attempt,
         epoch_ms: clock.epoch_ms(),
         keep_history: true,

@@ -185,6 +185,9 @@ fn arguments(plan: &ServerPlan) -> Vec<String> {
         TlsPlan::Files { cert, key } => format!("{},{}", cert.display(), key.display()),
     };
     let chase = format!("{}ns", plan.chase.as_nanos());
+    let deadline = plan
+        .deadline
+        .map(|deadline| ("--deadline", format!("{}ns", deadline.as_nanos())));
     [
         ("--listen", plan.listen.to_string()),
         ("--images", beside.to_string()),
@@ -193,6 +196,7 @@ fn arguments(plan: &ServerPlan) -> Vec<String> {
         ("--chase", chase),
     ]
     .into_iter()
+    .chain(deadline)
     .flat_map(|(flag, value)| [flag.to_owned(), value])
     .chain(["--child".to_owned()])
     .collect()
@@ -249,6 +253,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: TlsPlan::Off,
             chase: Duration::from_secs(30),
+            deadline: None,
         }
     }
 

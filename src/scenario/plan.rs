@@ -134,6 +134,8 @@ pub struct ServerPlan {
     pub tls: TlsPlan,
     /// Missing results are asked for after this long.
     pub chase: Duration,
+    /// An attempt without an end by then is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
 }
 
 /// TLS of the embedded server.

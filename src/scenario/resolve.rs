@@ -65,6 +65,7 @@ impl Resolver<'_> {
             listen: server.listen,
             tls,
             chase: server.chase,
+            deadline: server.deadline,
         }
     }
 

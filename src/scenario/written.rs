@@ -141,7 +141,8 @@ impl Writer {
         self.text("store", "memory");
         self.text("chase", &exact_time(server.chase));
         self.text("delay", "0ms");
-        self.text("deadline", "off");
+        let deadline = server.deadline.map_or("off".to_owned(), exact_time);
+        self.text("deadline", &deadline);
     }
 
     fn version(&mut self, version: &VersionFile, image: Option<&Image>) {

@@ -17,6 +17,8 @@ pub struct ServerConfig {
     pub image_base: String,
     /// Missing results are asked for after this long, and again each time as long; zero never asks.
     pub chase: Duration,
+    /// An attempt without an end this long after it was made is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
     /// Id of the first attempt; later ones count upwards.
     pub first_attempt: AttemptId,
     /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
@@ -36,6 +38,7 @@ impl fmt::Debug for ServerConfig {
             .field("ingest_keys", &self.ingest_keys.len())
             .field("image_base", &self.image_base)
             .field("chase", &self.chase)
+            .field("deadline", &self.deadline)
             .field("first_attempt", &self.first_attempt)
             .field("epoch_ms", &self.epoch_ms)
             .field("keep_history", &self.keep_history)

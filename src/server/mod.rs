@@ -12,6 +12,7 @@ mod catalog;
 mod cohorts;
 mod config;
 mod connections;
+mod deadlines;
 mod deployments;
 mod history;
 mod images;
@@ -39,6 +40,7 @@ use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
 
 use connections::Connections;
+use deadlines::Deadlines;
 use images::Keys;
 use ledger::Ledger;
 
@@ -50,6 +52,7 @@ pub struct Server {
     keys: Keys,
     image_base: String,
     chase: Duration,
+    deadlines: Deadlines,
     first_attempt: AttemptId,
     ledger: Ledger,
     connections: Connections,
@@ -76,6 +79,7 @@ impl Server {
             keys: Keys::new(&config.artifact_key, &config.ingest_keys),
             image_base: config.image_base,
             chase: config.chase,
+            deadlines: Deadlines::new(config.deadline),
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
             connections: Connections::default(),
@@ -98,6 +102,7 @@ impl Server {
         for (stamp, record) in records {
             latest = latest.max(stamp.at_ms);
             server.ledger.apply(stamp, &record);
+            server.set_deadline(stamp, &record);
         }
         server.stamp.at_ms = latest;
         server
@@ -117,18 +122,19 @@ impl Server {
         }
     }
 
-    /// Does what is due at `now`: silent connections, missing results.
+    /// Does what is due at `now`: silent connections, missing results, attempts past their deadline.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
         self.stamp(now, Prompt::Time);
         while let Some(wake) = self.connections.due(now) {
             self.wake(wake, now, out);
         }
+        self.close_overdue(now, out);
     }
 
     /// When [`Server::handle_timeout`] is to be called; waking may find nothing to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.connections.next_wake()
+        self.connections.next_wake().into_iter().chain(self.deadlines.next()).min()
     }
 
     /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path
@@ -141,6 +147,7 @@ impl Server {
     fn commit(&mut self, record: Record, out: &mut ServerOutputs) {
         let stamp = self.stamp;
         self.ledger.apply(stamp, &record);
+        self.set_deadline(stamp, &record);
         out.push(ServerOutput::Record { stamp, record });
     }
 

@@ -480,6 +480,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         artifact_key,
         image_base: format!("{scheme}://{IMAGE_HOST}"),
         chase: plan.server.chase,
+        deadline: plan.server.deadline,
         first_attempt: AttemptId::new(1).expect("one is not zero"),
         epoch_ms: 0,
         keep_history: false,

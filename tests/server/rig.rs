@@ -24,6 +24,7 @@ pub fn config() -> ServerConfig {
         artifact_key: [7; 32],
         image_base: "https://images.test:8443".into(),
         chase: CHASE,
+        deadline: None,
         first_attempt: id(1001),
         epoch_ms: 1_000,
         keep_history: true,

@@ -242,3 +242,45 @@ fn history_says_when_why_and_by_which_message() {
     }
     assert_eq!(rig.server.attempt(id(1001)).unwrap().reason, Some(StateReason::Results));
 }
+
+#[test]
+fn an_attempt_past_its_deadline_is_closed_and_the_next_one_offered() {
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let with_deadline = || {
+        let mut config = config();
+        config.deadline = Some(minutes(10));
+        config
+    };
+    let mut rig = Rig::with(Server::restore(with_deadline(), Rig::stocked().records));
+    rig.online(1, "busy");
+    rig.register("away", &[]);
+    rig.deploy("up", "all", "app@1.1.0");
+    rig.pass(minutes(5));
+    rig.cohort("few", None);
+    rig.join("few", "busy");
+    rig.deploy("next", "few", "app@1.2.0");
+    assert_eq!(rig.states("busy"), [InProgress, Pending]);
+
+    // A restart changes no deadline.
+    let mut again = Rig::with(Server::restore(with_deadline(), rig.records.clone()));
+    again.now = rig.now;
+    again.online(1, "busy");
+    for rig in [&mut rig, &mut again] {
+        rig.pass(minutes(4));
+        assert_eq!(
+            (rig.states("busy"), rig.states("away")),
+            (vec![InProgress, Pending], vec![Pending])
+        );
+        rig.received(1, squall::wire::Packet::PingRequest);
+        rig.pass(minutes(1) - std::time::Duration::from_secs(30));
+        rig.received(1, squall::wire::Packet::PingRequest);
+        rig.pass(std::time::Duration::from_secs(31));
+        assert_eq!(
+            (rig.states("busy"), rig.states("away")),
+            (vec![Failed, InProgress], vec![Failed])
+        );
+        assert_eq!(rig.server.attempt(id(1001)).unwrap().reason, Some(StateReason::Deadline));
+        rig.results(1, 1001, &[0], &[], &[]);
+        assert_eq!(rig.state(1001), Failed, "late results change nothing");
+    }
+}

@@ -132,7 +132,7 @@ const SERVER: Keys = &[
     ("store", Optional),
     ("chase", Optional),
     ("delay", Later(Some("0ms"))),
-    ("deadline", Later(Some("off"))),
+    ("deadline", Optional),
     ("limits", Later(None)),
 ];
 
@@ -142,6 +142,8 @@ pub(in super::super) struct ServerFile {
     pub listen: SocketAddr,
     pub tls: TlsFile,
     pub chase: Duration,
+    /// `None` is `off`.
+    pub deadline: Option<Duration>,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -158,6 +160,7 @@ impl ServerFile {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsFile::Auto,
             chase: Duration::from_secs(30),
+            deadline: None,
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -200,6 +203,13 @@ impl ServerFile {
         }
         if let Some(chase) = fields.time("chase") {
             server.chase = chase.value;
+        }
+        let off = fields
+            .node("deadline")
+            .and_then(as_text)
+            .is_some_and(|words| words.text == "off");
+        if !off && let Some(deadline) = fields.time("deadline") {
+            server.deadline = Some(deadline.value);
         }
         if let Some(tls) = fields.node("tls").and_then(|node| read_tls(node, &fields)) {
             server.tls = tls;
