@@ -95,6 +95,7 @@ pub fn plan() -> Plan {
             listen: "127.0.0.1:0".parse().expect("an address"),
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
+            deadline: None,
         },
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
