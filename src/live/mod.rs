@@ -6,6 +6,7 @@
 
 mod admin;
 mod audience;
+mod board;
 mod capacity;
 mod child;
 mod clock;
@@ -33,6 +34,7 @@ use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+pub use board::{NoBoards, find_boards};
 pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
 pub use exporter::export;

@@ -39,6 +39,17 @@ pub enum FlashError {
     },
 }
 
+/// Where the image in the primary slot stands, as the trailers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was swapped in whole, and the next boot swaps it back.
+    OnTrial,
+    /// It stays.
+    Settled,
+    /// A swap is under way, or asked for.
+    Moving,
+}
+
 /// The content of a board's flash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Flash(Box<[u8]>);
@@ -87,6 +98,20 @@ impl Flash {
     /// The secondary slot.
     pub fn secondary(&self) -> &[u8] {
         &self.0[SECONDARY..SECONDARY + SLOT_SIZE]
+    }
+
+    /// Where the image in the primary slot stands.
+    pub fn standing(&self) -> Standing {
+        let layout = layout();
+        let is_set = |flag: u32| self.primary()[flag as usize] == FLAG_SET;
+        let swapped = self.primary().ends_with(&MAGIC);
+        if self.secondary().ends_with(&MAGIC) || (swapped && !is_set(layout.copy_done())) {
+            Standing::Moving
+        } else if swapped && !is_set(layout.image_ok()) {
+            Standing::OnTrial
+        } else {
+            Standing::Settled
+        }
     }
 
     /// Whether the image in the primary slot would be swapped back at the next boot.

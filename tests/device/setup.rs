@@ -139,6 +139,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            on_board: false,
         }
     }
 

@@ -98,6 +98,7 @@ pub fn plan() -> Plan {
             chase: Duration::from_secs(30),
             limits: Limits::open(),
         },
+        bench: None,
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
             image: Bytes::from_static(b"image"),
@@ -148,6 +149,7 @@ fn fleet() -> PlannedFleet {
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
         heartbeat: None,
+        on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
@@ -164,6 +166,7 @@ fn fleet() -> PlannedFleet {
         build_id: None,
     };
     PlannedFleet {
+        on_boards: false,
         name: "meter".to_owned(),
         sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
