@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::Device;
 use super::behavior::BootOutcome;
 use super::boot::{BootStage, Power};
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
@@ -13,7 +14,6 @@ use super::slot::{Found, Mark, Slot, Trailer};
 use super::stretch::Stretch;
 use super::swap::{self, Wanted};
 use super::worker::Step;
-use super::Device;
 use crate::mcuboot::SwapType;
 use crate::model::{BootReason, Cause, Digest, FirmwareVersion, Observation, Phase, Version};
 use crate::time::SimTime;
@@ -87,14 +87,14 @@ pub struct Slots {
     pub pending: bool,
 }
 
-/// What a board's flash says of the image in its primary slot.
+/// What a board's flash says of the image in its primary slot, which has this digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoardFlash {
     /// It was swapped in whole, and is not confirmed: the next boot swaps back.
-    OnTrial,
+    OnTrial(Digest),
     /// It stays.
-    Settled,
-    /// A swap is under way, or asked for.
+    Settled(Digest),
+    /// A swap is under way, or asked for; or nobody has looked.
     Moving,
 }
 
@@ -220,15 +220,24 @@ impl Device {
     fn learn(&mut self, flash: BoardFlash, out: &mut Outputs) {
         let asked = self.flash.secondary.trailer.magic == Mark::Set;
         match flash {
-            BoardFlash::OnTrial if asked => {
-                let at = self.config.image_at();
-                if let Some(Found::Known(image)) = self.flash.secondary.image(at, &self.behaviors) {
-                    self.flash.primary = in_slot(image.image.clone(), false);
-                    self.flash.secondary = Slot::default();
-                }
+            BoardFlash::OnTrial(digest) if asked && self.holds(&self.flash.secondary, self.config.image_at(), digest) => {
+                let image = self.behaviors.images[&digest].image.clone();
+                self.flash.primary = in_slot(image, false);
+                self.flash.secondary = Slot::default();
             }
-            BoardFlash::Settled if !self.flash.primary.is_confirmed() => self.keep_image(out),
-            BoardFlash::OnTrial | BoardFlash::Settled | BoardFlash::Moving => {}
+            BoardFlash::Settled(digest) if !self.flash.primary.is_confirmed() && self.holds(&self.flash.primary, 0, digest) => {
+                self.keep_image(out);
+            }
+            BoardFlash::OnTrial(_) | BoardFlash::Settled(_) | BoardFlash::Moving => {}
+        }
+    }
+
+    /// Whether the image with this digest stands in a slot.
+    fn holds(&self, slot: &Slot, at: u32, digest: Digest) -> bool {
+        let known = self.behaviors.images.get(&digest);
+        match slot.image(at, &self.behaviors) {
+            Some(Found::Known(image)) => known == Some(image),
+            Some(Found::Other(_)) | None => false,
         }
     }
 

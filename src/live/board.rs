@@ -106,7 +106,10 @@ impl Bench {
     /// Starts a guest, as soon as few enough others are starting.
     fn start(&self, guest: &mut Guest, cut_at: Option<u32>) -> Result<(), GuestError> {
         let few = |starting: &mut u32| *starting >= self.plan.parallel;
-        let mut starting = self.started.wait_while(self.starting(), few).unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut starting = self
+            .started
+            .wait_while(self.starting(), few)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         *starting += 1;
         drop(starting);
         let started = guest.power_on(cut_at);
@@ -229,9 +232,15 @@ struct Keeper {
 enum State {
     Off,
     /// It has been started, and has not answered since.
-    Starting { silent: Stopwatch },
-    /// It answers; when it last did, and whether its image stays.
-    Up { silent: Stopwatch, confirmed: bool },
+    Starting {
+        silent: Stopwatch,
+    },
+    /// It answers; when it last did, which image runs, and whether it stays.
+    Up {
+        silent: Stopwatch,
+        digest: Digest,
+        confirmed: bool,
+    },
 }
 
 impl Keeper {
@@ -271,7 +280,9 @@ impl Keeper {
     /// Whether a look at the board explains it.
     fn excuses(&self, error: &GuestError) -> bool {
         match error {
-            GuestError::Firmware(SmpError::GivenUp | SmpError::Silent | SmpError::Garbled { .. } | SmpError::Refused { .. }) => true,
+            GuestError::Firmware(SmpError::GivenUp | SmpError::Silent | SmpError::Garbled { .. } | SmpError::Refused { .. }) => {
+                true
+            }
             GuestError::Off | GuestError::Machine(QemuError::Gone { .. }) | GuestError::Firmware(SmpError::Line(_)) => {
                 !matches!(self.state, State::Off)
             }
@@ -314,14 +325,18 @@ impl Keeper {
     fn start(&mut self) -> Result<(), GuestError> {
         let counted = self.bench.counts_erases.then(|| self.next_cut());
         self.expected_resets = 0;
-        self.state = State::Starting { silent: Stopwatch::start() };
+        self.state = State::Starting {
+            silent: Stopwatch::start(),
+        };
         let bench = Arc::clone(&self.bench);
         bench.start(&mut self.guest, counted)
     }
 
     /// The erase to be cut at, counted from when power came; zero is none.
     fn next_cut(&self) -> u32 {
-        let next = self.cut_at.map(|done| done.saturating_add(1).saturating_sub(self.erases_before));
+        let next = self
+            .cut_at
+            .map(|done| done.saturating_add(1).saturating_sub(self.erases_before));
         next.map_or(0, |number| number.max(1))
     }
 
@@ -335,7 +350,7 @@ impl Keeper {
             self.guest.power_off()?;
         }
         self.tell_erases(self.erases_before);
-        self.tell(BoardNews::Kept(of(self.guest.flash().standing())));
+        self.tell(BoardNews::Kept(of(self.guest.flash())));
         Ok(())
     }
 
@@ -382,7 +397,9 @@ impl Keeper {
         if matches!(self.state, State::Off) {
             return Ok(());
         }
-        self.state = State::Starting { silent: Stopwatch::start() };
+        self.state = State::Starting {
+            silent: Stopwatch::start(),
+        };
         self.expected_resets += 1;
         match self.guest.smp()?.0.reset(patience) {
             Err(SmpError::Silent) if !self.guest.at_cut() => {
@@ -411,26 +428,19 @@ impl Keeper {
             return Ok(());
         }
         if self.guest.at_cut() {
+            self.guest.nudge()?;
+            self.notice_reset();
             return self.cut();
         }
         if !self.guest.is_on() {
             // A fault in a fault handler ends the process: a board that loses its power, with the flash it was switched on with.
-            let flash = of(self.guest.flash().standing());
+            let flash = of(self.guest.flash());
             self.start()?;
-            return self.restarted(BootReason::PowerOn, flash);
+            self.restarted(BootReason::PowerOn, flash);
+            return Ok(());
         }
         self.guest.nudge()?;
-        let resets = self.guest.resets_seen();
-        if resets > self.expected_resets {
-            self.expected_resets = resets;
-            let flash = match self.state {
-                // What resets before it has answered is an image that has just been swapped in.
-                State::Starting { .. } => BoardFlash::OnTrial,
-                State::Up { .. } | State::Off => BoardFlash::Moving,
-            };
-            self.state = State::Starting { silent: Stopwatch::start() };
-            return self.restarted(BootReason::Crash, flash);
-        }
+        self.notice_reset();
         match self.guest.smp()?.0.images(ANSWER) {
             Ok(images) => self.see(&images),
             Err(SmpError::Silent | SmpError::Garbled { .. }) if self.is_silent() && !self.guest.at_cut() => return self.bite(),
@@ -440,25 +450,37 @@ impl Keeper {
         Ok(())
     }
 
+    /// The firmware has reset the board by itself: what runs next is told when it answers.
+    fn notice_reset(&mut self) {
+        let resets = self.guest.resets_seen();
+        if resets > self.expected_resets {
+            self.expected_resets = resets;
+            self.restarted(BootReason::Crash, BoardFlash::Moving);
+        }
+    }
+
     /// The image list of a board that answers.
     fn see(&mut self, images: &[SlotState]) {
         let Some(active) = images.iter().find(|image| image.active) else {
             return;
         };
         let confirmed = active.confirmed;
-        let before = std::mem::replace(
-            &mut self.state,
-            State::Up {
-                silent: Stopwatch::start(),
-                confirmed,
-            },
-        );
-        match before {
+        let digest = Digest(<[u8; 32]>::try_from(active.hash.as_slice()).unwrap_or_default());
+        if matches!(self.state, State::Up { digest: before, .. } if before != digest) {
+            // It has reset itself since the monitor was asked.
+            self.expected_resets += 1;
+            self.restarted(BootReason::Crash, BoardFlash::Moving);
+        }
+        let now = State::Up {
+            silent: Stopwatch::start(),
+            digest,
+            confirmed,
+        };
+        match std::mem::replace(&mut self.state, now) {
             State::Starting { .. } | State::Off => {
-                let digest = <[u8; 32]>::try_from(active.hash.as_slice()).unwrap_or_default();
                 self.tell_erases(self.erases_before + self.guest.erases_seen());
                 self.tell(BoardNews::Up(Slots {
-                    digest: Digest(digest),
+                    digest,
                     version: active.version.clone(),
                     confirmed,
                     pending: images.iter().any(|image| image.pending),
@@ -485,14 +507,16 @@ impl Keeper {
 
     /// The watchdog of the bench.
     fn bite(&mut self) -> Result<(), GuestError> {
-        let standing = self.guest.bite()?;
-        self.state = State::Starting { silent: Stopwatch::start() };
-        self.restarted(BootReason::Watchdog, of(standing))
+        let flash = self.guest.bite()?;
+        self.restarted(BootReason::Watchdog, of(&flash));
+        Ok(())
     }
 
-    fn restarted(&mut self, why: BootReason, flash: BoardFlash) -> Result<(), GuestError> {
+    fn restarted(&mut self, why: BootReason, flash: BoardFlash) {
+        self.state = State::Starting {
+            silent: Stopwatch::start(),
+        };
         self.tell(BoardNews::Restarted { why, flash });
-        Ok(())
     }
 
     /// The processor stands before the erase at which power fails; how the erase is torn is drawn.
@@ -510,7 +534,7 @@ impl Keeper {
         self.erases_before += done;
         self.guest.cut(cut)?;
         self.tell_erases(self.erases_before);
-        self.tell(BoardNews::PowerFailed(of(self.guest.flash().standing())));
+        self.tell(BoardNews::PowerFailed(of(self.guest.flash())));
         Ok(())
     }
 
@@ -530,11 +554,12 @@ impl Keeper {
     }
 }
 
-fn of(standing: Standing) -> BoardFlash {
-    match standing {
-        Standing::OnTrial => BoardFlash::OnTrial,
-        Standing::Settled => BoardFlash::Settled,
-        Standing::Moving => BoardFlash::Moving,
+/// What a flash that can be looked at says.
+fn of(flash: &Flash) -> BoardFlash {
+    match (flash.standing(), flash.digest().map(Digest)) {
+        (Standing::OnTrial, Some(digest)) => BoardFlash::OnTrial(digest),
+        (Standing::Settled, Some(digest)) => BoardFlash::Settled(digest),
+        (Standing::Moving, _) | (_, None) => BoardFlash::Moving,
     }
 }
 

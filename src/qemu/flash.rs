@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::mcuboot::{FLAG_SET, MAGIC, TrailerLayout};
+use crate::mcuboot::{FLAG_SET, ImageInfo, MAGIC, TrailerLayout, slice_reader};
 
 /// Bytes of the whole flash.
 pub const FLASH_SIZE: usize = 256 * 1024;
@@ -112,6 +112,11 @@ impl Flash {
         } else {
             Standing::Settled
         }
+    }
+
+    /// What the image in the primary slot claims as its SHA-256, if one stands there.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        ImageInfo::read(slice_reader(self.primary())).ok().map(|info| info.digest)
     }
 
     /// Whether the image in the primary slot would be swapped back at the next boot.

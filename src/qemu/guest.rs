@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::deadline::Deadline;
-use super::flash::{Flash, Standing};
+use super::flash::Flash;
 use super::gdb::{Gdb, Stop};
 use super::machine::{Machine, Qemu, QemuError};
 use super::smp::{GiveUp, Smp, SmpError};
@@ -217,12 +217,12 @@ impl Guest {
     }
 
     /// Resets the board as a watchdog with a witness would: the flash is looked at before, and what it held is told.
-    pub fn bite(&mut self) -> Result<Standing, GuestError> {
+    pub fn bite(&mut self) -> Result<Flash, GuestError> {
         let power = self.power()?;
-        let standing = power.machine.read_flash()?.standing();
+        let flash = power.machine.read_flash()?;
         power.machine.qmp.reset().map_err(monitor_gone)?;
         power.machine.qmp.go_on().map_err(monitor_gone)?;
-        Ok(standing)
+        Ok(flash)
     }
 
     /// Resets the board, as its watchdog would. What its flash holds stays.

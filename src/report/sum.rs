@@ -578,8 +578,14 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     for fleet in plan.fleets.iter().filter(|fleet| fleet.on_boards) {
         let name = clean(&fleet.name);
         notes.push(match outcome.mode {
-            Mode::Run => note("boards", format!("fleet `{name}`: firmware on QEMU's nRF51822, whose flash takes no time")),
-            Mode::Sim => note("boards", format!("fleet `{name}` is simulated here: `squall run` starts its firmware")),
+            Mode::Run => note(
+                "boards",
+                format!("fleet `{name}`: firmware on QEMU's nRF51822, whose flash takes no time"),
+            ),
+            Mode::Sim => note(
+                "boards",
+                format!("fleet `{name}` is simulated here: `squall run` starts its firmware"),
+            ),
         });
     }
     if !plan.warmup.is_zero() {

@@ -293,7 +293,12 @@ impl Check<'_> {
             let hint = "no fleet runs it and no step deploys it";
             warnings.add(version.at, format!("firmware `{}` is never used", version.firmware), hint);
         }
-        if let Some(at) = self.file.qemu.at.filter(|_| self.file.fleets.iter().all(|fleet| fleet.engine.is_none())) {
+        if let Some(at) = self
+            .file
+            .qemu
+            .at
+            .filter(|_| self.file.fleets.iter().all(|fleet| fleet.engine.is_none()))
+        {
             warnings.add(at, "`qemu` is never used", "no fleet has engine = \"qemu\"");
         }
         let used = self.used_cohorts();

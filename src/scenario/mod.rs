@@ -44,8 +44,8 @@ use start::AtStart;
 pub use error::{ScenarioError, ScenarioErrors};
 pub use outline::outline;
 pub use plan::{
-    BenchPlan, Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
-    TlsPlan,
+    BenchPlan, Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime,
+    StepVerb, TlsPlan,
 };
 pub use profiles::{Profile, ProfileFigure, profiles};
 pub use source::{EXAMPLES, Overrides, Source};

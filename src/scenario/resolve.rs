@@ -19,11 +19,11 @@ use super::deal::{deal, positions, taken};
 use super::document::{Place, Texts};
 use super::error::Problems;
 use super::fault;
+use super::fields::cut;
 use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, WhoFile,
 };
-use super::fields::cut;
 use super::images::Image;
 use super::names::Names;
 use super::plan::{BenchPlan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
@@ -87,13 +87,17 @@ impl Resolver<'_> {
             };
             read.map_err(unreadable).ok().map(Bytes::from)
         });
-        self.file.fleets.iter().any(|fleet| fleet.engine.is_some()).then(|| BenchPlan {
-            binary: qemu.binary.clone(),
-            machine: qemu.machine.to_owned(),
-            bootloader,
-            parallel: qemu.parallel,
-            boot_timeout: qemu.boot_timeout,
-        })
+        self.file
+            .fleets
+            .iter()
+            .any(|fleet| fleet.engine.is_some())
+            .then(|| BenchPlan {
+                binary: qemu.binary.clone(),
+                machine: qemu.machine.to_owned(),
+                bootloader,
+                parallel: qemu.parallel,
+                boot_timeout: qemu.boot_timeout,
+            })
     }
 
     /// Whether transitions are written.
