@@ -4,6 +4,7 @@ mod command;
 mod director;
 mod faults;
 mod limits;
+mod server_faults;
 mod simulation;
 
 use std::sync::Arc;
