@@ -23,7 +23,10 @@ pub struct Behaviors {
 impl Behaviors {
     /// Images that tell another build id when they run than is found in them: the one found, and the one told.
     pub fn disguised(&self) -> impl Iterator<Item = (BuildId, BuildId)> + '_ {
-        let pairs = self.images.values().filter_map(|image| image.build_id.zip(image.own_build_id));
+        let pairs = self
+            .images
+            .values()
+            .filter_map(|image| image.build_id.zip(image.own_build_id));
         pairs.filter(|(found, told)| found != told)
     }
 

@@ -266,8 +266,8 @@ impl Device {
         let pages = |slot: &Slot, at| {
             let found = slot.image(at, &self.behaviors)?;
             let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
-            let fits =
-                pages * chip.page_size <= chip.image_limit() && (slot.is_sound(at, &found, self.config.key.as_ref()) || self.has(Defect::SkipImageCheck));
+            let fits = pages * chip.page_size <= chip.image_limit()
+                && (slot.is_sound(at, &found, self.config.key.as_ref()) || self.has(Defect::SkipImageCheck));
             fits.then_some(pages as u16)
         };
         let incoming = pages(&self.flash.secondary, at);

@@ -361,10 +361,7 @@ impl Device {
             return;
         };
         let limit = self.config.chip.image_limit();
-        let build_id = self
-            .flash
-            .secondary
-            .build_id(self.config.image_at(), limit, &self.behaviors);
+        let build_id = self.flash.secondary.build_id(self.config.image_at(), limit, &self.behaviors);
         match build_id {
             Some(_) if self.has(Defect::SucceedWithoutBoot) => {
                 self.on_returned(index, ArtifactResult::Succeeded, None, now, out);

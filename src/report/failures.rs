@@ -69,7 +69,11 @@ fn detail(plan: &Plan, device: &DeviceSnapshot<'_>, attempt: &AttemptSnapshot<'_
     let behaviors = &plan.fleet_of(device.index).behaviors;
     let number = plan.devices[device.index.at()].number;
     match reason {
-        FailureReason::ResetBeforeConfirm | FailureReason::NotSwapped | FailureReason::WrongBuildId | FailureReason::NoBuildId | FailureReason::TooBig => {
+        FailureReason::ResetBeforeConfirm
+        | FailureReason::NotSwapped
+        | FailureReason::WrongBuildId
+        | FailureReason::NoBuildId
+        | FailureReason::TooBig => {
             let main = main?;
             let image = behaviors.images.values().find(|image| image.firmware == *main)?;
             Some(match reason {

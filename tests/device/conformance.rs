@@ -429,10 +429,7 @@ fn a_refusal_that_waits_keeps_its_error_when_the_current_attempt_is_refused_too(
         canceled: false,
     };
     let outcomes = Outcomes {
-        modem: InstallOutcome::SucceedAfter {
-            after: LONG,
-            deaf: true,
-        },
+        modem: InstallOutcome::SucceedAfter { after: LONG, deaf: true },
         confirms: true,
     };
     // The handler does not listen, so that both refusals wait for it.

@@ -88,8 +88,12 @@ fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Dige
         firmware: version(firmware),
         boot: Dealt::Same(boot),
         image: image.clone(),
-        build_id: header.and_then(|header| find_build_id(&header, slice_reader(image))).map(BuildId),
-        own_build_id: header.and_then(|header| own_build_id(&header, slice_reader(image))).map(BuildId),
+        build_id: header
+            .and_then(|header| find_build_id(&header, slice_reader(image)))
+            .map(BuildId),
+        own_build_id: header
+            .and_then(|header| own_build_id(&header, slice_reader(image)))
+            .map(BuildId),
         sound,
     };
     (Digest(info.map_or([0; 32], |info| info.digest)), behavior)

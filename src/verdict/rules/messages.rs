@@ -160,8 +160,9 @@ impl Messages {
         let waits = waits.map(|offer| (offer.attempt, true));
         let ended = view.refused.map(|refused| (refused.attempt, refused.owed));
         for (attempt, owed) in waits.into_iter().chain(ended) {
-            self.answered
-                .hold(scene, !owed, || format!("attempt {attempt} came malformed and was never refused"));
+            self.answered.hold(scene, !owed, || {
+                format!("attempt {attempt} came malformed and was never refused")
+            });
         }
     }
 
