@@ -3,6 +3,7 @@
 mod command;
 mod director;
 mod faults;
+mod flaws;
 mod limits;
 mod server_faults;
 mod simulation;

@@ -527,6 +527,7 @@ fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
                 least,
             },
             lifted: fleet.config.sdk.breaks().to_vec(),
+            disguised: fleet.behaviors.disguised().collect(),
         }
     };
     plan.fleets

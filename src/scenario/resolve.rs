@@ -21,7 +21,7 @@ use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, WhoFile,
 };
-use super::images::Image;
+use super::images::{self, Image};
 use super::names::Names;
 use super::plan::{PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
 use super::start::AtStart;
@@ -104,6 +104,7 @@ impl Resolver<'_> {
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
             swap: fleet.flash.swap,
+            key: images::bootloader_key(&main.slug, self.file, self.luck),
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
@@ -143,6 +144,8 @@ impl Resolver<'_> {
                 boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
                 image: image.bytes.clone(),
                 build_id: image.build_id,
+                own_build_id: image.own_build_id,
+                sound: image.sound,
             };
             behaviors.images.insert(image.digest, behavior);
             let install = deal(&version.install, self.luck, Purpose::InstallOutcome, ordinal, keys);

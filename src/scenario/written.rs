@@ -175,6 +175,9 @@ impl Writer {
             (ImageFile::File(_), Some(image)) => self.text("file", &format!("{} {}", image.digest, image.bytes.len())),
             (ImageFile::File(words), None) => self.text("file", &words.text),
         }
+        if let Some(flaw) = &version.flaw {
+            self.text("flaw", flaw.value.word());
+        }
         self.raw("boot", shares(&version.boot));
         self.raw("install", shares(&version.install));
     }

@@ -143,6 +143,7 @@ fn fleet() -> PlannedFleet {
             boot: Duration::from_millis(50),
         }),
         swap: SwapMethod::Offset,
+        key: None,
         reconnect: wait,
         retry: wait,
         connack_timeout: Duration::from_millis(500),
@@ -166,6 +167,8 @@ fn fleet() -> PlannedFleet {
         },
         image: Bytes::from_static(b"image"),
         build_id: None,
+        own_build_id: None,
+        sound: true,
     };
     PlannedFleet {
         name: "meter".to_owned(),
