@@ -149,7 +149,8 @@ impl ServerFaults {
 
     /// True while something bounded is on, or waits for a time that is known.
     pub(super) fn pending(&self, plan: &Plan, timeline: &Timeline) -> bool {
-        let is_bounded = |fault: &PlannedServerFault| fault.times.is_some() && (fault.lasting.is_some() || fault.kind.lasts().is_some());
+        let is_bounded =
+            |fault: &PlannedServerFault| fault.times.is_some() && (fault.lasting.is_some() || fault.kind.lasts().is_some());
         let waits = |fault: usize| is_bounded(&plan.server_faults[fault]) && self.begins(plan, timeline, fault).is_some();
         self.on.iter().any(|on| on.until.is_some()) || (0..self.entries.len()).any(waits)
     }
