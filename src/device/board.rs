@@ -269,7 +269,7 @@ impl Device {
             self.flash.secondary.trailer = asked_for_a_trial();
         }
         let (firmware, build_id, outcome) = match known {
-            Some(image) => (image.firmware, image.build_id, *image.boot.of(self.identity.number)),
+            Some(image) => (image.firmware, image.own_build_id, *image.boot.of(self.identity.number)),
             None => (self.stranger(&slots.version), None, BootOutcome::Unconfirmed),
         };
         // What the firmware does by itself it does on the board: nothing of it is played here.

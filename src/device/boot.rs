@@ -72,8 +72,9 @@ pub(super) struct App {
     pub(super) run_id: u64,
     /// Its build id.
     pub(super) build_id: Option<BuildId>,
-    /// What it does.
-    pub(super) outcome: BootOutcome,
+    /// It confirms itself on its first connection, or never.
+    confirms_online: bool,
+    pub(super) never_confirms: bool,
     /// `boot_reset` was sent.
     pub(super) announced: bool,
     /// A heartbeat waits for a connection.
@@ -110,7 +111,8 @@ impl App {
             started_at: now,
             run_id,
             build_id,
-            outcome,
+            confirms_online: matches!(outcome, BootOutcome::ConfirmOnConnect { .. }),
+            never_confirms: outcome == BootOutcome::Unconfirmed,
             announced: false,
             beat_owed: false,
             beats: 0,
@@ -288,8 +290,8 @@ impl Device {
         let pages = |slot: &Slot, at| {
             let found = slot.image(at, &self.behaviors)?;
             let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
-            let fits =
-                pages * chip.page_size <= chip.image_limit() && (slot.is_sound(at, &found) || self.has(Defect::SkipImageCheck));
+            let fits = pages * chip.page_size <= chip.image_limit()
+                && (slot.is_sound(at, &found, self.config.key.as_ref()) || self.has(Defect::SkipImageCheck));
             fits.then_some(pages as u16)
         };
         let incoming = pages(&self.flash.secondary, at);
@@ -320,10 +322,20 @@ impl Device {
         if let Stretch::Swap(swap) = stretch
             && swap.kind() != SwapType::Revert
             && self.shown.phase == Phase::Swapping
+            && self.is_the_expected_one()
         {
             self.enter(Phase::Probation, Cause::Normal, None, out);
         }
         self.start_image(why, now);
+    }
+
+    /// False where the probation record names another image than the one that was swapped in.
+    fn is_the_expected_one(&self) -> bool {
+        let slot = &self.flash.primary;
+        let found = slot.image(0, &self.behaviors);
+        let own = found.and_then(|found| slot.own_build_id(0, &found));
+        let record = self.flash.records.probation(self.probation_limit());
+        record.is_none_or(|record| Some(record.build_id) == own)
     }
 
     fn start_image(&mut self, why: BootReason, now: SimTime) {
@@ -338,7 +350,8 @@ impl Device {
             return;
         };
         let found = self.flash.primary.image(0, &self.behaviors);
-        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found)) else {
+        let key = self.config.key.as_ref();
+        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found, key)) else {
             self.power = Power::Boot {
                 why,
                 stage: BootStage::Dead,
@@ -346,7 +359,7 @@ impl Device {
             out.push(DeviceOutput::Observed(Observation::Unbootable));
             return;
         };
-        let build_id = self.flash.primary.build_id(0, &found);
+        let build_id = self.flash.primary.own_build_id(0, &found);
         let (firmware, outcome) = self.identify(&found);
         self.run_image(why, firmware, build_id, outcome, now, out);
     }
@@ -403,7 +416,7 @@ impl Device {
     /// The first OTA SUBACK of a connection has come.
     pub(super) fn on_online(&mut self, now: SimTime, out: &mut Outputs) {
         if let Power::On(app) = &mut self.power
-            && matches!(app.outcome, BootOutcome::ConfirmOnConnect { .. })
+            && app.confirms_online
         {
             app.resets_at = None;
             self.confirm(now);

@@ -6,6 +6,7 @@
 
 mod admin;
 mod audience;
+mod berth;
 mod board;
 mod capacity;
 mod child;

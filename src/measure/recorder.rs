@@ -17,6 +17,7 @@ use super::fetching::{Again, Fetching, Request};
 use super::group::{Bytes, Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
+use super::places::Register;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
@@ -252,6 +253,13 @@ impl Recorder {
         }
     }
 
+    /// A fault of the server is planned to befall it so often; `None` has no end.
+    pub fn server_fault_planned(&mut self, fault: u16, times: Option<u64>) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.planned = times;
+        }
+    }
+
     /// Bytes of images came to devices.
     pub fn count_image_bytes(&mut self, bytes: u64) {
         self.happened.image_bytes += bytes;
@@ -311,6 +319,28 @@ impl Recorder {
             FaultCame::Done => self.enter_fault(at, device, fault, true),
             FaultCame::Missed => self.enter_fault(at, device, fault, false),
             FaultCame::Began | FaultCame::Ended => {}
+        }
+    }
+
+    /// Takes what came of a fault of the server. It is in no device's trace; of a device's connections that shows what it did to them.
+    pub fn observe_server_fault(&mut self, at: SimTime, fault: u16, came: FaultCame, why: Option<&str>) {
+        let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
+            return;
+        };
+        figures.came_to_server(came, why);
+        let what = Noted::Fault(figures.name.to_string(), came);
+        let done = match came {
+            FaultCame::Done => true,
+            FaultCame::Missed => false,
+            FaultCame::Began | FaultCame::Ended => return self.note(at, None, what),
+        };
+        self.total.take(Entry::Fault { done });
+        let facts = Facts {
+            fault: Some((fault, done)),
+            ..Facts::default()
+        };
+        for series in self.requested.iter_mut().filter(|series| series.metric == Metric::Faults) {
+            series.enter_of_server(facts);
         }
     }
 
@@ -383,6 +413,11 @@ impl Recorder {
         self.roster.open
     }
 
+    /// Who takes part.
+    pub fn register(&self) -> &Register {
+        &self.roster.register
+    }
+
     /// The device with this id.
     pub fn device_index(&self, id: &str) -> Option<DeviceIndex> {
         self.roster.find(id)
@@ -450,7 +485,7 @@ impl Recorder {
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
-            .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
+            .wrapping_add(print_of(at, self.roster.register.id(device), sequence, transition));
         let facts = Facts {
             attempt,
             transition: Some(transition),
@@ -685,6 +720,10 @@ impl Recorder {
             self.release(attempt);
         }
         if ended {
+            if reason == StateReason::Results {
+                // The device has told all of it, and will not be offered it again.
+                self.roster.rows[device.at()].fetching = None;
+            }
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
         }
