@@ -112,6 +112,8 @@ pub struct Setup {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// Its firmware runs on a board, which the test plays.
+    pub on_board: bool,
     /// What is wrong with the image of `app@1.1.0`.
     pub flaw: Option<Flaw>,
     /// Rules that the generation of the SDK breaks are held all the same.
@@ -140,6 +142,7 @@ impl Default for Setup {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            on_board: false,
             flaw: None,
             unlifted: false,
             unknown: false,
@@ -169,7 +172,10 @@ impl Setup {
         DeviceConfig {
             main: "app".parse().unwrap(),
             ingest_key: IngestKey::new("ingest-key"),
-            chip: Arc::new(self.chip.clone()),
+            chip: Arc::new(match self.on_board {
+                true => self.chip.without_times(),
+                false => self.chip.clone(),
+            }),
             swap: self.swap,
             key: Some(key().verifying_key()),
             reconnect: Backoff {
@@ -185,7 +191,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
-            on_board: false,
+            on_board: self.on_board,
         }
     }
 
