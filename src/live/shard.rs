@@ -268,7 +268,9 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
                 luck,
                 fleet.image.clone(),
             );
-            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key).sleeping(fleet.sleep);
+            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index));
             let station = Station::new(index, edge, plan.devices[index.at()].boot_at);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }

@@ -383,6 +383,11 @@ impl Recorder {
         self.roster.open
     }
 
+    /// True while an attempt of this device is open, at it or at the server.
+    pub fn is_open(&self, device: DeviceIndex) -> bool {
+        self.roster.rows[device.at()].is_open()
+    }
+
     /// The device with this id.
     pub fn device_index(&self, id: &str) -> Option<DeviceIndex> {
         self.roster.find(id)

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::faults::{Happening, PlannedFault};
+use crate::faults::Happening;
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
@@ -87,7 +87,7 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
-                faults: plan.faults.iter().map(name_of).collect(),
+                faults: counted(&plan),
             }),
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
@@ -104,6 +104,11 @@ impl Director {
             plan,
             mode,
         };
+        for (row, cheat) in director.plan.cheats.iter().enumerate() {
+            let row = (director.plan.faults.len() + row) as u16;
+            director.recorder.fault_planned(row, cheat.devices.len() as u64, None);
+            cheat.devices.iter().for_each(|&device| director.referee.excuse(device));
+        }
         director.schedule();
         director
     }
@@ -240,7 +245,7 @@ impl Director {
             self.judge_settled(now);
         }
         let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
-        let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
+        let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.honest_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
         self.recorder.observe_findings(self.referee.broken());
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
@@ -286,7 +291,9 @@ impl Director {
     }
 
     fn on_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, happening: Happening) {
-        self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        if usize::from(fault) < self.plan.faults.len() {
+            self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        }
         let (came, why) = match happening {
             Happening::Began => (FaultCame::Began, None),
             Happening::Done => (FaultCame::Done, None),
@@ -354,7 +361,7 @@ impl Director {
     }
 
     fn on_settling(&mut self, now: SimTime, until: SimTime, out: &mut Vec<Directive>) {
-        if self.at_rest(now) {
+        if self.at_rest(now, self.honest_attempts()) {
             let end = match self.plan.ends {
                 Ends::Settled => RunEnd::Settled,
                 Ends::Duration => RunEnd::Duration,
@@ -383,12 +390,25 @@ impl Director {
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
         let striking = self.faults.pending(&self.plan, &self.timeline, now);
-        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
+        self.arrivals_left == 0
+            && !self.timeline.pending(now)
+            && !expected
+            && !striking
+            && self.at_rest(now, self.recorder.open_attempts())
     }
 
     /// No attempt is open, and nothing that was asked of the server can open one any more.
-    fn at_rest(&self, now: SimTime) -> bool {
-        self.requests.quiet(now, QUIET) && self.recorder.open_attempts() == 0
+    fn at_rest(&self, now: SimTime, open: u64) -> bool {
+        open == 0 && self.requests.quiet(now, QUIET)
+    }
+
+    /// Open attempts but for those of cheaters: within `duration` a run waits for them, and afterwards nobody can demand an end of them.
+    fn honest_attempts(&self) -> u64 {
+        let open = self.recorder.open_attempts();
+        if open == 0 {
+            return 0;
+        }
+        open - self.plan.cheaters().filter(|device| self.recorder.is_open(*device)).count() as u64
     }
 
     /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
@@ -410,7 +430,8 @@ impl Director {
                 .any(|attempt| attempt.deployment.is_some_and(|name| self.must_end(name, attempt.state)));
             let left = self.left_open.get(&device.index);
             let stuck = left.is_some_and(|(_, stuck)| *stuck);
-            if (device.phase.at_rest() && !held) || stuck {
+            let cheats = self.plan.cheat_of(device.index).is_some();
+            if (device.phase.at_rest() && !held) || stuck || cheats {
                 continue;
             }
             let why = left.map_or_else(|| "the server holds its attempt open".to_owned(), |(why, _)| why.to_string());
@@ -476,12 +497,17 @@ fn census(plan: &Plan) -> Census {
     }
 }
 
-/// A fault as the recorder is told of it.
-fn name_of(fault: &PlannedFault) -> FaultName {
-    FaultName {
+/// What the recorder has a row for: faults, then cheats.
+fn counted(plan: &Plan) -> Vec<FaultName> {
+    let faults = plan.faults.iter().map(|fault| FaultName {
         name: fault.name.as_str().into(),
         kind: fault.kind.to_string().into(),
-    }
+    });
+    let cheats = plan.cheats.iter().map(|row| FaultName {
+        name: row.name.as_str().into(),
+        kind: row.cheat.word().into(),
+    });
+    faults.chain(cheats).collect()
 }
 
 /// What the devices of each fleet are built to, as the referee is told.

@@ -86,12 +86,7 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
             update_time_s: round(took.as_secs_f64()),
         }),
         slowest_devices: slowest_devices(outcome),
-        faults: plan
-            .faults
-            .iter()
-            .zip(recorder.faults())
-            .map(|(planned, came)| fault(planned, came))
-            .collect(),
+        faults: fault_rows(plan, recorder.faults()),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
         harness: outcome.harness.as_ref().map(harness),
@@ -346,6 +341,31 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
 }
 
 /// What was planned of a fault, and what came of it.
+/// A row a fault, then a row a fleet and cheat.
+fn fault_rows(plan: &Plan, came: &[FaultFigures]) -> Vec<FaultRow> {
+    let faults = plan.faults.iter().zip(came).map(|(planned, came)| fault(planned, came));
+    let cheats = came.iter().skip(plan.faults.len()).map(|came| FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: came.devices,
+        planned: None,
+        done: came.done,
+        missed: None,
+        missed_because: BTreeMap::new(),
+        strikes: None,
+        chance_percent: None,
+        tried: None,
+        phases: struck(came),
+    });
+    faults.chain(cheats).collect()
+}
+
+/// How often devices were struck in each phase.
+fn struck(came: &FaultFigures) -> BTreeMap<String, u64> {
+    let phases = Phase::ALL.iter().zip(came.phases).filter(|(_, count)| *count > 0);
+    phases.map(|(phase, count)| (phase.to_string(), count)).collect()
+}
+
 fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
     let by_chance = planned.planned_each().is_none();
     let strikes = match planned.kind.target() {
@@ -368,12 +388,7 @@ fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
         tried: strikes
             .filter(|strikes| *strikes != "operations")
             .map(|_| came.done + came.spared),
-        phases: Phase::ALL
-            .iter()
-            .zip(came.phases)
-            .filter(|(_, count)| *count > 0)
-            .map(|(phase, count)| (phase.to_string(), count))
-            .collect(),
+        phases: struck(came),
     }
 }
 

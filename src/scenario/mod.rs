@@ -44,8 +44,8 @@ use start::AtStart;
 pub use error::{ScenarioError, ScenarioErrors};
 pub use outline::outline;
 pub use plan::{
-    Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
-    TlsPlan,
+    Ends, Plan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle,
+    StepTime, StepVerb, TlsPlan,
 };
 pub use profiles::{Profile, ProfileFigure, profiles};
 pub use source::{EXAMPLES, Overrides, Source};
@@ -141,6 +141,7 @@ fn make(
         cohorts,
         steps: resolver.steps(),
         faults,
+        cheats: resolver.cheats(),
         links: fault::links_named(file),
         expectations: resolver.expectations(),
     })

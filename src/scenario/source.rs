@@ -58,6 +58,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("multi-package", include_str!("../../scenarios/multi-package.toml")),
     ("pull-request", include_str!("../../scenarios/pull-request.toml")),
     ("rural", include_str!("../../scenarios/rural.toml")),
+    ("cheats", include_str!("../../scenarios/cheats.toml")),
 ];
 
 /// The text of the built-in example called `name`.

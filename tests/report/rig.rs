@@ -107,6 +107,7 @@ pub fn plan() -> Plan {
         cohorts: vec![cohort("canary", 0..CANARIES), cohort("rest", CANARIES..DEVICES)],
         steps: vec![deploy("canary", 9, 12, "canary"), deploy("everyone", 10, 40, "rest")],
         faults: Vec::new(),
+        cheats: Vec::new(),
         links: BTreeMap::new(),
         expectations: vec![
             expectation(14, "attempts{result:failed} share <= 10 %"),

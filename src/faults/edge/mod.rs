@@ -6,6 +6,7 @@
 
 mod aim;
 mod armed;
+mod cheating;
 mod messages;
 mod requests;
 mod strike;
@@ -299,7 +300,10 @@ impl Edge {
 
     fn hand_over(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         match &input {
-            DeviceInput::Connected => self.transport.connection = Connection::Up,
+            DeviceInput::Connected => {
+                self.transport.connection = Connection::Up;
+                self.cheat_on_connection(Some(now));
+            }
             DeviceInput::Disconnected(_) => self.lose_connection(),
             DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
             DeviceInput::Download(event) => self.see_event(event, now, out),
@@ -404,6 +408,7 @@ impl Edge {
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
         self.transport.connect_fails = None;
+        self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
         }
