@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::device::{Device, DeviceConfig, DeviceInput};
 use crate::faults::{Edge, EdgeOutputs, Injection};
+use crate::measure::Metric;
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
@@ -138,6 +139,8 @@ pub(crate) struct Surroundings {
     pub scratch: RefCell<Vec<u8>>,
     /// The queue of outputs, empty between two inputs.
     pub outputs: Cell<EdgeOutputs>,
+    /// Flash operations are told of after every event.
+    pub asks_flash: bool,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
 }
@@ -193,6 +196,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
+        asks_flash: setup.plan.measures().any(|measure| measure.metric == Metric::FlashOps),
         shard: setup.number,
         sightings: RefCell::default(),
     });
@@ -232,8 +236,11 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
             _ = gathering.tick() => send(&setup.reports, around.batch()),
         }
     }
-    send(&setup.reports, around.batch());
     let now = clock.now();
+    stations
+        .values()
+        .for_each(|station| station.borrow().tell_flash(now, &around));
+    send(&setup.reports, around.batch());
     let left_open = stations.iter().filter_map(|(index, station)| {
         let (why, stuck) = station.borrow().left_open(now)?;
         Some((*index, why, stuck))
@@ -409,6 +416,7 @@ mod tests {
             | Sighting::Requested(..)
             | Sighting::Headed(..)
             | Sighting::Carried(..)
+            | Sighting::Flash(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });

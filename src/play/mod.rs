@@ -8,6 +8,7 @@ mod ending;
 mod faults;
 mod io;
 mod judging;
+mod messages;
 mod outcome;
 mod pick;
 mod picture;
@@ -28,7 +29,7 @@ use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Ob
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
 use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
-use crate::wire::ImagePrint;
+use crate::wire::{ImagePrint, Packet};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, Lateness, LeftOpen, Machine, Outcome, RunError, Status};
@@ -124,8 +125,15 @@ impl Director {
     pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
         match sighting {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
-            Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
-            Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Sent(device, packet) => {
+                self.count_message(at, device, true, &packet);
+                self.referee.sent(at, device, &packet);
+            }
+            Sighting::Delivered(device, packet) => {
+                self.count_message(at, device, false, &packet);
+                self.referee.delivered(at, device, &packet);
+            }
+            Sighting::Flash(device, counts) => self.recorder.observe_flash(at, device, counts),
             Sighting::Fault {
                 device,
                 fault,
@@ -248,6 +256,9 @@ impl Director {
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.honest_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
         self.recorder.observe_findings(self.referee.broken());
+        if let Some(harness) = &harness {
+            self.recorder.observe_harness(harness.figures());
+        }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         Outcome {
@@ -302,6 +313,18 @@ impl Director {
             Happening::Spared => return self.recorder.fault_spared(at, device, fault),
         };
         self.recorder.observe_fault(at, device, fault, came, why);
+    }
+
+    fn count_message(&mut self, at: SimTime, device: DeviceIndex, up: bool, packet: &Packet) {
+        if messages::is_message(packet) {
+            self.recorder.observe_message(at, device, up, || messages::kind(packet));
+        }
+    }
+
+    /// True where drivers tell of flash operations after every event ([`Sighting::Flash`]); at the end of a run they always do.
+    #[must_use]
+    pub fn asks_flash(&self) -> bool {
+        self.recorder.asks_flash()
     }
 
     /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.

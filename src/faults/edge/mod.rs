@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Luck;
-use crate::model::{Carried, Observation, Session};
+use crate::model::{Carried, FlashCounts, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
 
@@ -235,6 +235,15 @@ impl Edge {
     /// What has crossed the path since this was last asked, on the wire.
     pub fn take_carried(&mut self) -> Carried {
         self.path.take_carried()
+    }
+
+    /// Flash operations so far.
+    pub fn flash_counts(&self) -> FlashCounts {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        FlashCounts {
+            ops: count(self.device.flash_ops()),
+            erases: count(self.device.flash_erases()),
+        }
     }
 
     /// When the handshakes of an MQTT connection that is opened at `now` are done.
