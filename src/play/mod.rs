@@ -13,6 +13,7 @@ mod outcome;
 mod pick;
 mod picture;
 mod requests;
+mod server_faults;
 mod setup;
 mod timeline;
 mod verbs;
@@ -37,12 +38,14 @@ pub use picture::{
     Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
     Viewer, WaitsFor, came_word,
 };
+pub use server_faults::ServerFaultWindow;
 
 use ending::{QUIET, Stage};
 use faults::Faults;
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
+use server_faults::ServerFaults;
 use timeline::{Timeline, position};
 use watching::Watching;
 
@@ -58,6 +61,7 @@ pub struct Director {
     referee: Referee,
     timeline: Timeline,
     faults: Faults,
+    server_faults: ServerFaults,
     judging: Judging,
     requests: Requests,
     stage: Stage,
@@ -92,6 +96,7 @@ impl Director {
             }),
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
+            server_faults: ServerFaults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
             stage: Stage::Trouble,
@@ -105,11 +110,8 @@ impl Director {
             plan,
             mode,
         };
-        for (row, cheat) in director.plan.cheats.iter().enumerate() {
-            let row = (director.plan.faults.len() + row) as u16;
-            director.recorder.fault_planned(row, cheat.devices.len() as u64, None);
-            cheat.devices.iter().for_each(|&device| director.referee.excuse(device));
-        }
+        director.plan_server_faults();
+        director.plan_cheats();
         director.schedule();
         director
     }
@@ -252,6 +254,7 @@ impl Director {
         if unsettled {
             self.judge_settled(now);
         }
+        let server_windows = self.server_faults.windows();
         let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.honest_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
@@ -267,6 +270,7 @@ impl Director {
             elapsed: now,
             end,
             fired,
+            server_windows,
             recorder: self.recorder,
             judgements,
             findings,
@@ -315,6 +319,14 @@ impl Director {
         self.recorder.observe_fault(at, device, fault, came, why);
     }
 
+    /// Cheaters are known from the start, and only the server is judged on them.
+    fn plan_cheats(&mut self) {
+        for (row, cheat) in (self.plan.first_cheat()..).zip(&self.plan.cheats) {
+            self.recorder.fault_planned(row as u16, cheat.devices.len() as u64, None);
+            cheat.devices.iter().for_each(|&device| self.referee.excuse(device));
+        }
+    }
+
     fn count_message(&mut self, at: SimTime, device: DeviceIndex, up: bool, packet: &Packet) {
         if messages::is_message(packet) {
             self.recorder.observe_message(at, device, up, || messages::kind(packet));
@@ -350,6 +362,7 @@ impl Director {
 
     /// The run is over: what is planned and has not come about will not.
     fn miss_what_is_left(&mut self, now: SimTime) {
+        self.miss_server_faults(now);
         let sent: Vec<bool> = (0..self.plan.faults.len()).map(|fault| self.faults.is_sent(fault)).collect();
         for (fault, device, left, why) in self.faults.unmet(&self.plan) {
             if !sent[fault] {
@@ -375,10 +388,12 @@ impl Director {
             self.fire(index, &plan.steps[index], now, out);
         }
         self.send_faults(now, out);
+        self.befall_server(now, out);
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
         } else if now >= SimTime::ZERO + plan.duration {
             self.stage = Stage::Asked;
+            self.spare_server(now, out);
             out.push(Directive::EndTrouble);
         }
     }
@@ -412,7 +427,8 @@ impl Director {
     /// are the last that every `when` gets.
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
-        let striking = self.faults.pending(&self.plan, &self.timeline, now);
+        let striking =
+            self.faults.pending(&self.plan, &self.timeline, now) || self.server_faults.pending(&self.plan, &self.timeline);
         self.arrivals_left == 0
             && !self.timeline.pending(now)
             && !expected
@@ -477,7 +493,8 @@ impl Director {
         let expected = self.judging.next_timed(&self.timeline);
         let (step, end) = match self.stage {
             Stage::Trouble => {
-                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline)];
+                let of_server = self.server_faults.next_due(&self.plan, &self.timeline);
+                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline), of_server];
                 (happens.into_iter().flatten().min(), Some(SimTime::ZERO + self.plan.duration))
             }
             Stage::Asked => (None, None),
@@ -520,8 +537,12 @@ fn census(plan: &Plan) -> Census {
     }
 }
 
-/// What the recorder has a row for: faults, then cheats.
+/// What the recorder has a row for: faults of devices, then of the server, then cheats.
 fn counted(plan: &Plan) -> Vec<FaultName> {
+    let server = plan.server_faults.iter().map(|fault| FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
+    });
     let faults = plan.faults.iter().map(|fault| FaultName {
         name: fault.name.as_str().into(),
         kind: fault.kind.to_string().into(),
@@ -530,7 +551,7 @@ fn counted(plan: &Plan) -> Vec<FaultName> {
         name: row.name.as_str().into(),
         kind: row.cheat.word().into(),
     });
-    faults.chain(cheats).collect()
+    faults.chain(server).chain(cheats).collect()
 }
 
 /// What the devices of each fleet are built to, as the referee is told.

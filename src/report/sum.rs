@@ -387,10 +387,11 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
 }
 
 /// What was planned of a fault, and what came of it.
-/// A row a fault, then a row a fleet and cheat.
+/// A row a fault of devices, then of the server, then a row a fleet and cheat.
 fn fault_rows(plan: &Plan, came: &[FaultFigures]) -> Vec<FaultRow> {
     let faults = plan.faults.iter().zip(came).map(|(planned, came)| fault(planned, came));
-    let cheats = came.iter().skip(plan.faults.len()).map(|came| FaultRow {
+    let of_server = &came[plan.faults.len()..plan.first_cheat()];
+    let cheats = came[plan.first_cheat()..].iter().map(|came| FaultRow {
         name: clean(&came.name),
         kind: clean(&came.kind),
         devices: came.devices,
@@ -403,7 +404,7 @@ fn fault_rows(plan: &Plan, came: &[FaultFigures]) -> Vec<FaultRow> {
         tried: None,
         phases: struck(came),
     });
-    faults.chain(cheats).collect()
+    faults.chain(of_server.iter().map(fault_of_server)).chain(cheats).collect()
 }
 
 /// How often devices were struck in each phase.
@@ -435,6 +436,23 @@ fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
             .filter(|strikes| *strikes != "operations")
             .map(|_| came.done + came.spared),
         phases: struck(came),
+    }
+}
+
+/// What was planned of a fault of the server, and what came of it.
+fn fault_of_server(came: &FaultFigures) -> FaultRow {
+    FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: 0,
+        planned: came.planned,
+        done: came.done,
+        missed: came.planned.map(|_| came.missed),
+        missed_because: came.reasons.iter().map(|(why, count)| (why.to_string(), *count)).collect(),
+        strikes: None,
+        chance_percent: None,
+        tried: None,
+        phases: BTreeMap::new(),
     }
 }
 
@@ -585,7 +603,7 @@ fn verb_words(verb: &StepVerb) -> String {
 }
 
 /// When each fault was on whose moment is a time, the start or a step; those that follow single devices have no window. A fault that
-/// comes again and again has one window, from its first time to its last.
+/// comes again and again has one window, from its first time to its last; one of the server has one each time.
 fn windows(outcome: &Outcome) -> Vec<WindowRow> {
     let plan = &outcome.plan;
     let rows = plan.faults.iter().filter_map(|fault| {
@@ -618,7 +636,18 @@ fn windows(outcome: &Outcome) -> Vec<WindowRow> {
             to_s: Some(seconds(to.unwrap_or(end).min(end))),
         })
     });
-    rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64()).collect()
+    let of_server = outcome.server_windows.iter().map(|window| {
+        let fault = &plan.server_faults[window.fault];
+        WindowRow {
+            name: clean(&fault.name),
+            kind: clean(&fault.kind.to_string()),
+            from_s: seconds(window.from),
+            to_s: window.to.map(seconds),
+        }
+    });
+    rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64())
+        .chain(of_server)
+        .collect()
 }
 
 /// Deviations and simplifications that every reader of the figures must know of.

@@ -142,6 +142,7 @@ fn make(
         steps: resolver.steps(),
         faults,
         cheats: resolver.cheats(),
+        server_faults: resolver.server_faults(),
         links: fault::links_named(file),
         expectations: resolver.expectations(),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{Cheat, LinkProfile, PlannedFault, Sleep};
+use crate::faults::{Cheat, LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
@@ -61,7 +61,9 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Faults of devices, links and downloads, in order of the file.
     pub faults: Vec<PlannedFault>,
-    /// Who cheats, by fleet and kind. Their rows are counted behind those of the faults.
+    /// Faults of the server, in order of the file. Their rows are counted behind those of the devices' faults.
+    pub server_faults: Vec<PlannedServerFault>,
+    /// Who cheats, by fleet and kind. Their rows are counted last.
     pub cheats: Vec<PlannedCheat>,
     /// Every profile that a fault of the kind `link` names.
     pub links: BTreeMap<String, Arc<LinkProfile>>,
@@ -96,7 +98,12 @@ impl Plan {
             .cheats
             .iter()
             .position(|row| row.devices.binary_search(&device).is_ok())?;
-        Some(((self.faults.len() + row) as u16, self.cheats[row].cheat))
+        Some(((self.first_cheat() + row) as u16, self.cheats[row].cheat))
+    }
+
+    /// Position of the first row of [`Plan::cheats`] among those that are counted.
+    pub fn first_cheat(&self) -> usize {
+        self.faults.len() + self.server_faults.len()
     }
 
     /// Whom a device steals from that does: the next one.
@@ -158,6 +165,12 @@ pub struct ServerPlan {
     pub chase: Duration,
     /// What it refuses beyond.
     pub limits: Limits,
+    /// Whether what it knows outlives its process.
+    pub on_disk: bool,
+    /// Service time of each message of a device.
+    pub delay: Duration,
+    /// An attempt without an end by then is closed.
+    pub deadline: Option<Duration>,
 }
 
 /// TLS of the embedded server.
