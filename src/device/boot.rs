@@ -69,8 +69,9 @@ pub(super) struct App {
     pub(super) run_id: u64,
     /// Its build id.
     pub(super) build_id: Option<BuildId>,
-    /// What it does.
-    pub(super) outcome: BootOutcome,
+    /// It confirms itself on its first connection, or never.
+    confirms_online: bool,
+    pub(super) never_confirms: bool,
     /// `boot_reset` was sent.
     pub(super) announced: bool,
     /// A heartbeat waits for a connection.
@@ -107,7 +108,8 @@ impl App {
             started_at: now,
             run_id,
             build_id,
-            outcome,
+            confirms_online: matches!(outcome, BootOutcome::ConfirmOnConnect { .. }),
+            never_confirms: outcome == BootOutcome::Unconfirmed,
             announced: false,
             beat_owed: false,
             beats: 0,
@@ -379,7 +381,7 @@ impl Device {
     /// The first OTA SUBACK of a connection has come.
     pub(super) fn on_online(&mut self, now: SimTime, out: &mut Outputs) {
         if let Power::On(app) = &mut self.power
-            && matches!(app.outcome, BootOutcome::ConfirmOnConnect { .. })
+            && app.confirms_online
         {
             app.resets_at = None;
             self.confirm(now);

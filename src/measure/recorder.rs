@@ -18,6 +18,7 @@ use super::fetching::{Again, Fetching, Request};
 use super::group::{Bytes, Entry, Group, Rates};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
+use super::places::Register;
 use super::query::{Aggregate, LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
@@ -525,6 +526,11 @@ impl Recorder {
         self.roster.rows[device.at()].is_open()
     }
 
+    /// Who takes part.
+    pub fn register(&self) -> &Register {
+        &self.roster.register
+    }
+
     /// The device with this id.
     pub fn device_index(&self, id: &str) -> Option<DeviceIndex> {
         self.roster.find(id)
@@ -592,7 +598,7 @@ impl Recorder {
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
-            .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
+            .wrapping_add(print_of(at, self.roster.register.id(device), sequence, transition));
         let facts = Facts {
             attempt,
             transition: Some(transition),
@@ -849,6 +855,10 @@ impl Recorder {
             _ => None,
         });
         if ended {
+            if reason == StateReason::Results {
+                // The device has told all of it, and will not be offered it again.
+                self.roster.rows[device.at()].fetching = None;
+            }
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
             if let Some(offered) = offered {
