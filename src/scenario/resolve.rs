@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior, Quirks};
+use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
 use crate::faults::PlannedFault;
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
@@ -109,7 +109,7 @@ impl Resolver<'_> {
             max_artifacts: fleet.max_artifacts,
             tls: !matches!(self.file.server.tls, TlsFile::Off),
             sdk: fleet.sdk,
-            quirks: Quirks::default(),
+            quirks: fleet.quirks,
             heartbeat: fleet.heartbeat,
         };
         let image = images.iter().find(|image| image.firmware == *main);

@@ -9,6 +9,7 @@ use crate::measure::Measure;
 use crate::verdict::Modes;
 
 use super::fault;
+use super::file::quirks;
 use super::file::{
     ExpectFile, FaultFile, FleetFile, General, ImageFile, JudgedFile, LinkFile, MainFile, Moment, RuleFile, ScenarioFile,
     ServerFile, Shares, StepFile, TlsFile, Trace, VerbFile, VersionFile,
@@ -205,6 +206,7 @@ impl Writer {
             Some(Sleep { awake, every }) => self.text("power", &format!("awake {} every {}", exact_time(awake), exact_time(every))),
         }
         self.text("sdk", fleet.sdk.word());
+        self.raw("quirks", quirks::written(fleet.quirks));
         self.raw("max_artifacts", fleet.max_artifacts);
         self.text("heartbeat", &fleet.heartbeat.map_or_else(|| "off".to_owned(), exact_time));
         self.text("engine", "simulated");

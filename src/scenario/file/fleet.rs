@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Sdk};
+use crate::device::{Backoff, Jitter, Quirks, Sdk};
 use crate::faults::{LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, is_word, parse_duration};
 
@@ -16,6 +16,7 @@ use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, a
 use super::super::links;
 use super::flash::FlashFile;
 use super::link::LinkFile;
+use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
@@ -32,6 +33,7 @@ const FLEET: Keys = &[
     ("flash", Optional),
     ("power", Optional),
     ("sdk", Optional),
+    ("quirks", Optional),
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Later(None)),
@@ -76,6 +78,7 @@ pub(in super::super) struct FleetFile {
     pub max_artifacts: u8,
     /// Generation of the SDK; it decides what `retry` is where none is given.
     pub sdk: Sdk,
+    pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
 }
 
@@ -217,6 +220,7 @@ impl FleetFile {
             sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
+            quirks: Quirks::default(),
             heartbeat: None,
             name,
         };
@@ -318,6 +322,7 @@ impl FleetFile {
             self.sdk = sdk.value;
             self.retry = sdk.value.retry();
         }
+        self.quirks = quirks::read(fields);
         self.heartbeat = read_heartbeat(fields);
     }
 

@@ -8,6 +8,7 @@ mod flash;
 mod fleet;
 mod general;
 mod link;
+pub(super) mod quirks;
 mod shares;
 mod step;
 
