@@ -5,6 +5,7 @@ mod director;
 mod faults;
 mod flaws;
 mod limits;
+mod server_faults;
 mod simulation;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
-use crate::faults::PlannedFault;
+use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
 use crate::time::SimTime;
@@ -66,6 +66,9 @@ impl Resolver<'_> {
             tls,
             chase: server.chase,
             limits: server.limits.clone(),
+            on_disk: server.on_disk,
+            delay: server.delay,
+            deadline: server.deadline,
         }
     }
 
@@ -415,7 +418,13 @@ impl Resolver<'_> {
         }
     }
 
-    /// Faults in order of the file.
+    /// Faults of the server in order of the file.
+    pub fn server_faults(&self) -> Vec<PlannedServerFault> {
+        let plan = |row: &FaultFile| fault::planned_of_server(row, self.line(row.at));
+        self.file.faults.iter().filter_map(plan).collect()
+    }
+
+    /// Faults of devices in order of the file.
     pub fn faults(&self, start: AtStart<'_>) -> Vec<PlannedFault> {
         let plan = |row: &FaultFile| {
             if let Some(who) = row.who.as_ref().filter(|who| !who.selector.keys().any(Key::changes)) {

@@ -97,7 +97,11 @@ pub fn plan() -> Plan {
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
             limits: Limits::open(),
+            on_disk: false,
+            delay: std::time::Duration::ZERO,
+            deadline: None,
         },
+        server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
             image: Bytes::from_static(b"image"),
@@ -365,6 +369,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         elapsed,
         end: RunEnd::Settled,
         fired: vec![Some(SimTime::from_secs(12)), Some(SimTime::from_secs(40))],
+        server_windows: Vec::new(),
         recorder,
         findings: Vec::new(),
         checks: Checks {
