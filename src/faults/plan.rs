@@ -124,6 +124,7 @@ impl FaultKind {
             FaultKind::PowerCut | FaultKind::Reset => Some(SHORT),
             FaultKind::AppAbort | FaultKind::FlashFlip { .. } | FaultKind::LoseRecord(_) => Some(Duration::ZERO),
             FaultKind::Freeze
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::LinkDown
             | FaultKind::Link { .. }

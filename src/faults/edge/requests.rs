@@ -133,6 +133,7 @@ impl Tampering {
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)

@@ -98,6 +98,24 @@ impl Edge {
                 | Phase::Cancelled
                 | Phase::Rejected => missed("there was no download to abort"),
             },
+            FaultKind::AppPause => match phase {
+                Phase::Downloading | Phase::Retrying | Phase::Staged | Phase::Committing => {
+                    self.begin(index, until, out);
+                    self.trouble().reactions.push_back(DeviceInput::AppPause);
+                    out.fault(fault, Happening::Done);
+                }
+                Phase::Idle
+                | Phase::Waiting
+                | Phase::Accepted
+                | Phase::Installing
+                | Phase::Swapping
+                | Phase::Probation
+                | Phase::Reverting
+                | Phase::Succeeded
+                | Phase::Failed
+                | Phase::Cancelled
+                | Phase::Rejected => missed("there was no update to pause"),
+            },
             FaultKind::FlashFlip { .. } => {
                 self.trouble().armed[index].pending = true;
                 if phase == Phase::Committing {
@@ -183,6 +201,11 @@ impl Edge {
             FaultKind::Freeze => {
                 if !self.trouble().is_on(|kind| *kind == FaultKind::Freeze) {
                     self.thaw(now, out);
+                }
+            }
+            FaultKind::AppPause => {
+                if !self.trouble().is_on(|kind| *kind == FaultKind::AppPause) {
+                    self.trouble().reactions.push_back(DeviceInput::AppResume);
                 }
             }
             FaultKind::LinkDown => self.check_link(now, out),
