@@ -30,6 +30,8 @@ pub enum FaultKind {
     },
     /// A record reads as absent at the next boot.
     LoseRecord(LostRecord),
+    /// Bytes that mean nothing come over a board's serial line.
+    UartGarbage,
     /// The connection goes silent.
     LinkDown,
     /// Another link profile holds.
@@ -114,6 +116,7 @@ impl FaultKind {
         "flash-fail",
         "flash-flip",
         "lose-record",
+        "uart-garbage",
         "link-down",
         "link",
         "lose",
@@ -186,6 +189,7 @@ impl FaultKind {
             "lose-record" => LostRecord::from_word(rest)
                 .map(FaultKind::LoseRecord)
                 .ok_or_else(|| "`lose-record` needs one of `attempt`, `probation`, `version`".to_owned()),
+            "uart-garbage" => bare(FaultKind::UartGarbage),
             "link-down" => bare(FaultKind::LinkDown),
             "link" if !rest.is_empty() => Ok(FaultKind::Link {
                 profile: rest.to_owned(),
@@ -234,6 +238,7 @@ impl FaultKind {
             | FaultKind::Freeze
             | FaultKind::AppAbort
             | FaultKind::AppPause
+            | FaultKind::UartGarbage
             | FaultKind::LoseRecord(_) => Target::Device,
             FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
             FaultKind::LinkDown | FaultKind::Link { .. } => Target::Link,
@@ -271,6 +276,7 @@ impl fmt::Display for FaultKind {
             FaultKind::FlashFail { permanent: true } => f.write_str("flash-fail permanent"),
             FaultKind::FlashFlip { bits } => write!(f, "flash-flip {bits}"),
             FaultKind::LoseRecord(record) => write!(f, "lose-record {record}"),
+            FaultKind::UartGarbage => f.write_str("uart-garbage"),
             FaultKind::LinkDown => f.write_str("link-down"),
             FaultKind::Link { profile } => write!(f, "link {profile}"),
             FaultKind::Lose => f.write_str("lose"),
@@ -314,6 +320,7 @@ mod tests {
             "flash-fail permanent",
             "flash-flip 3",
             "lose-record attempt",
+            "uart-garbage",
             "link-down",
             "link nb-iot",
             "lose",

@@ -30,7 +30,7 @@ pub use group::Group;
 pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
 pub use line::{LineError, TraceLine};
 pub use matrix::Matrix;
-pub use places::Places;
+pub use places::Register;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 pub use recorder::{Census, CensusDevice, Measured, Recorder, RecorderSetup};
 pub use series::Series;

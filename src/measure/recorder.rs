@@ -17,6 +17,7 @@ use super::fetching::{Again, Fetching, Request};
 use super::group::{Bytes, Entry, Group};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
+use super::places::Register;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
@@ -412,6 +413,11 @@ impl Recorder {
         self.roster.open
     }
 
+    /// Who takes part.
+    pub fn register(&self) -> &Register {
+        &self.roster.register
+    }
+
     /// The device with this id.
     pub fn device_index(&self, id: &str) -> Option<DeviceIndex> {
         self.roster.find(id)
@@ -479,7 +485,7 @@ impl Recorder {
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
-            .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
+            .wrapping_add(print_of(at, self.roster.register.id(device), sequence, transition));
         let facts = Facts {
             attempt,
             transition: Some(transition),
@@ -714,6 +720,10 @@ impl Recorder {
             self.release(attempt);
         }
         if ended {
+            if reason == StateReason::Results {
+                // The device has told all of it, and will not be offered it again.
+                self.roster.rows[device.at()].fetching = None;
+            }
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
         }

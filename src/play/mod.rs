@@ -80,24 +80,26 @@ impl Director {
     /// A director at the start of a run.
     pub fn new(plan: Arc<Plan>, mode: Mode) -> Director {
         let census = census(&plan);
+        let recorder = Recorder::new(RecorderSetup {
+            census: census.clone(),
+            requested: plan.measures().cloned().collect(),
+            trace: plan.trace,
+            warmup: plan.warmup,
+            faults: plan
+                .faults
+                .iter()
+                .map(name_of)
+                .chain(plan.server_faults.iter().map(name_of_server))
+                .collect(),
+        });
+        let setup = RefereeSetup {
+            builds: builds(&plan),
+            images: images(&plan),
+            census: &census,
+        };
         let mut director = Director {
-            referee: Referee::new(RefereeSetup {
-                builds: builds(&plan),
-                images: images(&plan),
-                census: &census,
-            }),
-            recorder: Recorder::new(RecorderSetup {
-                census,
-                requested: plan.measures().cloned().collect(),
-                trace: plan.trace,
-                warmup: plan.warmup,
-                faults: plan
-                    .faults
-                    .iter()
-                    .map(name_of)
-                    .chain(plan.server_faults.iter().map(name_of_server))
-                    .collect(),
-            }),
+            referee: Referee::sharing(recorder.register().clone(), setup),
+            recorder,
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
             server_faults: ServerFaults::new(&plan),

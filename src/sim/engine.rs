@@ -81,8 +81,11 @@ pub(super) struct Engine {
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
-    /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
+    /// The next event of a keep-alive, to be played before anything else if nothing stands against it; the reference does without.
     ahead: Option<Scheduled>,
+    runs_ahead: bool,
+    /// The device whose next wake is scheduled once its keep-alive is over: most wait for an answer that comes first.
+    unscheduled: Option<DeviceIndex>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -115,6 +118,8 @@ impl Engine {
             over: false,
             watched: false,
             ahead: None,
+            runs_ahead: kind != QueueKind::Heap,
+            unscheduled: None,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -253,7 +258,10 @@ impl Engine {
             self.director.handle_timeout(self.now, &mut self.directives);
         }
         self.run_ahead();
-        self.carry_out_directives();
+        if !self.directives.is_empty() {
+            self.carry_out_directives();
+            self.run_ahead();
+        }
         true
     }
 
@@ -266,12 +274,15 @@ impl Engine {
             let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
             let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
             let alone = port.under_way == 0 && edge.is_untroubled() && self.process.is_prompt();
-            if alone && first(port.wake) && first(self.director.next_timeout()) {
+            if alone && first(self.director.next_timeout()) && first(edge.next_timeout()) {
                 self.now = next.at;
                 self.happen(next.device, next.event);
             } else {
                 self.enqueue(next);
             }
+        }
+        if let Some(device) = self.unscheduled.take() {
+            self.schedule_wake(device);
         }
         self.now = now;
     }
@@ -526,6 +537,8 @@ impl Engine {
                 port.connection = None;
                 port.download = None;
             }
+            // Boards are simulated like every other device: none of them asks for one.
+            DeviceOutput::Board(_) => {}
             DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
         }
     }
@@ -539,6 +552,10 @@ impl Engine {
     }
 
     fn schedule_wake(&mut self, device: DeviceIndex) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.device == device) {
+            self.unscheduled = Some(device);
+            return;
+        }
         let wanted = self.edges[device.at()].next_timeout().map(|at| at.max(self.now));
         let port = &mut self.ports[device.at()];
         if wanted != port.wake {
@@ -634,7 +651,7 @@ impl Engine {
             sequence,
             event,
         };
-        if self.ahead.is_none() && scheduled.event.is_keep_alive() {
+        if self.runs_ahead && self.ahead.is_none() && scheduled.event.is_keep_alive() {
             self.ahead = Some(scheduled);
         } else {
             self.enqueue(scheduled);

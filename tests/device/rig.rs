@@ -440,7 +440,7 @@ impl Rig {
             DeviceOutput::StartDownload(request) => self.serve(request),
             DeviceOutput::StopDownload => self.stop_serving(),
             DeviceOutput::Read { bytes } => self.send_body(*bytes),
-            DeviceOutput::Observed(_) => {}
+            DeviceOutput::Board(_) | DeviceOutput::Observed(_) => {}
         }
     }
 

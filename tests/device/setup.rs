@@ -189,6 +189,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            on_board: false,
         }
     }
 

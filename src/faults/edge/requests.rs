@@ -142,6 +142,7 @@ impl Tampering {
             | FaultKind::Lose
             | FaultKind::Duplicate
             | FaultKind::Delay { .. }
+            | FaultKind::UartGarbage
             | FaultKind::BadTls => {}
         }
     }

@@ -37,7 +37,7 @@ const FLEET: Keys = &[
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Later(None)),
-    ("engine", Later(Some("simulated"))),
+    ("engine", Optional),
 ];
 /// Longest period of sleep.
 const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 86_400);
@@ -80,6 +80,8 @@ pub(in super::super) struct FleetFile {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// Where it is written that its firmware is real and runs on boards.
+    pub engine: Option<Place>,
 }
 
 /// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
@@ -222,6 +224,7 @@ impl FleetFile {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            engine: None,
             name,
         };
         if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
@@ -247,7 +250,9 @@ impl FleetFile {
         self.read_link(fields, own_links);
         self.read_sdk(fields);
         self.read_waits(fields);
+        self.read_engine(fields);
         if let Some(flash) = FlashFile::read(fields) {
+            self.check_board(&flash, fields);
             self.flash = flash;
         }
         if let Some(sleep) = fields.parsed("power", "\"awake 5m every 30m\"", parse_power) {
@@ -255,6 +260,25 @@ impl FleetFile {
         }
         if let Some(most) = fields.whole("max_artifacts", 1..=32) {
             self.max_artifacts = most.value as u8;
+        }
+    }
+
+    fn read_engine(&mut self, fields: &Fields<'_>) {
+        let engine = fields.parsed("engine", "\"qemu\"", |word| {
+            one_of(word, &["simulated", "qemu"], "engine", &fields.subject)
+        });
+        if let Some(engine) = engine.filter(|engine| engine.value == "qemu") {
+            self.engine = Some(engine.at);
+            self.flash = FlashFile::of_boards();
+        }
+    }
+
+    /// Real firmware has the flash that it was linked for.
+    fn check_board(&self, flash: &FlashFile, fields: &Fields<'_>) {
+        if self.engine.is_some() && !flash.fits_boards() {
+            let message = format!("`flash` of {} is not that of its boards", fields.subject);
+            let hint = "boards are an nrf51822 that swaps by offset: leave it out";
+            fields.problems.add(fields.key_at("flash"), message, hint);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Attempts as server and device tell of them: one open at a time, ends that are final, and agreement in the end.
 
-use crate::model::{AttemptId, AttemptResult, DeviceIndex, Phase, StateReason, UpdateState};
+use crate::model::{AttemptId, AttemptResult, DeviceIndex, Few, Phase, StateReason, UpdateState};
 use crate::time::SimTime;
 
 use super::{Rule, Tally, row};
@@ -40,7 +40,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Row {
     /// By id.
-    entries: Vec<Entry>,
+    entries: Few<Entry>,
     /// Greatest id that the server gave.
     newest: Option<AttemptId>,
     /// The attempt that the device has accepted and not ended.
@@ -64,7 +64,6 @@ impl Row {
                     truth: None,
                     replaced: false,
                 };
-                self.entries.reserve_exact(1);
                 self.entries.insert(at, fresh);
                 at
             });

@@ -6,7 +6,7 @@
 mod attempt;
 mod record;
 
-use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Manifest, RecordKey, Session, Slug, Version};
+use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, Manifest, RecordKey, Session, Slug, Version};
 use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, DecodeError, UpdateResults};
 use crate::wire::session::SessionMetadata;
@@ -32,7 +32,7 @@ pub(super) struct View {
     /// The last probation record.
     pub(super) trial: Option<Trial>,
     /// Version records: slug and version, folded.
-    pub(super) versions: Vec<(u64, u64)>,
+    pub(super) versions: Few<(u64, u64)>,
     /// Its images.
     pub(super) images: Images,
     /// The boot under way.
@@ -182,7 +182,7 @@ impl View {
             lifted,
             stored: None,
             trial: None,
-            versions: Vec::new(),
+            versions: Few::None,
             images: Images::default(),
             boot: Boot::default(),
             line: Line::default(),
@@ -441,7 +441,6 @@ impl View {
         match self.versions.iter_mut().find(|(known, _)| *known == slug) {
             Some((_, stored)) => *stored = version,
             None => {
-                self.versions.reserve_exact(1);
                 self.versions.push((slug, version));
             }
         }
