@@ -19,6 +19,7 @@ use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+use super::board::{Bench, Board};
 use super::clock::Clock;
 use super::gauges::Gauges;
 use super::station::{Station, keep_going, panic_text};
@@ -45,6 +46,8 @@ pub(crate) struct ShardSetup {
     pub broker: Target,
     /// How the server is verified.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Where boards are started, if the plan has any.
+    pub bench: Option<Arc<Bench>>,
     /// Figures about the harness.
     pub gauges: Arc<Gauges>,
     /// Where reports go.
@@ -176,16 +179,16 @@ fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<
     // Looking up a name may hang in a thread of the runtime; nobody waits for it.
     drop(tasks);
     runtime.shutdown_background();
-    Ok(left_open)
+    left_open
 }
 
-async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec<(DeviceIndex, Why, bool)> {
-    let stations = stations(&setup);
+async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
+    let stations = stations(&setup)?;
     let _ = setup.reports.send(Report::Ready);
     let clock = loop {
         match orders.recv().await {
             Some(Order::Start(clock)) => break clock,
-            Some(Order::Stop) | None => return Vec::new(),
+            Some(Order::Stop) | None => return Ok(Vec::new()),
             Some(Order::Input(..) | Order::Inject(..) | Order::EndTrouble | Order::Explain(_)) => {}
         }
     };
@@ -245,7 +248,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         let (why, stuck) = station.borrow().left_open(now)?;
         Some((*index, why, stuck))
     });
-    left_open.collect()
+    Ok(left_open.collect())
 }
 
 /// Reports to the conductor, as long as it listens.
@@ -256,14 +259,21 @@ fn send(reports: &UnboundedSender<Report>, report: Option<Report>) {
 }
 
 /// Makes the shard's devices.
-fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
+fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefCell<Station>>>> {
     let plan = &setup.plan;
     let luck = plan.luck();
     let mut stations = BTreeMap::new();
     for fleet in &plan.fleets {
+        let bench = setup.bench.as_ref().filter(|_| fleet.on_boards);
+        let config = &*fleet.config;
         let config = Arc::new(DeviceConfig {
             ingest_key: setup.ingest_key.clone(),
-            ..DeviceConfig::clone(&fleet.config)
+            on_board: bench.is_some(),
+            chip: match bench {
+                Some(_) => Arc::new(config.chip.without_times()),
+                None => Arc::clone(&config.chip),
+            },
+            ..config.clone()
         });
         for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
             let index = DeviceIndex(index);
@@ -278,11 +288,13 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
             let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
                 .sleeping(fleet.sleep)
                 .cheating(plan.cheat_of(index), || plan.victim_of(index));
-            let station = Station::new(index, edge, plan.devices[index.at()].boot_at);
+            let planned = &plan.devices[index.at()];
+            let board = bench.map(|bench| Board::new(Arc::clone(bench), &fleet.image, planned.key));
+            let station = Station::new(index, edge, planned.boot_at).on_board(board.transpose()?);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }
     }
-    stations
+    Ok(stations)
 }
 
 #[cfg(test)]
@@ -322,6 +334,7 @@ mod tests {
             ingest_key: IngestKey::new("k"),
             broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
             tls: None,
+            bench: None,
             gauges: Arc::default(),
             reports: told,
         };

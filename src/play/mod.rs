@@ -573,6 +573,7 @@ fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
                 least,
             },
             lifted: fleet.config.sdk.breaks().to_vec(),
+            duplicates_cancel: !fleet.config.quirks.ignores_canceled_duplicate,
             disguised: fleet.behaviors.disguised().collect(),
         }
     };

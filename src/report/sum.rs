@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::faults::{Moment, PlannedFault, Target};
 use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend, is_stuck};
 use crate::model::{AttemptResult, BootReason, CohortName, ConnectResult, DeviceIndex, LEGAL, Phase, UpdateState};
-use crate::play::{HarnessReport, Outcome, RunEnd};
+use crate::play::{HarnessReport, Mode, Outcome, RunEnd};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::Judgement;
@@ -661,6 +661,19 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     if plan.server.tls == TlsPlan::Off {
         let text = "off: MQTT and HTTP unencrypted, which real devices refuse".to_owned();
         notes.push(note("tls", text));
+    }
+    for fleet in plan.fleets.iter().filter(|fleet| fleet.on_boards) {
+        let name = clean(&fleet.name);
+        notes.push(match outcome.mode {
+            Mode::Run => note(
+                "boards",
+                format!("fleet `{name}`: firmware on QEMU's nRF51822, whose flash takes no time"),
+            ),
+            Mode::Sim => note(
+                "boards",
+                format!("fleet `{name}` is simulated here: `squall run` starts its firmware"),
+            ),
+        });
     }
     if !plan.warmup.is_zero() {
         notes.push(note("warmup", format!("times leave the first {} out", short(plan.warmup))));

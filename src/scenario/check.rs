@@ -13,7 +13,7 @@ use super::fault;
 use super::fields::{Written, cut, suggest};
 use super::file::{
     Asked, ExpectFile, FleetFile, ImageFile, JudgedFile, MOST_DEVICES, MainFile, Moment, RuleFile, ScenarioFile, StepFile,
-    VerbFile, WhoFile,
+    VerbFile, VersionFile, WhoFile,
 };
 use super::names::{Asking, Names};
 use super::text::exact_time;
@@ -90,6 +90,7 @@ impl Check<'_> {
         for runs in &fleet.runs {
             self.version(runs, &subject);
         }
+        self.board_images(fleet);
         let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
         let versions = &self.file.versions;
@@ -123,6 +124,24 @@ impl Check<'_> {
                     largest >> 10
                 );
                 self.problems.add(*at, message, hint);
+            }
+        }
+    }
+
+    /// Boards run real images, which nobody can generate.
+    fn board_images(&self, fleet: &FleetFile) {
+        let (Some(_), Some(main)) = (fleet.engine, fleet.runs.first()) else {
+            return;
+        };
+        let of_main = |version: &&VersionFile| version.firmware.slug == main.value.slug;
+        for version in self.file.versions.iter().filter(of_main) {
+            if let ImageFile::Generated { at, .. } = version.image {
+                let message = format!(
+                    "the image of `{}` is generated, and fleet `{}` is on boards",
+                    version.firmware, fleet.name
+                );
+                let hint = "name one that runs on them, for example file = \"firmware-fixtures/app-1.0.0.bin\"";
+                self.problems.add(at, message, hint);
             }
         }
     }
@@ -317,6 +336,14 @@ impl Check<'_> {
         for version in self.file.versions.iter().filter(|version| !used.contains(&version.firmware)) {
             let hint = "no fleet runs it and no step deploys it";
             warnings.add(version.at, format!("firmware `{}` is never used", version.firmware), hint);
+        }
+        if let Some(at) = self
+            .file
+            .qemu
+            .at
+            .filter(|_| self.file.fleets.iter().all(|fleet| fleet.engine.is_none()))
+        {
+            warnings.add(at, "`qemu` is never used", "no fleet has engine = \"qemu\"");
         }
         let used = self.used_cohorts();
         for cohort in self.file.cohorts.iter().filter(|cohort| !used.contains(cohort.name.as_str())) {

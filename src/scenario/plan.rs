@@ -49,6 +49,8 @@ pub struct Plan {
     pub trace: bool,
     /// The server under test.
     pub server: ServerPlan,
+    /// Where real firmware runs, if a fleet is on boards.
+    pub bench: Option<BenchPlan>,
     /// Versions with their images, in order of the file.
     pub versions: Vec<PlannedVersion>,
     /// Fleets by name.
@@ -173,6 +175,21 @@ pub struct ServerPlan {
     pub deadline: Option<Duration>,
 }
 
+/// Where the real firmware of fleets with `engine = "qemu"` runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchPlan {
+    /// The program that emulates.
+    pub binary: String,
+    /// The machine that it emulates.
+    pub machine: String,
+    /// What stands at the start of flash; `None` is the built-in bootloader.
+    pub bootloader: Option<Bytes>,
+    /// Boards that may be starting at once.
+    pub parallel: u32,
+    /// How long a board may be silent before it is reset.
+    pub boot_timeout: Duration,
+}
+
 /// TLS of the embedded server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsPlan {
@@ -207,6 +224,8 @@ pub struct PlannedFleet {
     pub link: Arc<LinkProfile>,
     /// When its devices sleep, if they do.
     pub sleep: Option<Sleep>,
+    /// Its firmware is real and runs on boards; where there are none, it is simulated.
+    pub on_boards: bool,
     /// Settings of its devices.
     pub config: Arc<DeviceConfig>,
     /// What versions do on its devices.

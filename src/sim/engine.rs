@@ -554,6 +554,8 @@ impl Engine {
                 port.connection = None;
                 port.download = None;
             }
+            // Boards are simulated like every other device: none of them asks for one.
+            DeviceOutput::Board(_) => {}
             DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
         }
     }

@@ -337,8 +337,8 @@ impl Referee {
             return;
         }
         let view = &mut self.views[device.at()];
-        let limit = self.builds[usize::from(view.build)].max_artifacts;
-        view.hear(at, &heard(publish, limit));
+        let build = &self.builds[usize::from(view.build)];
+        view.hear(at, &heard(publish, build.max_artifacts), build.duplicates_cancel);
         if publish.qos == QoS::AtMostOnce {
             // Without a PUBACK nothing tells when it has been handled.
             view.close_void();

@@ -101,6 +101,7 @@ pub fn plan() -> Plan {
             delay: std::time::Duration::ZERO,
             deadline: None,
         },
+        bench: None,
         server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
@@ -154,6 +155,7 @@ fn fleet() -> PlannedFleet {
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
         heartbeat: None,
+        on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
@@ -172,6 +174,7 @@ fn fleet() -> PlannedFleet {
         sound: true,
     };
     PlannedFleet {
+        on_boards: false,
         name: "meter".to_owned(),
         sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),

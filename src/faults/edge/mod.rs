@@ -166,7 +166,7 @@ impl Edge {
         match input {
             DeviceInput::Received(packet) => self.receive(packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
-            DeviceInput::Connected | DeviceInput::Disconnected(_) => self.pass(input, now, out),
+            DeviceInput::Connected | DeviceInput::Disconnected(_) | DeviceInput::Board(_) => self.pass(input, now, out),
             DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
@@ -220,6 +220,11 @@ impl Edge {
     pub fn latest_timeout(&self) -> Option<SimTime> {
         let link = self.link_changes.filter(|_| self.link_down);
         self.device.latest_timeout().max(link).max(self.read_due())
+    }
+
+    /// Whether the device's processor is not scheduled.
+    pub fn is_frozen(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.is_frozen())
     }
 
     /// True if no fault was ever injected.
@@ -316,7 +321,8 @@ impl Edge {
             DeviceInput::Disconnected(_) => self.lose_connection(),
             DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
             DeviceInput::Download(event) => self.see_event(event, now, out),
-            DeviceInput::PowerOn
+            DeviceInput::Board(_)
+            | DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
@@ -392,6 +398,7 @@ impl Edge {
                     self.on_power_lost(now, out);
                 }
             }
+            DeviceOutput::Board(order) => out.device(DeviceOutput::Board(order)),
             DeviceOutput::Observed(observation) => {
                 if let Observation::Booted { .. } = observation {
                     self.path.join(now);

@@ -133,6 +133,7 @@ impl Tampering {
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
@@ -141,6 +142,7 @@ impl Tampering {
             | FaultKind::Lose
             | FaultKind::Duplicate
             | FaultKind::Delay { .. }
+            | FaultKind::UartGarbage
             | FaultKind::BadTls => {}
         }
     }

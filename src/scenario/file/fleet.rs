@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Sdk};
+use crate::device::{Backoff, Jitter, Quirks, Sdk};
 use crate::faults::{Cheat, LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
@@ -12,11 +12,12 @@ use super::super::arrival::Arrival;
 use super::super::deal::taken;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
-use super::super::fields::Need::{Later, Optional, Required};
+use super::super::fields::Need::{Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
 use super::super::links;
 use super::flash::FlashFile;
 use super::link::LinkFile;
+use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
@@ -33,10 +34,11 @@ const FLEET: Keys = &[
     ("flash", Optional),
     ("power", Optional),
     ("sdk", Optional),
+    ("quirks", Optional),
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Optional),
-    ("engine", Later(Some("simulated"))),
+    ("engine", Optional),
 ];
 /// Longest period of sleep.
 const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 86_400);
@@ -77,9 +79,12 @@ pub(in super::super) struct FleetFile {
     pub max_artifacts: u8,
     /// Generation of the SDK; it decides what `retry` is where none is given.
     pub sdk: Sdk,
+    pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
     /// How many of its devices cheat, by kind, each once; together at most all of them.
     pub cheats: BTreeMap<Cheat, Pick>,
+    /// Where it is written that its firmware is real and runs on boards.
+    pub engine: Option<Place>,
 }
 
 /// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
@@ -220,8 +225,10 @@ impl FleetFile {
             sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
+            quirks: Quirks::default(),
             heartbeat: None,
             cheats: BTreeMap::new(),
+            engine: None,
             name,
         };
         if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
@@ -247,7 +254,9 @@ impl FleetFile {
         self.read_link(fields, own_links);
         self.read_sdk(fields);
         self.read_waits(fields);
+        self.read_engine(fields);
         if let Some(flash) = FlashFile::read(fields) {
+            self.check_board(&flash, fields);
             self.flash = flash;
         }
         if let Some(sleep) = fields.parsed("power", "\"awake 5m every 30m\"", parse_power) {
@@ -257,6 +266,25 @@ impl FleetFile {
             self.max_artifacts = most.value as u8;
         }
         self.read_cheats(fields);
+    }
+
+    fn read_engine(&mut self, fields: &Fields<'_>) {
+        let engine = fields.parsed("engine", "\"qemu\"", |word| {
+            one_of(word, &["simulated", "qemu"], "engine", &fields.subject)
+        });
+        if let Some(engine) = engine.filter(|engine| engine.value == "qemu") {
+            self.engine = Some(engine.at);
+            self.flash = FlashFile::of_boards();
+        }
+    }
+
+    /// Real firmware has the flash that it was linked for.
+    fn check_board(&self, flash: &FlashFile, fields: &Fields<'_>) {
+        if self.engine.is_some() && !flash.fits_boards() {
+            let message = format!("`flash` of {} is not that of its boards", fields.subject);
+            let hint = "boards are an nrf51822 that swaps by offset: leave it out";
+            fields.problems.add(fields.key_at("flash"), message, hint);
+        }
     }
 
     fn check_id(&self, fields: &Fields<'_>) {
@@ -360,6 +388,7 @@ impl FleetFile {
             self.sdk = sdk.value;
             self.retry = sdk.value.retry();
         }
+        self.quirks = quirks::read(fields);
         self.heartbeat = read_heartbeat(fields);
     }
 
