@@ -8,6 +8,7 @@ mod histories;
 mod messages;
 mod on_board;
 mod power;
+mod quirks;
 mod reference;
 pub(crate) mod rig;
 mod rollback;

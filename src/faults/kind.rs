@@ -16,6 +16,8 @@ pub enum FaultKind {
     Freeze,
     /// The application aborts the main download.
     AppAbort,
+    /// The application pauses the update of main, and resumes it.
+    AppPause,
     /// A flash operation returns an I/O error.
     FlashFail {
         /// An error that is not retried.
@@ -110,6 +112,7 @@ impl FaultKind {
         "reset",
         "freeze",
         "app-abort",
+        "app-pause",
         "flash-fail",
         "flash-flip",
         "lose-record",
@@ -173,6 +176,7 @@ impl FaultKind {
             "reset" => bare(FaultKind::Reset),
             "freeze" => bare(FaultKind::Freeze),
             "app-abort" => bare(FaultKind::AppAbort),
+            "app-pause" => bare(FaultKind::AppPause),
             "flash-fail" => match rest {
                 "" => Ok(FaultKind::FlashFail { permanent: false }),
                 "permanent" => Ok(FaultKind::FlashFail { permanent: true }),
@@ -233,6 +237,7 @@ impl FaultKind {
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::UartGarbage
             | FaultKind::LoseRecord(_) => Target::Device,
             FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
@@ -266,6 +271,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Reset => f.write_str("reset"),
             FaultKind::Freeze => f.write_str("freeze"),
             FaultKind::AppAbort => f.write_str("app-abort"),
+            FaultKind::AppPause => f.write_str("app-pause"),
             FaultKind::FlashFail { permanent: false } => f.write_str("flash-fail"),
             FaultKind::FlashFail { permanent: true } => f.write_str("flash-fail permanent"),
             FaultKind::FlashFlip { bits } => write!(f, "flash-flip {bits}"),
@@ -309,6 +315,7 @@ mod tests {
             "reset",
             "freeze",
             "app-abort",
+            "app-pause",
             "flash-fail",
             "flash-fail permanent",
             "flash-flip 3",

@@ -126,6 +126,7 @@ impl FaultKind {
                 Some(Duration::ZERO)
             }
             FaultKind::Freeze
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::LinkDown
             | FaultKind::Link { .. }

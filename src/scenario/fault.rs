@@ -188,6 +188,7 @@ impl Check<'_> {
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
@@ -209,20 +210,24 @@ impl Check<'_> {
     fn fits(&self, kind: &FaultKind) {
         let fault = self.fault;
         let subject = &fault.subject;
+        let pauses = *kind == FaultKind::AppPause;
         let aborts = *kind == FaultKind::AppAbort;
         let never = match &fault.moment {
             Moment::Phase { phase, after } => {
-                aborts && after.end().is_zero() && !matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged)
+                let stoppable = matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged);
+                let pausable = stoppable || *phase == Phase::Committing;
+                after.end().is_zero() && ((aborts && !stoppable) || (pauses && !pausable))
             }
             Moment::Progress { phase, .. } => {
-                (aborts || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
+                (aborts || pauses || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
             }
             Moment::Start | Moment::Time(_) | Moment::Step { .. } | Moment::Flash { .. } => false,
         };
         if never {
-            let hint = match aborts {
-                true => "an application aborts in downloading, retrying or staged",
-                false => "bits flip before the swap: write for example \"staged\"",
+            let hint = match kind {
+                FaultKind::AppAbort => "an application aborts in downloading, retrying or staged",
+                FaultKind::AppPause => "an application pauses in downloading, retrying, staged or committing",
+                _ => "bits flip before the swap: write for example \"staged\"",
             };
             let message = format!("{subject} can never come about at `{}`", self.moment_text());
             self.problems.add(self.moment_at(), message, hint);

@@ -29,6 +29,7 @@ impl Edge {
         }
         self.let_go(Way::Up, now, out);
         self.let_go(Way::Down, now, out);
+        self.flood(now, out);
     }
 
     /// After each call: what has become possible or due by it.
@@ -97,6 +98,24 @@ impl Edge {
                 | Phase::Failed
                 | Phase::Cancelled
                 | Phase::Rejected => missed("there was no download to abort"),
+            },
+            FaultKind::AppPause => match phase {
+                Phase::Downloading | Phase::Retrying | Phase::Staged | Phase::Committing => {
+                    self.begin(index, until, out);
+                    self.trouble().reactions.push_back(DeviceInput::AppPause);
+                    out.fault(fault, Happening::Done);
+                }
+                Phase::Idle
+                | Phase::Waiting
+                | Phase::Accepted
+                | Phase::Installing
+                | Phase::Swapping
+                | Phase::Probation
+                | Phase::Reverting
+                | Phase::Succeeded
+                | Phase::Failed
+                | Phase::Cancelled
+                | Phase::Rejected => missed("there was no update to pause"),
             },
             FaultKind::UartGarbage if !self.device.config().on_board => missed("it is simulated, and has no serial line"),
             FaultKind::UartGarbage => {
@@ -189,6 +208,11 @@ impl Edge {
             FaultKind::Freeze => {
                 if !self.trouble().is_on(|kind| *kind == FaultKind::Freeze) {
                     self.thaw(now, out);
+                }
+            }
+            FaultKind::AppPause => {
+                if !self.trouble().is_on(|kind| *kind == FaultKind::AppPause) {
+                    self.trouble().reactions.push_back(DeviceInput::AppResume);
                 }
             }
             FaultKind::LinkDown => self.check_link(now, out),

@@ -9,6 +9,7 @@ mod fleet;
 mod general;
 mod link;
 mod qemu;
+pub(super) mod quirks;
 mod shares;
 mod step;
 
