@@ -43,7 +43,11 @@ pub fn run(args: &ProfilesArgs) -> u8 {
 
 /// Kind, where it is written, and the figures that a line shows.
 const SHORT: [(&str, &str, &[&str]); 4] = [
-    ("link", "`link = \"NAME\"` of a fleet", &["rtt_median", "rtt_p99", "down", "up", "loss"]),
+    (
+        "link",
+        "`link = \"NAME\"` of a fleet",
+        &["rtt_median", "rtt_p99", "down", "up", "loss"],
+    ),
     (
         "chip",
         "`flash = \"NAME\"` of a fleet",

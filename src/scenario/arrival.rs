@@ -70,8 +70,7 @@ impl Arrival {
             Some(("diurnal", shape)) => diurnal(shape, fields)?,
             _ if body.starts_with(|c: char| c.is_ascii_digit()) => Pattern::Rate(rate(body)?),
             _ => {
-                let hint =
-                    "write `at once`, a rate such as `200/s`, `over 30s`, `poisson 20/s` or `diurnal over 24h peak 18h`, each with `from T` if it begins later";
+                let hint = "write `at once`, a rate such as `200/s`, `over 30s`, `poisson 20/s` or `diurnal over 24h peak 18h`, each with `from T` if it begins later";
                 return Err(Complaint::new(
                     format!("unknown arrival `{body}` of {}", fields.subject),
                     hint,
@@ -270,7 +269,10 @@ mod tests {
             moments.iter().filter(|moment| within.contains(moment)).count()
         };
         for (peak, trough) in [(in_hour(18), in_hour(6)), (in_hour(42), in_hour(30))] {
-            assert!((1598..=1602).contains(&peak) && (398..=402).contains(&trough), "{peak} {trough}");
+            assert!(
+                (1598..=1602).contains(&peak) && (398..=402).contains(&trough),
+                "{peak} {trough}"
+            );
         }
         assert!(moments[47_999] < SimTime::from_secs(48 * 3600));
     }

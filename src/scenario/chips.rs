@@ -115,7 +115,12 @@ mod tests {
     #[test]
     fn every_chip_has_room_for_two_slots_and_the_times_of_its_family() {
         let all: Vec<_> = names().collect();
-        assert_eq!(all, ["esp32", "nrf51822", "nrf52832", "nrf52840", "nrf5340", "nrf54l15", "nrf9160", "stm32l4"]);
+        assert_eq!(
+            all,
+            [
+                "esp32", "nrf51822", "nrf52832", "nrf52840", "nrf5340", "nrf54l15", "nrf9160", "stm32l4"
+            ]
+        );
         for name in all {
             let chip = chip(name).unwrap();
             assert!(2 * chip.slot_size < flash_size(name).unwrap(), "{name}");

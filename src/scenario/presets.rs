@@ -50,14 +50,20 @@ static BACKOFFS: LazyLock<BTreeMap<String, Backoff>> = LazyLock::new(|| {
         max: figures.most.time(),
         jitter: jitter(figures.jitter.text()).expect("profiles name a jitter"),
     };
-    profiles.iter().map(|(name, figures)| (name.clone(), backoff(figures))).collect()
+    profiles
+        .iter()
+        .map(|(name, figures)| (name.clone(), backoff(figures)))
+        .collect()
 });
 
 static IMAGES: LazyLock<BTreeMap<String, u64>> = LazyLock::new(|| {
     let profiles: BTreeMap<String, ImageFigures> =
         toml::from_str(include_str!("../../profiles/images.toml")).expect("the embedded profiles are valid");
     let bytes = |figures: &ImageFigures| parse_size(figures.typical.text()).expect("profiles hold sizes with units");
-    profiles.iter().map(|(name, figures)| (name.clone(), bytes(figures))).collect()
+    profiles
+        .iter()
+        .map(|(name, figures)| (name.clone(), bytes(figures)))
+        .collect()
 });
 
 fn jitter(word: &str) -> Option<Jitter> {
@@ -100,7 +106,10 @@ mod tests {
     fn presets_are_what_the_clients_document() {
         let named = |name| backoff(name, "x").unwrap().ok().unwrap();
         let azure = named("preset:azure");
-        assert_eq!((azure.first, azure.max), (Duration::from_millis(100), Duration::from_secs(10)));
+        assert_eq!(
+            (azure.first, azure.max),
+            (Duration::from_millis(100), Duration::from_secs(10))
+        );
         let spotflow = named("preset:spotflow-download");
         assert_eq!((spotflow, crate::device::Sdk::Newest.retry()), (spotflow, spotflow));
         assert!(BACKOFFS.values().all(|backoff| backoff.first <= backoff.max));

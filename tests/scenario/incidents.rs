@@ -31,7 +31,10 @@ fn every_incident_says_what_happened_where_that_is_told_and_what_would_have_help
         }
         assert!(survived.contains("What helps:"), "{incident}-survived");
         let catalogue = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/incidents.md")).unwrap();
-        assert!(catalogue.contains(&format!("`{incident}`")), "docs/incidents.md lacks {incident}");
+        assert!(
+            catalogue.contains(&format!("`{incident}`")),
+            "docs/incidents.md lacks {incident}"
+        );
     }
 }
 
@@ -42,7 +45,10 @@ fn incidents() -> Vec<String> {
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     let (survived, harmed): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| name.ends_with("-survived"));
-    let pairs: Vec<String> = survived.iter().map(|name| name.trim_end_matches("-survived").to_owned()).collect();
+    let pairs: Vec<String> = survived
+        .iter()
+        .map(|name| name.trim_end_matches("-survived").to_owned())
+        .collect();
     assert_eq!(harmed, pairs, "every incident has two files");
     pairs
 }
