@@ -45,6 +45,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
+    let audit = orders.as_ref().is_some_and(|(orders, _)| orders.audit);
     let (clock, parent) = match orders {
         Some((orders, end)) => (Clock::since(orders.epoch_monotonic_ns), Some(end)),
         None => (home.clock(), None),
@@ -80,7 +81,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         keep_history: true,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
-    let judge = config.judge.then(Judge::default);
+    let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock);
     let (store, folder) = home.into_store();
     let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events), judge.clone());
@@ -89,6 +90,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         events,
         answers: Default::default(),
         token: secrets.token,
+        judge: judge.clone(),
         gate: gate.clone(),
     };
     let shard = Shard {
@@ -132,7 +134,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     main.shutdown_background();
     threads.end();
     drop(folder);
-    let verdict = judge.map(|judge| judge.end());
+    let verdict = judge.and_then(|judge| judge.end(clock.now()));
     ended.map(|ended| Served { ended, verdict })
 }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
-use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
+use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash, ServerEvent};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
+use crate::verdict::Auditor;
 use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
@@ -26,6 +27,9 @@ const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
 const OUTPUTS_KEPT: usize = 4_096;
+
+/// In a fleet of more devices than this the server's rules are held for one device in so many.
+const AUDITED_MAX: usize = 100_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -68,6 +72,7 @@ pub(super) struct Engine {
     ports: Vec<Port>,
     server: Server,
     admission: Admission,
+    auditor: Auditor,
     director: Director,
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
@@ -99,6 +104,7 @@ impl Engine {
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
+            auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
             director: Director::new(Arc::clone(&plan), Mode::Sim),
             over: false,
             watched: false,
@@ -188,6 +194,9 @@ impl Engine {
                     .left_open(index, device.explain(self.now), device.stuck_by_firmware());
             }
         }
+        let audit = self.auditor.finish(self.now);
+        self.tell_findings();
+        self.director.audited(audit);
         self.director.finish(self.now, None, None)
     }
 
@@ -195,8 +204,7 @@ impl Engine {
     fn set_up(&mut self) {
         for (number, action) in self.director.setup().into_iter().enumerate() {
             let request = RequestId(number as u64);
-            self.server
-                .handle_input(ServerInput::Admin { request, action }, self.now, &mut self.server_outputs);
+            self.hand_in(ServerInput::Admin { request, action });
             let mut outputs = std::mem::take(&mut self.server_outputs);
             for output in outputs.drain(..) {
                 match output {
@@ -208,6 +216,7 @@ impl Engine {
                     other => self.carry_out_for_server(other),
                 }
             }
+            self.auditor.handled(self.now);
             self.server_outputs = outputs;
         }
         self.carry_out_directives();
@@ -348,14 +357,17 @@ impl Engine {
         self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
     }
 
-    fn serve(&self, request: &DownloadRequest) -> ImageAnswer {
+    fn serve(&mut self, request: &DownloadRequest) -> ImageAnswer {
         let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
         let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
-        self.server.serve_image(&ImageRequest {
+        let request = ImageRequest {
             path: &request.target.path,
             authorization: Some(&authorization),
             range: range.as_deref(),
-        })
+        };
+        let answer = self.server.serve_image(&request);
+        self.auditor.served(self.now, &request, &answer);
+        answer
     }
 
     fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
@@ -476,8 +488,24 @@ impl Engine {
     }
 
     fn tell_server(&mut self, input: ServerInput) {
-        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        self.hand_in(input);
         self.carry_out_server();
+    }
+
+    /// Gives the server an input, before the auditor's eyes.
+    fn hand_in(&mut self, input: ServerInput) {
+        let asked = matches!(input, ServerInput::Admin { .. });
+        match &input {
+            ServerInput::Opened(line) => self.auditor.opened(line.0),
+            ServerInput::Closed(line) => self.auditor.closed(line.0),
+            ServerInput::Received { from, packet } => self.auditor.received(self.now, from.0, packet),
+            ServerInput::Admin { action, .. } => self.auditor.asked(action),
+        }
+        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        if asked {
+            let refused = |output: &ServerOutput| matches!(output, ServerOutput::Answer { result: Err(_), .. });
+            self.auditor.decided(!self.server_outputs.iter().any(refused));
+        }
     }
 
     fn carry_out_server(&mut self) {
@@ -487,14 +515,30 @@ impl Engine {
         }
         outputs.shrink_to(OUTPUTS_KEPT);
         self.server_outputs = outputs;
+        self.auditor.handled(self.now);
+        self.tell_findings();
+    }
+
+    fn tell_findings(&mut self) {
+        for finding in self.auditor.take_findings() {
+            self.sight(Sighting::Server(ServerEvent::RuleBroken {
+                rule: finding.rule.to_owned(),
+                device: finding.device,
+                evidence: finding.evidence,
+            }));
+        }
     }
 
     fn carry_out_for_server(&mut self, output: ServerOutput) {
         match output {
             // Nothing crashes a server in this mode, so nobody reads its store again.
             ServerOutput::Record { .. } => {}
-            ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
+            ServerOutput::Transmit { to, packet } => {
+                self.auditor.sent(self.now, to.0, &packet);
+                self.send_to_device(to, packet);
+            }
             ServerOutput::Close(id) => {
+                self.auditor.closed(id.0);
                 let (device, connection) = connection_of(id);
                 if self.ports[device.at()].close_at_server(connection) {
                     self.admission.leave(Door::Mqtt);
@@ -509,7 +553,10 @@ impl Engine {
                     result,
                 });
             }
-            ServerOutput::Observed(event) => self.sight(Sighting::Server(event)),
+            ServerOutput::Observed(event) => {
+                self.auditor.told(self.now, &event);
+                self.sight(Sighting::Server(event));
+            }
         }
     }
 
@@ -617,3 +664,6 @@ fn server_config(plan: &Plan) -> ServerConfig {
         keep_history: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

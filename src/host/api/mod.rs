@@ -9,6 +9,7 @@ mod etag;
 mod events;
 mod firmware;
 mod idempotency;
+mod judge;
 mod metrics;
 mod openapi;
 mod page;
@@ -34,6 +35,7 @@ use self::problem::ApiError;
 use super::core_thread::{CoreHandle, Guard};
 use super::events::EventLog;
 use super::gate::Gate;
+use super::judge::Judge;
 use super::shard::handshake;
 use super::{http, listen};
 use crate::model::{AdminAction, KeyHash};
@@ -50,6 +52,8 @@ pub(crate) struct Api {
     pub(crate) answers: Answers,
     /// Who may use the API.
     pub(crate) token: KeyHash,
+    /// Who holds the server and its devices against the rules, if somebody does.
+    pub(crate) judge: Option<Judge>,
     /// Who may come in.
     pub(crate) gate: Gate,
 }
@@ -110,6 +114,7 @@ impl Api {
             .route("/v1/deployments/{name}/resume", post(deployments::resume))
             .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
+            .route("/v1/judge", get(judge::show))
             .route("/metrics", get(metrics::show))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)

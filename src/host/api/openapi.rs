@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::api::{
     AttemptView, CohortBody, CohortView, DeploymentBody, DeploymentView, DeviceView, DevicesBody, EventLine, FirmwareBody,
-    FirmwareView, HistoryEntry, MembersBody, Page, Problem, TagsBody, VersionView,
+    FirmwareView, HistoryEntry, JudgeView, MembersBody, Page, Problem, TagsBody, VersionView,
 };
 
 /// Makes the schema of one type.
@@ -272,6 +272,15 @@ const OPERATIONS: &[Operation] = &[
         &[],
         of::<Vec<HistoryEntry>>,
     ),
+    Operation {
+        errors: &[404],
+        ..get(
+            "/v1/judge",
+            "How the rules have fared, at a server that was started with `--judge`",
+            &[],
+            of::<JudgeView>,
+        )
+    },
     Operation {
         method: "get",
         path: "/v1/events",
