@@ -203,6 +203,45 @@ fn late_joiners_are_found_over_real_sockets() {
     assert_eq!(summary["devices"]["by_version"]["app@2.1.0"], 270);
 }
 
+/// Everything that can befall the server, one after the other in the middle of a rollout.
+const TROUBLED: &str = r#"
+scenario = { duration = "60s" }
+server = { store = "disk", chase = "3s", limits = { offers = "3/s" } }
+firmware.app = ["1.0.0", "1.1.0"]
+fleet.few = { count = 40, runs = "app@1.0.0", reconnect = "300ms", flash = { like = "nrf52840", time_scale = 0.1 } }
+step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+fault = [{ inject = "crash", who = "server", at = "2s", for = "500ms", every = "8s", times = 2 },
+  { inject = "outage", who = "server", at = "4s", for = "1s" },
+  { inject = "freeze", who = "server", at = "6s", for = "1s" },
+  { inject = "disk-full", who = "server", at = "8s", for = "1s" },
+  { inject = "slow 2ms", who = "server", at = "12s", for = "1s" }]
+expect = ["devices{state:succeeded} share == 100 %", "devices{runs:app@1.1.0} share == 100 %"]
+"#;
+
+#[test]
+fn a_server_that_is_killed_cut_off_stopped_and_filled_up_brings_every_device_to_its_end() {
+    let desk = Desk::new();
+    std::fs::write(desk.folder.path().join("troubled.toml"), TROUBLED).unwrap();
+    let output = desk.squall(&["troubled.toml"]).output().unwrap();
+    let (told, problems) = (text(&output.stdout), text(&output.stderr));
+    let summary = desk.summary();
+    // As with the others, a busy machine may make the harness late.
+    assert!([Some(0), Some(102)].contains(&output.status.code()), "{told}{problems}");
+    let expectations = summary["expectations"].as_array().unwrap();
+    assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
+    assert_eq!(
+        (&summary["findings"], &summary["errors"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    let faults = summary["faults"].as_array().unwrap();
+    let done: Vec<_> = faults
+        .iter()
+        .map(|fault| (&fault["name"], &fault["planned"], &fault["done"]))
+        .collect();
+    assert_eq!(faults.len(), 5, "{done:?}");
+    assert!(faults.iter().all(|fault| fault["planned"] == fault["done"]), "{done:?}");
+}
+
 #[test]
 fn a_killed_harness_leaves_no_server_behind() {
     let desk = Desk::new();

@@ -3,7 +3,9 @@
 mod command;
 mod director;
 mod faults;
+mod flaws;
 mod limits;
+mod server_faults;
 mod simulation;
 
 use std::sync::Arc;

@@ -266,8 +266,8 @@ impl Device {
         let pages = |slot: &Slot, at| {
             let found = slot.image(at, &self.behaviors)?;
             let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
-            let fits =
-                pages * chip.page_size <= chip.image_limit() && (slot.is_sound(at, &found) || self.has(Defect::SkipImageCheck));
+            let fits = pages * chip.page_size <= chip.image_limit()
+                && (slot.is_sound(at, &found, self.config.key.as_ref()) || self.has(Defect::SkipImageCheck));
             fits.then_some(pages as u16)
         };
         let incoming = pages(&self.flash.secondary, at);
@@ -298,10 +298,20 @@ impl Device {
         if let Stretch::Swap(swap) = stretch
             && swap.kind() != SwapType::Revert
             && self.shown.phase == Phase::Swapping
+            && self.is_the_expected_one()
         {
             self.enter(Phase::Probation, Cause::Normal, None, out);
         }
         self.start_image(why, now);
+    }
+
+    /// False where the probation record names another image than the one that was swapped in.
+    fn is_the_expected_one(&self) -> bool {
+        let slot = &self.flash.primary;
+        let found = slot.image(0, &self.behaviors);
+        let own = found.and_then(|found| slot.own_build_id(0, &found));
+        let record = self.flash.records.probation(self.probation_limit());
+        record.is_none_or(|record| Some(record.build_id) == own)
     }
 
     fn start_image(&mut self, why: BootReason, now: SimTime) {
@@ -316,7 +326,8 @@ impl Device {
             return;
         };
         let found = self.flash.primary.image(0, &self.behaviors);
-        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found)) else {
+        let key = self.config.key.as_ref();
+        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found, key)) else {
             self.power = Power::Boot {
                 why,
                 stage: BootStage::Dead,
@@ -324,7 +335,7 @@ impl Device {
             out.push(DeviceOutput::Observed(Observation::Unbootable));
             return;
         };
-        let build_id = self.flash.primary.build_id(0, &found);
+        let build_id = self.flash.primary.own_build_id(0, &found);
         let (firmware, outcome) = self.identify(&found);
         let confirmed = self.flash.primary.is_confirmed();
         let boot = self.ordinals.boots;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::sdk::{Quirks, Sdk};
 use crate::luck::{Luck, Purpose};
+use crate::mcuboot::VerifyingKey;
 use crate::model::{DeviceId, IngestKey, Slug};
 
 /// One device's own data.
@@ -29,6 +30,8 @@ pub struct DeviceConfig {
     pub chip: Arc<Chip>,
     /// How MCUboot exchanges images.
     pub swap: SwapMethod,
+    /// The key of MCUboot: it runs only what bears its signature. `None` for a bootloader that checks digests alone.
+    pub key: Option<VerifyingKey>,
     /// Waits before MQTT connects again; the SDK's is a constant 500 ms (protocol 2.3).
     pub reconnect: Backoff,
     /// Waits before a download is tried again; the SDK's is 5 s to 300 s, doubling, upper half (protocol 5.5).

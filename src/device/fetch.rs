@@ -360,9 +360,8 @@ impl Device {
         let Some(index) = self.running_handler() else {
             return;
         };
-        let at = self.config.image_at();
-        let slot = &self.flash.secondary;
-        let build_id = slot.image(at, &self.behaviors).and_then(|found| slot.build_id(at, &found));
+        let limit = self.config.chip.image_limit();
+        let build_id = self.flash.secondary.build_id(self.config.image_at(), limit, &self.behaviors);
         match build_id {
             Some(_) if self.has(Defect::SucceedWithoutBoot) => {
                 self.on_returned(index, ArtifactResult::Succeeded, None, now, out);

@@ -482,6 +482,8 @@ mod tests {
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),
             build_id: None,
+            own_build_id: None,
+            sound: true,
         };
         let numbered = images.iter().zip(0u8..);
         Behaviors {

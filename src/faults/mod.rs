@@ -1,4 +1,4 @@
-//! What goes wrong between a device and its server, decided at the device's edge, alike in both modes.
+//! What goes wrong: between a device and its server, decided at the device's edge, alike in both modes; and with the server itself.
 
 mod edge;
 mod flow;
@@ -9,6 +9,7 @@ mod moment;
 mod path;
 mod plan;
 mod profile;
+mod server;
 
 pub use edge::{Edge, EdgeOutput, EdgeOutputs};
 pub use flow::WINDOW;
@@ -18,3 +19,4 @@ pub use link::Way;
 pub use moment::Moment;
 pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
 pub use profile::{Drops, LinkProfile, Quota, Sleep};
+pub use server::{PlannedServerFault, ServerCondition, ServerFaultKind};

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Verdict, listen};
-use crate::model::{ArtifactResult, AttemptId, DeviceId, FirmwareVersion, ServerEvent, UpdateState};
+use crate::model::{DeviceId, FirmwareVersion, ServerEvent, UpdateState};
 use crate::server::{ConnectionId, Server, ServerInput, ServerOutput};
 use crate::time::SimTime;
 use crate::verdict::{Auditor, Fetched, Finding, Witness};
-use crate::wire::api::{AttemptView, JudgeFinding, JudgeView, JudgedRule};
-use crate::wire::ota::{Report, UpdateResults};
+use crate::wire::api::{JudgeFinding, JudgeView, JudgedRule};
 use crate::wire::{ImageAnswer, ImageRequest, Packet};
 
 /// Findings kept for the summary; beyond them they are counted alone.
@@ -74,11 +73,7 @@ impl Judge {
             named.for_each(|firmware| bench.stored(&firmware, server));
         }
         for deployment in server.deployments() {
-            let packages = deployment.packages.iter().filter_map(|package| package.parse().ok());
-            let packages = packages.collect();
-            bench
-                .auditor
-                .had(deployment.name, deployment.cohort, packages, deployment.active);
+            bench.auditor.had(&deployment);
         }
         let mut after = None;
         loop {
@@ -89,13 +84,7 @@ impl Judge {
                 if let Some(witness) = &mut bench.witness {
                     witness.meet(&device.id, last_sent);
                 }
-                bench.auditor.had_device(&device.id, device.cohorts);
-                for attempt in &device.attempts {
-                    let results = results_of(attempt);
-                    bench
-                        .auditor
-                        .had_attempt(&device.id, &attempt.deployment, attempt.state, &results);
-                }
+                bench.auditor.had_device(&device);
             }
             match page.next {
                 Some(next) => after = Some(DeviceId::new(next)),
@@ -299,24 +288,6 @@ fn view_of(finding: &Finding) -> JudgeFinding {
         device: finding.device.clone(),
         at_ns: finding.at.as_nanos(),
         evidence: finding.evidence.clone(),
-    }
-}
-
-/// The results of an attempt that the server knew before the watch began.
-fn results_of(attempt: &AttemptView) -> UpdateResults {
-    let with = |result: ArtifactResult| {
-        let results = attempt.results.iter().enumerate();
-        let matching = results.filter(|(_, known)| known.as_deref() == Some(result.word()));
-        matching.map(|(index, _)| index as u64).collect()
-    };
-    let id: AttemptId = attempt.id;
-    UpdateResults {
-        attempt: id,
-        report: Report::Results {
-            succeeded: with(ArtifactResult::Succeeded),
-            failed: with(ArtifactResult::Failed),
-            canceled: with(ArtifactResult::Canceled),
-        },
     }
 }
 

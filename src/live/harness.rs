@@ -67,6 +67,13 @@ impl Watch {
         }
     }
 
+    /// The server is another process from here on.
+    pub fn follow_server(&mut self, server: Option<u32>) {
+        if server.is_some() {
+            self.server = server;
+        }
+    }
+
     /// Looks once; a window of [`WINDOW`] or longer is judged.
     pub fn look(&mut self, now: SimTime) {
         if let Some(id) = self.server {

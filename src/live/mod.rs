@@ -6,6 +6,7 @@
 
 mod admin;
 mod audience;
+mod berth;
 mod capacity;
 mod child;
 mod clock;

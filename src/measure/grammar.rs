@@ -344,11 +344,12 @@ fn check_version(value: &str, at: Range<usize>) -> Result<(), GrammarError> {
 fn reason_words() -> impl Iterator<Item = &'static str> {
     use FailureReason::{
         AppAbort, Download, InstallCanceled, InstallFailed, NoBuildId, NotSwapped, Rejected, ResetBeforeConfirm, ServerCancel,
-        SlotRefused, Status, Storage, Superseded, TooBig, Unhandled,
+        SlotRefused, Status, Storage, Superseded, TooBig, Unhandled, WrongBuildId,
     };
     let plain = [
         ResetBeforeConfirm,
         NotSwapped,
+        WrongBuildId,
         NoBuildId,
         TooBig,
         SlotRefused,

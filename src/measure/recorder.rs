@@ -254,6 +254,13 @@ impl Recorder {
         }
     }
 
+    /// A fault of the server is planned to befall it so often; `None` has no end.
+    pub fn server_fault_planned(&mut self, fault: u16, times: Option<u64>) {
+        if let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) {
+            figures.planned = times;
+        }
+    }
+
     /// Bytes of images came to devices.
     pub fn count_image_bytes(&mut self, bytes: u64) {
         self.happened.image_bytes += bytes;
@@ -313,6 +320,28 @@ impl Recorder {
             FaultCame::Done => self.enter_fault(at, device, fault, true),
             FaultCame::Missed => self.enter_fault(at, device, fault, false),
             FaultCame::Began | FaultCame::Ended => {}
+        }
+    }
+
+    /// Takes what came of a fault of the server. It is in no device's trace; of a device's connections that shows what it did to them.
+    pub fn observe_server_fault(&mut self, at: SimTime, fault: u16, came: FaultCame, why: Option<&str>) {
+        let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
+            return;
+        };
+        figures.came_to_server(came, why);
+        let what = Noted::Fault(figures.name.to_string(), came);
+        let done = match came {
+            FaultCame::Done => true,
+            FaultCame::Missed => false,
+            FaultCame::Began | FaultCame::Ended => return self.note(at, None, what),
+        };
+        self.total.take(Entry::Fault { done });
+        let facts = Facts {
+            fault: Some((fault, done)),
+            ..Facts::default()
+        };
+        for series in self.requested.iter_mut().filter(|series| series.metric == Metric::Faults) {
+            series.enter_of_server(facts);
         }
     }
 

@@ -182,7 +182,30 @@ impl Selection {
     /// Whether something of the whole run, of no device, is in the selection.
     pub(super) fn holds_whole(&self, facts: Facts) -> bool {
         self.conditions.iter().all(|condition| {
-            let holds = matches!(&condition.asked, Asked::Word(words) if words.iter().any(|word| word == facts.word));
+            let holds = match &condition.asked {
+                Asked::Word(words) => words.iter().any(|word| word == facts.word),
+                Asked::Fault(faults) => facts.fault.is_some_and(|(fault, _)| faults.contains(&fault)),
+                Asked::Done(wanted) => facts.fault.is_some_and(|(_, done)| wanted.contains(&done)),
+                Asked::All
+                | Asked::Fleet(_)
+                | Asked::Cohort(_)
+                | Asked::Device(_)
+                | Asked::Tag(..)
+                | Asked::Runs(_)
+                | Asked::Session(_)
+                | Asked::Phase(_)
+                | Asked::State(_)
+                | Asked::Step(_)
+                | Asked::Result(_)
+                | Asked::Reason(_)
+                | Asked::From(_)
+                | Asked::To(_)
+                | Asked::Cause(_)
+                | Asked::Code(_)
+                | Asked::Flag(_)
+                | Asked::Dir(_)
+                | Asked::Bytes(_) => false,
+            };
             holds != condition.negated
         })
     }

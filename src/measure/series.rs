@@ -153,6 +153,14 @@ impl Series {
         in_part.is_none() || in_whole.is_none()
     }
 
+    /// Adds an event of the server, which concerns no device in particular, if it is in the selection.
+    pub(super) fn enter_of_server(&mut self, facts: Facts) {
+        if let Figure::Counter { part, whole } = &mut self.figure {
+            *part += u64::from(self.selection.holds_whole(facts));
+            *whole += u64::from(self.whole.holds_whole(facts));
+        }
+    }
+
     /// Takes a device out of a gauge, ahead of a change of this kind.
     pub(super) fn take_out(&mut self, kind: Changing, device: DeviceIndex, row: &Row) {
         if let Figure::Gauge { part, whole } = &mut self.figure {

@@ -1,7 +1,7 @@
 //! What goes into the Director and what comes out.
 
 use crate::device::DeviceInput;
-use crate::faults::{Happening, Injection};
+use crate::faults::{Happening, Injection, ServerCondition};
 use crate::model::{AdminAction, Carried, DeviceIndex, Observation, ServerEvent};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
@@ -81,6 +81,8 @@ pub enum Directive {
     Device(DeviceIndex, DeviceInput),
     /// Give a device's edge a fault.
     Inject(DeviceIndex, Box<Injection>),
+    /// Bring the server's process to stand like this.
+    Server(ServerCondition),
     /// Trouble is over: every edge ends its faults; answer with [`super::Director::trouble_ended`], naming the latest timer that any device has armed, keep-alive
     /// and heartbeat left out.
     EndTrouble,

@@ -13,6 +13,7 @@ mod outcome;
 mod pick;
 mod picture;
 mod requests;
+mod server_faults;
 mod setup;
 mod timeline;
 mod verbs;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::faults::{Happening, PlannedFault};
+use crate::faults::{Happening, PlannedFault, PlannedServerFault};
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{
     AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, UpdateState, Why,
@@ -39,6 +40,7 @@ pub use picture::{
     Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
     Viewer, WaitsFor, came_word,
 };
+pub use server_faults::ServerFaultWindow;
 
 use audited::Audited;
 use ending::{QUIET, Stage};
@@ -46,6 +48,7 @@ use faults::Faults;
 use judging::Judging;
 use outcome::Errors;
 use requests::Requests;
+use server_faults::ServerFaults;
 use timeline::{Timeline, position};
 use watching::Watching;
 
@@ -62,6 +65,7 @@ pub struct Director {
     audited: Audited,
     timeline: Timeline,
     faults: Faults,
+    server_faults: ServerFaults,
     judging: Judging,
     requests: Requests,
     stage: Stage,
@@ -92,11 +96,17 @@ impl Director {
                 requested: plan.measures().cloned().collect(),
                 trace: plan.trace,
                 warmup: plan.warmup,
-                faults: plan.faults.iter().map(name_of).collect(),
+                faults: plan
+                    .faults
+                    .iter()
+                    .map(name_of)
+                    .chain(plan.server_faults.iter().map(name_of_server))
+                    .collect(),
             }),
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
             audited: Audited::default(),
+            server_faults: ServerFaults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
             stage: Stage::Trouble,
@@ -110,6 +120,7 @@ impl Director {
             plan,
             mode,
         };
+        director.plan_server_faults();
         director.schedule();
         director
     }
@@ -253,6 +264,7 @@ impl Director {
         if unsettled {
             self.judge_settled(now);
         }
+        let server_windows = self.server_faults.windows();
         let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
         let (mut findings, checks) = self.referee.finish(now, settled);
@@ -267,6 +279,7 @@ impl Director {
             elapsed: now,
             end,
             fired,
+            server_windows,
             recorder: self.recorder,
             judgements,
             findings,
@@ -336,6 +349,7 @@ impl Director {
 
     /// The run is over: what is planned and has not come about will not.
     fn miss_what_is_left(&mut self, now: SimTime) {
+        self.miss_server_faults(now);
         let sent: Vec<bool> = (0..self.plan.faults.len()).map(|fault| self.faults.is_sent(fault)).collect();
         for (fault, device, left, why) in self.faults.unmet(&self.plan) {
             if !sent[fault] {
@@ -361,10 +375,12 @@ impl Director {
             self.fire(index, &plan.steps[index], now, out);
         }
         self.send_faults(now, out);
+        self.befall_server(now, out);
         if plan.ends == Ends::Settled && second && self.nothing_left(now) {
             self.stop(RunEnd::Settled, false, out);
         } else if now >= SimTime::ZERO + plan.duration {
             self.stage = Stage::Asked;
+            self.spare_server(now, out);
             out.push(Directive::EndTrouble);
         }
     }
@@ -398,7 +414,8 @@ impl Director {
     /// are the last that every `when` gets.
     fn nothing_left(&self, now: SimTime) -> bool {
         let expected = self.judging.next_timed(&self.timeline).is_some();
-        let striking = self.faults.pending(&self.plan, &self.timeline, now);
+        let striking =
+            self.faults.pending(&self.plan, &self.timeline, now) || self.server_faults.pending(&self.plan, &self.timeline);
         self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
     }
 
@@ -456,7 +473,8 @@ impl Director {
         let expected = self.judging.next_timed(&self.timeline);
         let (step, end) = match self.stage {
             Stage::Trouble => {
-                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline)];
+                let of_server = self.server_faults.next_due(&self.plan, &self.timeline);
+                let happens = [self.timeline.next_timed(), self.faults.next_due(&self.timeline), of_server];
                 (happens.into_iter().flatten().min(), Some(SimTime::ZERO + self.plan.duration))
             }
             Stage::Asked => (None, None),
@@ -499,6 +517,14 @@ fn census(plan: &Plan) -> Census {
     }
 }
 
+/// A fault of the server as the recorder is told of it.
+fn name_of_server(fault: &PlannedServerFault) -> FaultName {
+    FaultName {
+        name: fault.name.as_str().into(),
+        kind: fault.kind.to_string().into(),
+    }
+}
+
 /// A fault as the recorder is told of it.
 fn name_of(fault: &PlannedFault) -> FaultName {
     FaultName {
@@ -524,6 +550,7 @@ fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
                 least,
             },
             lifted: fleet.config.sdk.breaks().to_vec(),
+            disguised: fleet.behaviors.disguised().collect(),
         }
     };
     plan.fleets

@@ -9,6 +9,7 @@ use crate::time::SimTime;
 use crate::verdict::{Finding, Judgement};
 
 use super::io::{Mode, RunEnd};
+use super::server_faults::ServerFaultWindow;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub end: RunEnd,
     /// When each step of the plan fired, in its order; `None` if it never did.
     pub fired: Vec<Option<SimTime>>,
+    /// When the faults of the server were on, in order.
+    pub server_windows: Vec<ServerFaultWindow>,
     /// Every figure, the devices' last states and the trace.
     pub recorder: Recorder,
     /// Expectations of this mode, judged.

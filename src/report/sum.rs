@@ -91,6 +91,7 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
             .iter()
             .zip(recorder.faults())
             .map(|(planned, came)| fault(planned, came))
+            .chain(recorder.faults().iter().skip(plan.faults.len()).map(fault_of_server))
             .collect(),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
@@ -377,6 +378,23 @@ fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
     }
 }
 
+/// What was planned of a fault of the server, and what came of it.
+fn fault_of_server(came: &FaultFigures) -> FaultRow {
+    FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: 0,
+        planned: came.planned,
+        done: came.done,
+        missed: came.planned.map(|_| came.missed),
+        missed_because: came.reasons.iter().map(|(why, count)| (why.to_string(), *count)).collect(),
+        strikes: None,
+        chance_percent: None,
+        tried: None,
+        phases: BTreeMap::new(),
+    }
+}
+
 fn expectation(plan: &Plan, judgement: &Judgement) -> ExpectationRow {
     let expectation = &plan.expectations[judgement.expectation];
     let unit = expectation.measure.unit();
@@ -527,7 +545,7 @@ fn verb_words(verb: &StepVerb) -> String {
 }
 
 /// When each fault was on whose moment is a time, the start or a step; those that follow single devices have no window. A fault that
-/// comes again and again has one window, from its first time to its last.
+/// comes again and again has one window, from its first time to its last; one of the server has one each time.
 fn windows(outcome: &Outcome) -> Vec<WindowRow> {
     let plan = &outcome.plan;
     let rows = plan.faults.iter().filter_map(|fault| {
@@ -560,7 +578,18 @@ fn windows(outcome: &Outcome) -> Vec<WindowRow> {
             to_s: Some(seconds(to.unwrap_or(end).min(end))),
         })
     });
-    rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64()).collect()
+    let of_server = outcome.server_windows.iter().map(|window| {
+        let fault = &plan.server_faults[window.fault];
+        WindowRow {
+            name: clean(&fault.name),
+            kind: clean(&fault.kind.to_string()),
+            from_s: seconds(window.from),
+            to_s: window.to.map(seconds),
+        }
+    });
+    rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64())
+        .chain(of_server)
+        .collect()
 }
 
 /// Deviations and simplifications that every reader of the figures must know of.

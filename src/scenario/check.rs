@@ -30,6 +30,7 @@ pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problem
     };
     check.cohorts();
     file.fleets.iter().for_each(|fleet| check.fleet(fleet));
+    check.flaws();
     check.total();
     file.steps.iter().for_each(|step| check.step(step));
     check.step_cycles();
@@ -90,6 +91,16 @@ impl Check<'_> {
         }
         let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
+        let versions = &self.file.versions;
+        let installed = versions.iter().find(|version| version.firmware == main.value);
+        if let Some(flaw) = installed.and_then(|version| version.flaw.as_ref()) {
+            let message = format!("fleet `{}` runs `{}`, whose image is flawed", fleet.name, main.value);
+            let hint = format!(
+                "an image with `flaw = \"{}\"` is there to be deployed: run another",
+                flaw.value
+            );
+            self.problems.add(main.at, message, hint);
+        }
         let largest = chips::largest_image(chip);
         for version in self
             .file
@@ -111,6 +122,25 @@ impl Check<'_> {
                     largest >> 10
                 );
                 self.problems.add(*at, message, hint);
+            }
+        }
+    }
+
+    /// A flaw is for devices that run the firmware as main.
+    fn flaws(&self) {
+        for version in &self.file.versions {
+            let as_main = self
+                .file
+                .fleets
+                .iter()
+                .any(|fleet| runs_as_main(fleet, &version.firmware.slug));
+            if let Some(flaw) = version.flaw.as_ref().filter(|_| !as_main) {
+                let message = format!(
+                    "nobody could notice the flaw of `{}`: no fleet runs it as main",
+                    version.firmware
+                );
+                let hint = "a package ends as its `install` says: leave `flaw` out";
+                self.problems.add(flaw.at, message, hint);
             }
         }
     }

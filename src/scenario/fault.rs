@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, Target};
+use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, PlannedServerFault, ServerFaultKind, Target};
 use crate::model::{Key, Phase, Share, Test};
 
 use super::document::Place;
@@ -23,6 +23,9 @@ pub(super) fn check(fault: &FaultFile, file: &ScenarioFile, names: &Names<'_>, p
     }
     check.moment(names);
     check.repetition();
+    if fault.about_server {
+        check.server();
+    }
     if let Some(kind) = &fault.kind {
         check.kind(&kind.value, kind.at);
         check.fits(&kind.value);
@@ -96,10 +99,11 @@ impl Check<'_> {
         let fault = self.fault;
         let subject = &fault.subject;
         if let Some(every) = &fault.every {
-            let longest = match (&fault.lasting, &fault.kind) {
-                (Some(lasting), _) => Some(*lasting.value.end()),
-                (None, Some(kind)) => kind.value.lasts(),
-                (None, None) => Some(Duration::ZERO),
+            let longest = match (&fault.lasting, &fault.kind, &fault.server) {
+                (Some(lasting), _, _) => Some(*lasting.value.end()),
+                (None, Some(kind), _) => kind.value.lasts(),
+                (None, None, Some(kind)) => kind.value.lasts(),
+                (None, None, None) => Some(Duration::ZERO),
             };
             if let Moment::Flash { .. } = fault.moment {
                 let message = format!("`every` of {subject} does not go with a flash operation");
@@ -130,6 +134,36 @@ impl Check<'_> {
             let message = format!("{subject} would happen {} times in the same moment", times.value);
             self.problems
                 .add(times.at, message, "give `every`, or a range for `at`: \"20s..60s\"");
+        }
+    }
+
+    /// What a fault of the server needs of the rest of the file, and what it has no use for.
+    fn server(&self) {
+        let fault = self.fault;
+        let subject = &fault.subject;
+        match fault.moment {
+            Moment::Start | Moment::Time(_) | Moment::Step { .. } => {}
+            Moment::Phase { .. } | Moment::Progress { .. } | Moment::Flash { .. } => {
+                let message = format!("`at` of {subject} is a moment of a device");
+                let hint = "faults of the server strike at a time or at `step:NAME`, for example \"20s..30s\"";
+                self.problems.add(self.moment_at(), message, hint);
+            }
+        }
+        if let Some(kind) = fault
+            .server
+            .as_ref()
+            .filter(|kind| kind.value.needs_disk() && !self.file.server.on_disk)
+        {
+            let message = format!("{subject} needs a store that outlives the process");
+            self.problems.add(kind.at, message, "write `server.store = \"disk\"`");
+        }
+        if let Some(chance) = &fault.chance {
+            let message = format!("`chance` of {subject} does not go with the server");
+            self.problems.add(chance.at, message, "leave it out");
+        }
+        for only in &fault.only {
+            let message = format!("`only` of {subject} does not go with the server");
+            self.problems.add(only.at, message, "leave it out");
         }
     }
 
@@ -258,14 +292,32 @@ pub(super) fn planned(fault: &FaultFile, line: u32) -> Option<PlannedFault> {
         at: fault.moment.clone(),
         lasting: fault.lasting.as_ref().map(|lasting| lasting.value.clone()),
         every: fault.every.as_ref().map(|every| every.value),
-        times: match (&fault.times, &fault.every) {
-            (Some(times), _) => Some(times.value),
-            (None, Some(_)) => None,
-            (None, None) => Some(1),
-        },
+        times: times(fault),
         chance: fault.chance.as_ref().map_or(Share::WHOLE, |chance| chance.value),
         only: fault.only.iter().map(|only| only.value.clone()).collect(),
     })
+}
+
+/// What is planned of a fault of the server in line `line`.
+pub(super) fn planned_of_server(fault: &FaultFile, line: u32) -> Option<PlannedServerFault> {
+    Some(PlannedServerFault {
+        name: fault.name.clone(),
+        line,
+        kind: fault.server.as_ref()?.value,
+        at: fault.moment.clone(),
+        lasting: fault.lasting.as_ref().map(|lasting| lasting.value.clone()),
+        every: fault.every.as_ref().map(|every| every.value),
+        times: times(fault),
+    })
+}
+
+/// How often; without end where it is repeated and nothing is said.
+fn times(fault: &FaultFile) -> Option<u32> {
+    match (&fault.times, &fault.every) {
+        (Some(times), _) => Some(times.value),
+        (None, Some(_)) => None,
+        (None, None) => Some(1),
+    }
 }
 
 /// The profiles that faults of the kind `link` name.
@@ -296,6 +348,14 @@ fn anchored(anchor: &str, after: &RangeInclusive<Duration>) -> String {
     match after.end().is_zero() {
         true => anchor.to_owned(),
         false => format!("{anchor}+{}", exact_times(after)),
+    }
+}
+
+/// A kind of the server's as scenarios write it, exactly.
+pub(super) fn server_kind(kind: ServerFaultKind) -> String {
+    match kind {
+        ServerFaultKind::Slow { by } => format!("slow {}", exact_time(by)),
+        ServerFaultKind::Crash | ServerFaultKind::Outage | ServerFaultKind::Freeze | ServerFaultKind::DiskFull => kind.to_string(),
     }
 }
 

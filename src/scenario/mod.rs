@@ -141,6 +141,7 @@ fn make(
         cohorts,
         steps: resolver.steps(),
         faults,
+        server_faults: resolver.server_faults(),
         links: fault::links_named(file),
         expectations: resolver.expectations(),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{LinkProfile, PlannedFault, Sleep};
+use crate::faults::{LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
@@ -61,6 +61,8 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Faults of devices, links and downloads, in order of the file.
     pub faults: Vec<PlannedFault>,
+    /// Faults of the server, in order of the file.
+    pub server_faults: Vec<PlannedServerFault>,
     /// Every profile that a fault of the kind `link` names.
     pub links: BTreeMap<String, Arc<LinkProfile>>,
     /// Expectations in order of the file.
@@ -137,6 +139,12 @@ pub struct ServerPlan {
     pub chase: Duration,
     /// What it refuses beyond.
     pub limits: Limits,
+    /// Whether what it knows outlives its process.
+    pub on_disk: bool,
+    /// Service time of each message of a device.
+    pub delay: Duration,
+    /// An attempt without an end by then is closed.
+    pub deadline: Option<Duration>,
 }
 
 /// TLS of the embedded server.

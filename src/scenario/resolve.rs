@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Behaviors, DeviceConfig, ImageBehavior, Quirks};
-use crate::faults::PlannedFault;
+use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
 use crate::time::SimTime;
@@ -21,7 +21,7 @@ use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, WhoFile,
 };
-use super::images::Image;
+use super::images::{self, Image};
 use super::names::Names;
 use super::plan::{PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
 use super::start::AtStart;
@@ -66,6 +66,9 @@ impl Resolver<'_> {
             tls,
             chase: server.chase,
             limits: server.limits.clone(),
+            on_disk: server.on_disk,
+            delay: server.delay,
+            deadline: server.deadline,
         }
     }
 
@@ -101,6 +104,7 @@ impl Resolver<'_> {
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
             swap: fleet.flash.swap,
+            key: images::bootloader_key(&main.slug, self.file, self.luck),
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
@@ -140,6 +144,8 @@ impl Resolver<'_> {
                 boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
                 image: image.bytes.clone(),
                 build_id: image.build_id,
+                own_build_id: image.own_build_id,
+                sound: image.sound,
             };
             behaviors.images.insert(image.digest, behavior);
             let install = deal(&version.install, self.luck, Purpose::InstallOutcome, ordinal, keys);
@@ -412,7 +418,13 @@ impl Resolver<'_> {
         }
     }
 
-    /// Faults in order of the file.
+    /// Faults of the server in order of the file.
+    pub fn server_faults(&self) -> Vec<PlannedServerFault> {
+        let plan = |row: &FaultFile| fault::planned_of_server(row, self.line(row.at));
+        self.file.faults.iter().filter_map(plan).collect()
+    }
+
+    /// Faults of devices in order of the file.
     pub fn faults(&self, start: AtStart<'_>) -> Vec<PlannedFault> {
         let plan = |row: &FaultFile| {
             if let Some(who) = row.who.as_ref().filter(|who| !who.selector.keys().any(Key::changes)) {

@@ -138,16 +138,22 @@ impl Writer {
                 );
             }
         }
-        self.text("store", "memory");
+        self.text("store", if server.on_disk { "disk" } else { "memory" });
         self.text("chase", &exact_time(server.chase));
-        self.text("delay", "0ms");
-        self.text("deadline", "off");
+        let delay = if server.delay.is_zero() {
+            "0ms".to_owned()
+        } else {
+            exact_time(server.delay)
+        };
+        self.text("delay", &delay);
+        self.text("deadline", &server.deadline.map_or_else(|| "off".to_owned(), exact_time));
         let limits = &server.limits;
         let written = [
             ("connections", limits.connections.map(|count| count.to_string())),
             ("connects", limits.connects.map(|rate| quoted(&exact_rate(rate)))),
             ("downloads", limits.downloads.map(|count| count.to_string())),
             ("egress", limits.egress.map(|bits| quoted(&exact_data_rate(bits)))),
+            ("offers", limits.offers.map(|rate| quoted(&exact_rate(rate)))),
         ];
         let written = written
             .into_iter()
@@ -168,6 +174,9 @@ impl Writer {
             }
             (ImageFile::File(_), Some(image)) => self.text("file", &format!("{} {}", image.digest, image.bytes.len())),
             (ImageFile::File(words), None) => self.text("file", &words.text),
+        }
+        if let Some(flaw) = &version.flaw {
+            self.text("flaw", flaw.value.word());
         }
         self.raw("boot", shares(&version.boot));
         self.raw("install", shares(&version.install));
@@ -272,6 +281,10 @@ impl Writer {
         if let Some(kind) = &row.kind {
             self.text("inject", &fault::kind(&kind.value));
         }
+        if let Some(kind) = &row.server {
+            self.text("inject", &fault::server_kind(kind.value));
+            self.text("who", "server");
+        }
         if let Some(who) = &row.who {
             self.text("who", &who.selector.to_string());
         }
@@ -280,6 +293,7 @@ impl Writer {
             .kind
             .as_ref()
             .and_then(|kind| kind.value.lasts())
+            .or(row.server.as_ref().and_then(|kind| kind.value.lasts()))
             .filter(|own| !own.is_zero());
         if let Some(lasting) = row
             .lasting

@@ -14,7 +14,7 @@ use super::build::{Build, Numbers};
 use super::finding::Finding;
 use super::rules::{Assignment, Attempts, Beginning, Boot, Call, Cancellation, Connection, Download, Handlers, Images, Messages};
 use super::rules::{Records, Reports, Rule, Scene, Settling, Supersession, Tally, Transitions, Written};
-use super::view::{Harmless, Heard, LineStage, Marks, Stored, View};
+use super::view::{Body, Harmless, Heard, LineStage, Marks, Stored, View};
 
 /// What a referee has to know beforehand.
 #[derive(Clone, Debug)]
@@ -468,8 +468,9 @@ impl Rules {
     fn attempt_written(&mut self, scene: &Scene<'_>, stored: &Stored) {
         self.messages.named(scene, stored.attempt, "stored");
         self.supersession.attempt_written(scene, stored);
-        let Some(marks) = stored.marks() else {
-            return;
+        let marks = match &stored.body {
+            Body::Results { marks, .. } => marks,
+            Body::Error(error) => return self.messages.error_written(scene, stored.attempt, *error),
         };
         let fresh = fresh(scene.view, stored.attempt, marks);
         self.records.attempt_written(scene, stored.attempt, marks, &fresh);

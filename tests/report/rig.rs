@@ -97,7 +97,11 @@ pub fn plan() -> Plan {
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
             limits: Limits::open(),
+            on_disk: false,
+            delay: std::time::Duration::ZERO,
+            deadline: None,
         },
+        server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
             image: Bytes::from_static(b"image"),
@@ -139,6 +143,7 @@ fn fleet() -> PlannedFleet {
             boot: Duration::from_millis(50),
         }),
         swap: SwapMethod::Offset,
+        key: None,
         reconnect: wait,
         retry: wait,
         connack_timeout: Duration::from_millis(500),
@@ -162,6 +167,8 @@ fn fleet() -> PlannedFleet {
         },
         image: Bytes::from_static(b"image"),
         build_id: None,
+        own_build_id: None,
+        sound: true,
     };
     PlannedFleet {
         name: "meter".to_owned(),
@@ -362,6 +369,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         elapsed,
         end: RunEnd::Settled,
         fired: vec![Some(SimTime::from_secs(12)), Some(SimTime::from_secs(40))],
+        server_windows: Vec::new(),
         recorder,
         findings: Vec::new(),
         checks: Checks {

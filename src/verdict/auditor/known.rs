@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::model::{AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, UpdateState};
+use crate::model::{
+    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, UpdateState,
+};
 use crate::time::SimTime;
+use crate::wire::api::AttemptView;
 use crate::wire::ota::Report;
 use crate::wire::{ImageAnswer, ImageRequest};
 
@@ -80,6 +83,13 @@ impl Rollouts {
         self.holding.retain(|_, holding| Some(*holding) != cancelled);
     }
 
+    /// Forgets every deployment; images stay what they are.
+    pub(super) fn forget(&mut self) {
+        self.all.clear();
+        self.by_name.clear();
+        self.holding.clear();
+    }
+
     pub(super) fn find(&self, name: &DeploymentName) -> Option<u32> {
         self.by_name.get(name).copied()
     }
@@ -146,6 +156,22 @@ impl Attempt {
             failed: 0,
             canceled: 0,
             secrets: Box::default(),
+        }
+    }
+
+    /// As the server showed it before the watch began.
+    pub(super) fn had(device: DeviceIndex, rollout: Option<u32>, view: &AttemptView) -> Self {
+        let with = |result: ArtifactResult| {
+            let results = view.results.iter().take(32).enumerate();
+            let matching = results.filter(|(_, known)| known.as_deref() == Some(result.word()));
+            matching.fold(0, |mask, (index, _)| mask | 1 << index)
+        };
+        Attempt {
+            state: view.state,
+            succeeded: with(ArtifactResult::Succeeded),
+            failed: with(ArtifactResult::Failed),
+            canceled: with(ArtifactResult::Canceled),
+            ..Attempt::of(device, rollout)
         }
     }
 

@@ -14,10 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason,
+    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason,
     UpdateState,
 };
 use crate::time::SimTime;
+use crate::wire::api::{DeploymentView, DeviceView};
 use crate::wire::ota::{CloudMessage, UpdateResults, decode_cloud, decode_results};
 use crate::wire::{ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
 
@@ -116,33 +117,45 @@ impl Auditor {
         self.rollouts.store(firmware, image);
     }
 
+    /// The server is another one, to which nobody is connected; what it knows has yet to be said. What was found stands.
+    pub fn restarted(&mut self) {
+        self.lines.clear();
+        self.devices.fill_with(Known::default);
+        self.attempts.clear();
+        self.rollouts.forget();
+        (self.asked, self.due) = (None, None);
+    }
+
     /// The server had this deployment before the watch began; in the order of their making.
-    pub fn had(&mut self, name: DeploymentName, cohort: CohortName, packages: Vec<FirmwareVersion>, active: bool) {
-        self.rollouts.add(Rollout { name, cohort, packages }, active);
+    pub fn had(&mut self, deployment: &DeploymentView) {
+        let packages = deployment.packages.iter().filter_map(|package| package.parse().ok());
+        let rollout = Rollout {
+            name: deployment.name.clone(),
+            cohort: deployment.cohort.clone(),
+            packages: packages.collect(),
+        };
+        self.rollouts.add(rollout, deployment.active);
     }
 
-    /// The server had this device in these cohorts before the watch began.
-    pub fn had_device(&mut self, device: &DeviceId, cohorts: Vec<CohortName>) {
-        self.known(device).cohorts = cohorts;
-    }
-
-    /// The server had this attempt, by growing id, before the watch began; `results` are those that it knew.
-    pub fn had_attempt(&mut self, device: &DeviceId, deployment: &DeploymentName, state: UpdateState, known: &UpdateResults) {
-        let id = known.attempt;
-        let number = self.number(device);
-        let mut attempt = Attempt::of(number, self.rollouts.find(deployment));
-        attempt.state = state;
-        let count = self.rollouts.artifacts(&attempt).unwrap_or_default();
-        let _state = attempt.report(&known.report, count);
-        let known = &mut self.devices[number.at()];
-        known.newest = known.newest.max(Some(id));
-        if state == UpdateState::InProgress {
-            known.current = Some(id);
+    /// The server had this device before the watch began, with these attempts.
+    pub fn had_device(&mut self, device: &DeviceView) {
+        if !self.watches(&device.id) {
+            return;
         }
-        if state != UpdateState::Pending {
-            known.sent = known.sent.max(Some(id));
+        let number = self.number(&device.id);
+        self.devices[number.at()].cohorts.clone_from(&device.cohorts);
+        for view in &device.attempts {
+            let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
+            let known = &mut self.devices[number.at()];
+            known.newest = known.newest.max(Some(view.id));
+            if view.state == UpdateState::InProgress {
+                known.current = Some(view.id);
+            }
+            if view.state != UpdateState::Pending {
+                known.sent = known.sent.max(Some(view.id));
+            }
+            self.attempts.insert(view.id, attempt);
         }
-        self.attempts.insert(id, attempt);
     }
 
     /// A connection is up.

@@ -45,7 +45,7 @@ pub(super) struct View {
     pub(super) open: Option<Box<Open>>,
     /// The latest offer of another attempt.
     pub(super) offer: Option<Box<Offer>>,
-    /// The last attempt that a malformed message named.
+    /// The last attempt that a malformed message ended; one whose malformed message waits is an [`Offer`].
     pub(super) refused: Option<Refused>,
     /// The last report.
     pub(super) said: Option<Said>,
@@ -131,6 +131,16 @@ pub(super) struct Refused {
     pub(super) errors: u8,
     /// No error report has followed.
     pub(super) owed: bool,
+}
+
+impl Refused {
+    fn new(attempt: AttemptId, error: AttemptError) -> Refused {
+        Refused {
+            attempt,
+            errors: 1 << error.number(),
+            owed: true,
+        }
+    }
 }
 
 /// A report.
@@ -270,7 +280,7 @@ impl View {
 
     /// Another attempt than the current one is offered: it waits, or takes the place of one that is over.
     fn make_way(&mut self, attempt: AttemptId, offer: Offer) {
-        // Whatever came before is superseded, also a malformed message of the same id that waits.
+        // Whatever came before is superseded.
         if let Some(refused) = &mut self.refused {
             refused.owed = false;
         }
@@ -343,16 +353,18 @@ impl View {
                 open.called_off = None;
             }
         } else if self.is_busy() {
-            self.make_way(attempt, Offer::refused(attempt));
+            self.make_way(attempt, Offer::malformed(attempt, error));
+            return;
         } else {
             self.current = Some(attempt);
             self.open = None;
             self.offer = None;
         }
+        let refused = Refused::new(attempt, error);
         self.refused = Some(Refused {
-            attempt,
-            errors: before.map_or(0, |refused| refused.errors) | 1 << error.number(),
+            errors: refused.errors | before.map_or(0, |refused| refused.errors),
             owed: !superseded,
+            ..refused
         });
     }
 
@@ -400,8 +412,11 @@ impl View {
         let begins = self.stored_of(stored.attempt).is_none();
         if begins && self.current != Some(stored.attempt) {
             self.current = Some(stored.attempt);
-            self.offer.take_if(|offer| offer.attempt == stored.attempt);
             self.open = None;
+            let offer = self.offer.take_if(|offer| offer.attempt == stored.attempt);
+            if let Some(error) = offer.and_then(|offer| offer.error) {
+                self.refused = Some(Refused::new(stored.attempt, error));
+            }
         }
         let before = self.marks_of(stored.attempt).map_or(0, |marks| marks.succeeded);
         let after = stored.marks().map_or(0, |marks| marks.succeeded);
