@@ -9,7 +9,7 @@ use squall::verdict::{Fetched, Witness};
 use squall::wire::ota::{CloudMessage, Report, UpdateResults, encode_cloud, encode_results};
 use squall::wire::{Packet, Publish, topic};
 
-use super::rig::{KEY, changed, connect, firmware, id, metadata};
+use super::rig::{KEY, changed, connect, firmware, id, metadata, subscribe};
 
 /// A device and whoever watches it.
 #[derive(Default)]
@@ -64,8 +64,18 @@ impl Watched {
         self
     }
 
+    /// A device that is online, in the right order.
+    fn online() -> Self {
+        let mut watched = Watched::default();
+        watched.connects(None);
+        watched
+    }
+
     fn connects(&mut self, last_attempt: Option<u64>) -> &mut Self {
-        self.sends(connect("d1", KEY)).sends(metadata(1, None, last_attempt))
+        self.sends(connect("d1", KEY))
+            .sends(metadata(1, None, last_attempt))
+            .sends(subscribe("config-cbor-c2d"))
+            .sends(subscribe(topic::OTA_C2D))
     }
 
     fn server(&mut self, attempt: u64, from: UpdateState, to: UpdateState) -> &mut Self {
@@ -94,15 +104,15 @@ fn failed() -> Report {
 
 #[test]
 fn a_device_that_refuses_a_manifest_that_is_well_formed_is_found() {
-    let found = Watched::default().offered(7, false).reports(7, Report::Error(2)).broken();
+    let found = Watched::online().offered(7, false).reports(7, Report::Error(2)).broken();
     assert_eq!(found, ["right-attempt-error"]);
-    let found = Watched::default().offered(7, false).reports(7, Report::Error(0)).broken();
+    let found = Watched::online().offered(7, false).reports(7, Report::Error(0)).broken();
     assert_eq!(found, [""; 0]);
 }
 
 #[test]
 fn a_device_that_fetches_an_image_after_its_end_is_found() {
-    let mut watched = Watched::default();
+    let mut watched = Watched::online();
     assert_eq!(watched.offered(7, false).fetches(7).reports(7, failed()).broken(), [""; 0]);
     assert_eq!(watched.fetches(7).broken(), ["ended-runs-nothing"]);
 }
@@ -110,14 +120,14 @@ fn a_device_that_fetches_an_image_after_its_end_is_found() {
 #[test]
 fn a_device_that_starts_an_attempt_that_was_called_off_is_found() {
     assert_eq!(
-        Watched::default().offered(7, true).fetches(7).broken(),
+        Watched::online().offered(7, true).fetches(7).broken(),
         ["called-off-runs-nothing"]
     );
 }
 
 #[test]
 fn a_device_that_reports_an_attempt_long_superseded_is_found() {
-    let mut watched = Watched::default();
+    let mut watched = Watched::online();
     watched.offered(7, false).fetches(7).offered(8, false).fetches(8);
     // It may have been on its way.
     assert_eq!(watched.later(10).reports(7, failed()).broken(), [""; 0]);
@@ -126,8 +136,8 @@ fn a_device_that_reports_an_attempt_long_superseded_is_found() {
 
 #[test]
 fn a_device_that_forgets_an_attempt_that_it_reported_is_found() {
-    let mut watched = Watched::default();
-    watched.connects(None).offered(7, false).reports(7, failed());
+    let mut watched = Watched::online();
+    watched.offered(7, false).reports(7, failed());
     assert_eq!(watched.connects(Some(7)).broken(), [""; 0]);
     let found = watched.sends(connect("d1", KEY)).sends(metadata(2, None, Some(6))).broken();
     assert_eq!(found, ["last-attempt-covers-the-record"]);

@@ -66,17 +66,16 @@ impl Api {
     pub(crate) async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<Infallible> {
         let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
-        let header = gate.limits().header;
         let admit = || gate.enter_management();
         listen::accept(listener, "admin", admit, |stream, permit| {
             let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
             drop(tokio::spawn(async move {
                 let _permit = permit;
                 match tls {
-                    None => http::answer(stream, service, header).await,
+                    None => http::answer(stream, service, &gate).await,
                     Some(tls) => {
                         if let Some(stream) = Box::pin(handshake(tls, stream, &gate)).await {
-                            http::answer(stream, service, header).await;
+                            http::answer(stream, service, &gate).await;
                         }
                     }
                 }
@@ -147,6 +146,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
+        let _under_way = api.gate.begin_request();
         return problem::worded(next.run(request).await).await;
     }
     let mut refused = ApiError::unauthorized().into_response();

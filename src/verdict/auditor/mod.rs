@@ -14,8 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason,
-    UpdateState,
+    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason, UpdateState,
 };
 use crate::time::SimTime;
 use crate::wire::api::{DeploymentView, DeviceView};
