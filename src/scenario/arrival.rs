@@ -140,7 +140,11 @@ fn diurnal(shape: &str, fields: &Fields<'_>) -> Result<Pattern, Complaint> {
         return Err(Complaint::new(message, "write for example \"diurnal over 24h peak 18h\""));
     };
     let (over, peak) = (time(over)?, time(peak)?);
-    let hours = |time: Duration| time.as_nanos().is_multiple_of(HOUR.as_nanos()).then(|| time.as_secs() / 3600);
+    let hours = |time: Duration| {
+        time.as_nanos()
+            .is_multiple_of(HOUR.as_nanos())
+            .then_some(time.as_secs() / 3600)
+    };
     match (hours(over), hours(peak)) {
         (Some(1..=8784), Some(0..=23)) => Ok(Pattern::Diurnal { over, peak }),
         _ => Err(Complaint::new(
