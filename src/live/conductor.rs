@@ -382,7 +382,15 @@ impl Conductor {
                         }
                     }
                     Report::Broke(_) => running -= 1,
-                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Explained(_) => {}
+                    // The run is over: only its books are closed.
+                    Report::Sightings(_, batch) => {
+                        for (_, sighting) in batch {
+                            if let Sighting::Flash(..) = sighting {
+                                self.director.handle_sighting(ended_at, sighting, &mut self.directives);
+                            }
+                        }
+                    }
+                    Report::Ready | Report::LatestTimer(_) | Report::Explained(_) => {}
                 }
             }
         };

@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::device::{Device, DeviceConfig, DeviceInput};
 use crate::faults::{Edge, EdgeOutputs, Injection};
+use crate::measure::Metric;
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
@@ -141,6 +142,8 @@ pub(crate) struct Surroundings {
     pub scratch: RefCell<Vec<u8>>,
     /// The queue of outputs, empty between two inputs.
     pub outputs: Cell<EdgeOutputs>,
+    /// Flash operations are told of after every event.
+    pub asks_flash: bool,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
 }
@@ -196,6 +199,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
+        asks_flash: setup.plan.measures().any(|measure| measure.metric == Metric::FlashOps),
         shard: setup.number,
         sightings: RefCell::default(),
     });
@@ -235,8 +239,11 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
             _ = gathering.tick() => send(&setup.reports, around.batch()),
         }
     }
-    send(&setup.reports, around.batch());
     let now = clock.now();
+    stations
+        .values()
+        .for_each(|station| station.borrow().tell_flash(now, &around));
+    send(&setup.reports, around.batch());
     let left_open = stations.iter().filter_map(|(index, station)| {
         let (why, stuck) = station.borrow().left_open(now)?;
         Some((*index, why, stuck))
@@ -278,7 +285,9 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
                 luck,
                 fleet.image.clone(),
             );
-            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key).sleeping(fleet.sleep);
+            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index));
             let planned = &plan.devices[index.at()];
             let board = bench.map(|bench| Board::new(Arc::clone(bench), &fleet.image, planned.key));
             let station = Station::new(index, edge, planned.boot_at).on_board(board.transpose()?);
@@ -420,6 +429,7 @@ mod tests {
             | Sighting::Requested(..)
             | Sighting::Headed(..)
             | Sighting::Carried(..)
+            | Sighting::Flash(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });

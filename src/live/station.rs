@@ -98,6 +98,11 @@ impl Station {
         self.boot_at.or(self.edge.latest_timeout())
     }
 
+    /// Tells how often its flash was worked on.
+    pub fn tell_flash(&self, now: SimTime, around: &Surroundings) {
+        around.report(now, Sighting::Flash(self.index, self.edge.flash_counts()));
+    }
+
     /// Why the device is where it is.
     pub fn why(&self, now: SimTime) -> Why {
         self.edge.device().explain(now)
@@ -222,6 +227,9 @@ impl Station {
         let carried = self.edge.take_carried();
         if !carried.is_empty() {
             around.report(now, Sighting::Carried(self.index, carried));
+        }
+        if around.asks_flash {
+            self.tell_flash(now, around);
         }
     }
 

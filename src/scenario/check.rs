@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::faults::FaultKind;
 use crate::measure::LabelKey;
 use crate::model::{FirmwareVersion, Key, Slug, Test, show_count};
+use crate::verdict::Modes;
 
 use super::chips;
 use super::error::Problems;
@@ -187,6 +188,12 @@ impl Check<'_> {
         }
         if let Some(when) = &step.when {
             self.names.check_measure(when, &format!("`when` of {subject}"), self.problems);
+            let metric = when.measure.metric;
+            if metric.is_of_harness() {
+                let message = format!("`when` of {subject} waits for `{metric}`, which is known at the end alone");
+                let hint = "ask for it in an expectation with mode = \"run\"";
+                self.problems.add(when.words.inner, message, hint);
+            }
         }
         match &step.verb {
             None => {}
@@ -311,6 +318,13 @@ impl Check<'_> {
         };
         if let Some(that) = &expect.that {
             self.names.check_measure(that, &subject, self.problems);
+            let metric = that.measure.metric;
+            let at_end = matches!(expect.judged, JudgedFile::End) && !expect.abort_on_fail;
+            if metric.is_of_harness() && (expect.modes != Modes::Run || !at_end) {
+                let message = format!("{subject} asks for `{metric}`, which only `run` knows, at its end");
+                let hint = "write { that = \"...\", mode = \"run\" }, judged at the end";
+                self.problems.add(that.words.inner, message, hint);
+            }
         }
         if let JudgedFile::At(moment) = &expect.judged {
             self.moment(moment, "at", &subject);

@@ -44,8 +44,8 @@ use start::AtStart;
 pub use error::{ScenarioError, ScenarioErrors};
 pub use outline::outline;
 pub use plan::{
-    BenchPlan, Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime,
-    StepVerb, TlsPlan,
+    BenchPlan, Ends, Plan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan,
+    Settle, StepTime, StepVerb, TlsPlan,
 };
 pub use profiles::{Profile, ProfileFigure, profiles};
 pub use source::{EXAMPLES, Overrides, Source};
@@ -143,6 +143,7 @@ fn make(
         cohorts,
         steps: resolver.steps(),
         faults,
+        cheats: resolver.cheats(),
         server_faults: resolver.server_faults(),
         links: fault::links_named(file),
         expectations: resolver.expectations(),

@@ -26,7 +26,10 @@ use super::file::{
 };
 use super::images::{self, Image};
 use super::names::Names;
-use super::plan::{BenchPlan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
+use super::plan::{
+    BenchPlan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan,
+    cheat_row,
+};
 use super::source::read_at_most;
 use super::start::AtStart;
 
@@ -250,6 +253,37 @@ impl Resolver<'_> {
             first.name, second.name, pair[0].id
         );
         self.problems.add(second.id.at, message, "put {fleet} into the pattern");
+    }
+
+    /// Who cheats: each fleet is ranked once, and dealt to its kinds in their order, so that nobody cheats in two ways.
+    pub fn cheats(&self) -> Vec<PlannedCheat> {
+        let mut rows = Vec::new();
+        let mut first = 0;
+        for fleet in &self.file.fleets {
+            let rank = |number: u32| self.luck.draw(Purpose::Cheat, device_key(&fleet.name, number), u64::MAX);
+            let mut ranked: Vec<(u64, u32)> = Vec::new();
+            if !fleet.cheats.is_empty() {
+                ranked.extend((0..fleet.count as u32).map(|number| (rank(number), number)));
+                ranked.sort_unstable();
+            }
+            let mut left = ranked.into_iter();
+            for (cheat, pick) in &fleet.cheats {
+                let wanted = taken(Some(*pick), fleet.count) as usize;
+                let mut devices: Vec<_> = left
+                    .by_ref()
+                    .take(wanted)
+                    .map(|(_, number)| DeviceIndex(first + number))
+                    .collect();
+                devices.sort_unstable();
+                rows.push(PlannedCheat {
+                    name: cheat_row(&fleet.name, *cheat),
+                    cheat: *cheat,
+                    devices,
+                });
+            }
+            first += fleet.count as u32;
+        }
+        rows
     }
 
     /// Cohorts with the members that they have by hand.

@@ -17,7 +17,7 @@ use super::file::{
 use super::images::Image;
 use super::plan::{Ends, Settle};
 use super::text::{backoff, exact_data_rate, exact_rate, exact_size, exact_time, exact_times, quoted};
-use crate::model::Share;
+use crate::model::{Pick, Share};
 
 /// The scenario as TOML that reads back as the same.
 pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
@@ -234,6 +234,14 @@ impl Writer {
         self.text("sdk", fleet.sdk.word());
         self.raw("quirks", quirks::written(fleet.quirks));
         self.raw("max_artifacts", fleet.max_artifacts);
+        if !fleet.cheats.is_empty() {
+            let cheats = fleet.cheats.iter().map(|(cheat, pick)| match pick {
+                Pick::Count(count) => format!("{cheat} = {count}"),
+                Pick::Share(share) => format!("{cheat} = {}", quoted(&share.to_string())),
+            });
+            let cheats: Vec<_> = cheats.collect();
+            self.raw("cheats", format!("{{ {} }}", cheats.join(", ")));
+        }
         self.text("heartbeat", &fleet.heartbeat.map_or_else(|| "off".to_owned(), exact_time));
         self.text("engine", if fleet.engine.is_some() { "qemu" } else { "simulated" });
     }

@@ -89,6 +89,8 @@ pub(super) struct Engine {
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
+    /// Flash operations are told of after every event.
+    asks_flash: bool,
     outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
@@ -102,9 +104,13 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
+        let director = Director::new(Arc::clone(&plan), Mode::Sim);
         Engine {
+            asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
             queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
@@ -114,7 +120,7 @@ impl Engine {
             process: Process::new(&plan),
             asked: BTreeMap::new(),
             crashes: 0,
-            director: Director::new(Arc::clone(&plan), Mode::Sim),
+            director,
             over: false,
             watched: false,
             ahead: None,
@@ -197,7 +203,10 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
+        for index in (0..self.edges.len() as u32).map(DeviceIndex) {
+            self.tell_carried(index);
+            self.tell_flash(index);
+        }
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -471,7 +480,15 @@ impl Engine {
             self.admission.download_over();
         }
         self.tell_carried(device);
+        if self.asks_flash {
+            self.tell_flash(device);
+        }
         self.schedule_wake(device);
+    }
+
+    fn tell_flash(&mut self, device: DeviceIndex) {
+        let counts = self.edges[device.at()].flash_counts();
+        self.sight(Sighting::Flash(device, counts));
     }
 
     fn tell_carried(&mut self, device: DeviceIndex) {

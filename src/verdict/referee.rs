@@ -398,7 +398,10 @@ impl Referee {
     /// rest; only then must an attempt that ended at the device have ended at the server too.
     pub fn finish(&mut self, at: SimTime, settled: bool) -> (Vec<Finding>, u64) {
         self.rules.assignment.finish();
-        self.rules.attempts.finish(at, settled);
+        let views = &self.views;
+        self.rules
+            .attempts
+            .finish(at, settled, |device| views[device.at()].lifted == Numbers::ALL);
         if settled {
             self.rules.settling.settled(self.views.len() as u64);
             for device in (0..self.views.len() as u32).map(DeviceIndex) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use squall::device::{Backoff, Behaviors, BootOutcome, Chip, Dealt, DeviceConfig, ImageBehavior, Jitter, SwapMethod};
 use squall::faults::LinkProfile;
 use squall::luck::device_key;
-use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup};
+use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup, Trend};
 use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
@@ -112,6 +112,7 @@ pub fn plan() -> Plan {
         cohorts: vec![cohort("canary", 0..CANARIES), cohort("rest", CANARIES..DEVICES)],
         steps: vec![deploy("canary", 9, 12, "canary"), deploy("everyone", 10, 40, "rest")],
         faults: Vec::new(),
+        cheats: Vec::new(),
         links: BTreeMap::new(),
         expectations: vec![
             expectation(14, "attempts{result:failed} share <= 10 %"),
@@ -391,6 +392,7 @@ fn harness() -> HarnessReport {
         valid: true,
         reasons: Vec::new(),
         late_p99_s: 0.0009,
+        late: Trend::default(),
         lateness: (1..=58)
             .map(|second| Lateness {
                 at: SimTime::from_secs(second),

@@ -6,6 +6,7 @@
 
 mod aim;
 mod armed;
+mod cheating;
 mod messages;
 mod requests;
 mod strike;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Luck;
-use crate::model::{Carried, Observation, Session};
+use crate::model::{Carried, FlashCounts, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
 
@@ -241,6 +242,15 @@ impl Edge {
         self.path.take_carried()
     }
 
+    /// Flash operations so far.
+    pub fn flash_counts(&self) -> FlashCounts {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        FlashCounts {
+            ops: count(self.device.flash_ops()),
+            erases: count(self.device.flash_erases()),
+        }
+    }
+
     /// When the handshakes of an MQTT connection that is opened at `now` are done.
     pub fn connected_at(&mut self, now: SimTime) -> SimTime {
         self.path.connected_at(now)
@@ -304,7 +314,10 @@ impl Edge {
 
     fn hand_over(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         match &input {
-            DeviceInput::Connected => self.transport.connection = Connection::Up,
+            DeviceInput::Connected => {
+                self.transport.connection = Connection::Up;
+                self.cheat_on_connection(Some(now));
+            }
             DeviceInput::Disconnected(_) => self.lose_connection(),
             DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
             DeviceInput::Download(event) => self.see_event(event, now, out),
@@ -411,6 +424,7 @@ impl Edge {
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
         self.transport.connect_fails = None;
+        self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
         }

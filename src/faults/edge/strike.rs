@@ -29,6 +29,7 @@ impl Edge {
         }
         self.let_go(Way::Up, now, out);
         self.let_go(Way::Down, now, out);
+        self.flood(now, out);
     }
 
     /// After each call: what has become possible or due by it.
