@@ -1,5 +1,6 @@
 //! Tests of `play` and `sim` across modules.
 
+mod cheats;
 mod command;
 mod director;
 mod faults;
@@ -7,6 +8,7 @@ mod flaws;
 mod limits;
 mod server_faults;
 mod simulation;
+mod slow_links;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::behavior::BootOutcome;
+use super::board::BoardOrder;
 use super::defect::Defect;
 use super::flash::Progress;
 use super::io::{DeviceOutput, Outputs};
@@ -54,6 +55,8 @@ pub(super) enum BootStage {
         /// Until then.
         until: SimTime,
     },
+    /// A board starts, and has not answered yet.
+    OnBoard,
     /// Found no image to run.
     Dead,
 }
@@ -151,6 +154,7 @@ impl Device {
     pub(super) fn on_power(&mut self, now: SimTime, out: &mut Outputs) {
         if matches!(self.power, Power::Off) {
             self.show_session(Session::Offline, out);
+            self.order(BoardOrder::PowerOn, out);
             self.boot(BootReason::PowerOn, now, out);
         }
     }
@@ -158,6 +162,7 @@ impl Device {
     pub(super) fn on_reset_released(&mut self, now: SimTime, out: &mut Outputs) {
         if matches!(self.power, Power::Off) {
             self.show_session(Session::Offline, out);
+            self.order(BoardOrder::Release, out);
             self.boot(BootReason::Software, now, out);
         }
     }
@@ -165,6 +170,11 @@ impl Device {
     pub(super) fn on_power_cut(&mut self, after_flash_ops: u32, now: SimTime, out: &mut Outputs) {
         self.handle_timeout(now, out);
         if matches!(self.power, Power::Off) {
+            return;
+        }
+        if self.config.on_board {
+            self.order(BoardOrder::Halt, out);
+            self.lose_power(out);
             return;
         }
         let progress = self.flash.advance(now, &self.config.chip, &self.behaviors, out);
@@ -189,6 +199,12 @@ impl Device {
 
     /// The processor starts anew.
     pub(super) fn reset(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        self.order(BoardOrder::Reset, out);
+        self.start_anew(why, now, out);
+    }
+
+    /// The processor has started anew.
+    pub(super) fn start_anew(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
         self.tear_flash(out);
         out.push(DeviceOutput::FallSilent);
         self.show_download_lost(out);
@@ -198,6 +214,9 @@ impl Device {
     }
 
     fn tear_flash(&mut self, out: &mut Outputs) {
+        if self.waits_for_board() {
+            self.flash.forget_work();
+        }
         if !self.flash.in_operation(&self.config.chip) {
             return;
         }
@@ -224,6 +243,9 @@ impl Device {
     }
 
     fn boot(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        if self.config.on_board {
+            return self.boot_elsewhere(why, out);
+        }
         match swap::wanted(&self.flash.primary, &self.flash.secondary) {
             None => self.start_image(why, now),
             Some(Wanted::Resume(_)) if self.has(Defect::ForgetSwap) => self.start_image(why, now),
@@ -308,7 +330,7 @@ impl Device {
     }
 
     /// False where the probation record names another image than the one that was swapped in.
-    fn is_the_expected_one(&self) -> bool {
+    pub(super) fn is_the_expected_one(&self) -> bool {
         let slot = &self.flash.primary;
         let found = slot.image(0, &self.behaviors);
         let own = found.and_then(|found| slot.own_build_id(0, &found));
@@ -339,6 +361,19 @@ impl Device {
         };
         let build_id = self.flash.primary.own_build_id(0, &found);
         let (firmware, outcome) = self.identify(&found);
+        self.run_image(why, firmware, build_id, outcome, now, out);
+    }
+
+    /// An image runs from here on.
+    pub(super) fn run_image(
+        &mut self,
+        why: BootReason,
+        firmware: FirmwareVersion,
+        build_id: Option<BuildId>,
+        outcome: BootOutcome,
+        now: SimTime,
+        out: &mut Outputs,
+    ) {
         let confirmed = self.flash.primary.is_confirmed();
         let boot = self.ordinals.boots;
         self.ordinals.boots = boot.wrapping_add(1);

@@ -16,7 +16,7 @@ mod why;
 mod words;
 
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
-pub use carried::Carried;
+pub use carried::{Carried, FlashCounts};
 pub use event::{ServerEvent, StateReason};
 pub(crate) use few::Few;
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};

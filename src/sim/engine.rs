@@ -3,6 +3,7 @@
 //! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
 //! and including that moment.
 
+mod audit;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
+use crate::verdict::Auditor;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
@@ -31,6 +33,9 @@ const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
 const OUTPUTS_KEPT: usize = 4_096;
+
+/// In a fleet of more devices than this the server's rules are held for one device in so many.
+const AUDITED_MAX: usize = 100_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -73,6 +78,7 @@ pub(super) struct Engine {
     ports: Vec<Port>,
     server: Server,
     admission: Admission,
+    auditor: Auditor,
     process: Process,
     /// Changes asked for and not answered, where a crash may lose the answer.
     asked: BTreeMap<u64, Asked>,
@@ -89,6 +95,8 @@ pub(super) struct Engine {
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
+    /// Flash operations are told of after every event.
+    asks_flash: bool,
     outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
@@ -102,19 +110,24 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
+        let director = Director::new(Arc::clone(&plan), Mode::Sim);
         Engine {
+            asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
             queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
+            auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
             process: Process::new(&plan),
             asked: BTreeMap::new(),
             crashes: 0,
-            director: Director::new(Arc::clone(&plan), Mode::Sim),
+            director,
             over: false,
             watched: false,
             ahead: None,
@@ -197,7 +210,10 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
+        for index in (0..self.edges.len() as u32).map(DeviceIndex) {
+            self.tell_carried(index);
+            self.tell_flash(index);
+        }
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -205,6 +221,13 @@ impl Engine {
                     .left_open(index, device.explain(self.now), device.stuck_by_firmware());
             }
         }
+        // One that stands still asks for nothing, and will once it goes on.
+        let audit = match self.process.is_still() {
+            true => self.auditor.audit(),
+            false => self.auditor.finish(self.now),
+        };
+        self.tell_findings();
+        self.director.audited(audit);
         self.director.finish(self.now, None, None)
     }
 
@@ -212,8 +235,7 @@ impl Engine {
     fn set_up(&mut self) {
         for (number, action) in self.director.setup().into_iter().enumerate() {
             let request = RequestId(number as u64);
-            self.server
-                .handle_input(ServerInput::Admin { request, action }, self.now, &mut self.server_outputs);
+            self.hand_in(ServerInput::Admin { request, action });
             let mut outputs = std::mem::take(&mut self.server_outputs);
             for output in outputs.drain(..) {
                 match output {
@@ -365,6 +387,7 @@ impl Engine {
         }
         if self.server.next_timeout().is_some_and(|due| due <= self.now) && !self.process.is_still() {
             self.server.handle_timeout(self.now, &mut self.server_outputs);
+            self.audit();
             self.carry_out_server();
         }
     }
@@ -435,14 +458,17 @@ impl Engine {
         self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
     }
 
-    fn answer(&self, request: &DownloadRequest) -> ImageAnswer {
+    fn answer(&mut self, request: &DownloadRequest) -> ImageAnswer {
         let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
         let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
-        self.server.serve_image(&ImageRequest {
+        let request = ImageRequest {
             path: &request.target.path,
             authorization: Some(&authorization),
             range: range.as_deref(),
-        })
+        };
+        let answer = self.server.serve_image(&request);
+        self.auditor.served(self.now, &request, &answer);
+        answer
     }
 
     fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
@@ -471,7 +497,15 @@ impl Engine {
             self.admission.download_over();
         }
         self.tell_carried(device);
+        if self.asks_flash {
+            self.tell_flash(device);
+        }
         self.schedule_wake(device);
+    }
+
+    fn tell_flash(&mut self, device: DeviceIndex) {
+        let counts = self.edges[device.at()].flash_counts();
+        self.sight(Sighting::Flash(device, counts));
     }
 
     fn tell_carried(&mut self, device: DeviceIndex) {
@@ -537,6 +571,8 @@ impl Engine {
                 port.connection = None;
                 port.download = None;
             }
+            // Boards are simulated like every other device: none of them asks for one.
+            DeviceOutput::Board(_) => {}
             DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
         }
     }
@@ -567,7 +603,7 @@ impl Engine {
     }
 
     fn tell_server(&mut self, input: ServerInput) {
-        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        self.hand_in(input);
         self.carry_out_server();
     }
 
@@ -699,3 +735,6 @@ fn server_config(plan: &Plan) -> ServerConfig {
         keep_history: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,8 +337,8 @@ impl Referee {
             return;
         }
         let view = &mut self.views[device.at()];
-        let limit = self.builds[usize::from(view.build)].max_artifacts;
-        view.hear(at, &heard(publish, limit));
+        let build = &self.builds[usize::from(view.build)];
+        view.hear(at, &heard(publish, build.max_artifacts), build.duplicates_cancel);
         if publish.qos == QoS::AtMostOnce {
             // Without a PUBACK nothing tells when it has been handled.
             view.close_void();
@@ -398,7 +398,10 @@ impl Referee {
     /// rest; only then must an attempt that ended at the device have ended at the server too.
     pub fn finish(&mut self, at: SimTime, settled: bool) -> (Vec<Finding>, u64) {
         self.rules.assignment.finish();
-        self.rules.attempts.finish(at, settled);
+        let views = &self.views;
+        self.rules
+            .attempts
+            .finish(at, settled, |device| views[device.at()].lifted == Numbers::ALL);
         if settled {
             self.rules.settling.settled(self.views.len() as u64);
             for device in (0..self.views.len() as u32).map(DeviceIndex) {

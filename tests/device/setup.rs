@@ -17,6 +17,7 @@ use squall::measure::{Census, CensusDevice};
 use squall::model::{Artifact, AttemptId, BuildId, DeviceId, Digest, FirmwareVersion, IngestKey, Manifest};
 use squall::time::SimTime;
 use squall::verdict::{Build, Least, Referee, RefereeSetup, Waits};
+use squall::wire::ImagePrint;
 
 use super::rig::{Cloud, Rig};
 
@@ -112,8 +113,12 @@ pub struct Setup {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// Its firmware runs on a board, which the test plays.
+    pub on_board: bool,
     /// What is wrong with the image of `app@1.1.0`.
     pub flaw: Option<Flaw>,
+    /// The referee knows what every image holds.
+    pub images_known: bool,
     /// Rules that the generation of the SDK breaks are held all the same.
     pub unlifted: bool,
     /// Versions whose images the device's fleet does not know.
@@ -140,7 +145,9 @@ impl Default for Setup {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            on_board: false,
             flaw: None,
+            images_known: false,
             unlifted: false,
             unknown: false,
             defect: None,
@@ -169,7 +176,10 @@ impl Setup {
         DeviceConfig {
             main: "app".parse().unwrap(),
             ingest_key: IngestKey::new("ingest-key"),
-            chip: Arc::new(self.chip.clone()),
+            chip: Arc::new(match self.on_board {
+                true => self.chip.without_times(),
+                false => self.chip.clone(),
+            }),
             swap: self.swap,
             key: Some(key().verifying_key()),
             reconnect: Backoff {
@@ -185,6 +195,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            on_board: self.on_board,
         }
     }
 
@@ -239,6 +250,7 @@ impl Setup {
             } else {
                 self.sdk.breaks().to_vec()
             },
+            duplicates_cancel: !self.quirks.ignores_canceled_duplicate,
             disguised: behaviors.disguised().collect(),
             ..Build::default()
         };
@@ -255,7 +267,12 @@ impl Setup {
         Referee::new(RefereeSetup {
             census: &census,
             builds: [("rig".into(), build)].into(),
-            images: Vec::new(),
+            images: behaviors
+                .images
+                .values()
+                .filter(|_| self.images_known)
+                .map(|known| (known.firmware.clone(), ImagePrint::of(&known.image)))
+                .collect(),
         })
     }
 }
