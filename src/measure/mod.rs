@@ -21,6 +21,7 @@ mod series;
 mod snapshot;
 mod timeline;
 mod trace;
+mod trace_schema;
 mod trend;
 
 pub use board::{Note, Noted, States};
@@ -37,4 +38,5 @@ pub use series::Series;
 pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
 pub use timeline::{AnswerClass, Happened, Timeline, TimelineRow};
 pub use trace::{Trace, TraceRow};
+pub use trace_schema::trace_schema;
 pub use trend::Trend;

@@ -294,7 +294,10 @@ impl Recorder {
         let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
             return;
         };
-        figures.came(came, self.roster.rows[device.at()].phase, why);
+        figures.came(at, came, self.roster.rows[device.at()].phase, why);
+        if let Some(board) = &mut self.board {
+            board.fault(at, device, fault, came);
+        }
         if let Some(trace) = &mut self.trace {
             trace.fault(at, device, (&figures.name, &figures.kind), came, why);
         }

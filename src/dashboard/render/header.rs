@@ -46,6 +46,7 @@ fn parts(state: &State, picture: &Picture) -> Vec<String> {
         show_count(picture.devices),
         show_count(picture.in_session(Session::Online))
     ));
+    parts.push(format!("server {}", picture.server));
     if let Some(late) = picture.late_p99 {
         parts.push(format!("late {:.1} ms", late.as_secs_f64() * 1e3));
     }

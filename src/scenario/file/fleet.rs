@@ -19,7 +19,7 @@ use super::link::LinkFile;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
-const FLEET: Keys = &[
+pub(super) const FLEET: Keys = &[
     ("count", Required),
     ("id", Optional),
     ("tags", Optional),

@@ -18,7 +18,7 @@ use crate::time::SimTime;
 
 use super::document::{Entry, Node, Place, Table, Value, Words};
 use super::error::{Problem, Problems};
-use super::fields::{Complaint, cut, list, show};
+use super::fields::{Complaint, Keys, cut, list, show};
 use crate::model::closest;
 
 pub(super) use cohort::{CohortFile, RuleFile};
@@ -55,6 +55,22 @@ pub(super) struct ScenarioFile {
 /// Tables and lists of the language; those that are not supported yet are refused where they are read.
 const ROOT: &[&str] = &[
     "scenario", "server", "firmware", "fleet", "cohort", "step", "expect", "fault", "link", "qemu",
+];
+
+/// Every table of the language with its keys, under the name that the schema gives it.
+pub(super) const TABLES: [(&str, Keys); 12] = [
+    ("scenario", general::GENERAL),
+    ("server", general::SERVER),
+    ("limits", general::LIMITS),
+    ("tls", general::TLS),
+    ("version", firmware::VERSION),
+    ("fleet", fleet::FLEET),
+    ("flash", flash::FLASH),
+    ("link", link::LINK),
+    ("cohort", cohort::COHORT),
+    ("step", step::STEP),
+    ("fault", fault::FAULT),
+    ("expect", expect::EXPECT),
 ];
 
 impl ScenarioFile {
