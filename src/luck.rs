@@ -51,6 +51,8 @@ pub enum Purpose {
     LinkJoin = 19,
     /// How long the n-th happening of a fault lasts.
     FaultLasting = 20,
+    /// Whether what the server was writing when it crashed for the n-th time had come to the disk.
+    CrashSync = 40,
     /// Whether a fault strikes the n-th message, request or operation that it could strike.
     FaultChance = 21,
     /// Where in a download, an image or an attempt the n-th happening of a fault strikes.

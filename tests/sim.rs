@@ -1,9 +1,12 @@
 //! Tests of `play` and `sim` across modules.
 
+mod cheats;
 mod command;
 mod director;
 mod faults;
+mod flaws;
 mod limits;
+mod server_faults;
 mod simulation;
 
 use std::sync::Arc;

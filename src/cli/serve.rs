@@ -50,6 +50,12 @@ pub struct ServeArgs {
     /// Ask for missing results after this long; 0s never asks
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     chase: Duration,
+    /// Close an attempt as failed that has no end this long after it was made [default: wait for ever]
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    deadline: Option<Duration>,
+    /// Service time of each message of a device
+    #[arg(long, hide = true, default_value = "0s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    delay: Duration,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
@@ -79,6 +85,8 @@ pub fn run(args: ServeArgs) -> u8 {
         tls: args.tls,
         store: args.store,
         chase: args.chase,
+        deadline: args.deadline,
+        delay: args.delay,
         first_attempt: args.first_attempt,
         limits,
         judge: args.judge,

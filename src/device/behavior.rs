@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::defect::Defect;
-use crate::model::{BuildId, Digest, FirmwareVersion};
+use crate::model::{Artifact, BuildId, Digest, FirmwareVersion};
 
 /// What the versions of a run do on the devices of one fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviors {
-    /// Main images by the digest in their TLVs (SHA-256 over header, payload and protected TLVs). Only images that verify: a copy of
-    /// one that is still whole in flash is not hashed again.
+    /// Main images by the digest in their TLVs (SHA-256 over header, payload and protected TLVs); by that of the file where its TLVs
+    /// cannot be read.
     pub images: BTreeMap<Digest, ImageBehavior>,
     /// Install handlers by the version requested.
     pub installs: BTreeMap<FirmwareVersion, Dealt<InstallOutcome>>,
@@ -21,6 +21,15 @@ pub struct Behaviors {
 }
 
 impl Behaviors {
+    /// Images that tell another build id when they run than is found in them: the one found, and the one told.
+    pub fn disguised(&self) -> impl Iterator<Item = (BuildId, BuildId)> + '_ {
+        let pairs = self
+            .images
+            .values()
+            .filter_map(|image| image.build_id.zip(image.own_build_id));
+        pairs.filter(|(found, told)| found != told)
+    }
+
     /// Two neighboring pieces as one, where both are slices of the same image and follow each other in it.
     pub(super) fn joined(&self, left: &Bytes, right: &Bytes) -> Option<Bytes> {
         let image = self.images.values().find_map(|behavior| {
@@ -29,6 +38,18 @@ impl Behaviors {
             follows.then_some((&behavior.image, start))
         });
         image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
+    }
+
+    /// Puts the fleet's copies in the place of names that the fleet knows: an installed version is remembered for life.
+    pub(super) fn share_names(&self, artifact: &mut Artifact) {
+        for ImageBehavior { firmware, .. } in self.images.values() {
+            if firmware.slug == artifact.slug {
+                artifact.slug = firmware.slug.clone();
+            }
+            if firmware.version == artifact.version {
+                artifact.version = firmware.version.clone();
+            }
+        }
     }
 
     /// `bytes` as a slice of a known image that has the same at `offset`; of several, the one that `before` is a slice of.
@@ -67,8 +88,13 @@ pub struct ImageBehavior {
     pub boot: Dealt<BootOutcome>,
     /// The image file. Flash pages that equal it are kept as slices of it, so that a fleet shares one copy and hashes it once.
     pub image: Bytes,
-    /// The build id in the image, if it has a usable one (protocol 6.1).
+    /// The build id that is found in the image once it is downloaded, if it has a usable one (protocol 6.1).
     pub build_id: Option<BuildId>,
+    /// The build id that it tells of itself when it runs: the same, unless the image is flawed.
+    pub own_build_id: Option<BuildId>,
+    /// Digest and signature hold. A whole copy of such an image in flash is not hashed again; any other is checked byte by byte, as a
+    /// bootloader does.
+    pub sound: bool,
 }
 
 /// An outcome for each device of a fleet: dealt exactly, by rank, when the plan was made.

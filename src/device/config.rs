@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::sdk::{Quirks, Sdk};
 use crate::luck::{Luck, Purpose};
+use crate::mcuboot::VerifyingKey;
 use crate::model::{DeviceId, IngestKey, Slug};
 
 /// One device's own data.
@@ -29,6 +30,8 @@ pub struct DeviceConfig {
     pub chip: Arc<Chip>,
     /// How MCUboot exchanges images.
     pub swap: SwapMethod,
+    /// The key of MCUboot: it runs only what bears its signature. `None` for a bootloader that checks digests alone.
+    pub key: Option<VerifyingKey>,
     /// Waits before MQTT connects again; the SDK's is a constant 500 ms (protocol 2.3).
     pub reconnect: Backoff,
     /// Waits before a download is tried again; the SDK's is 5 s to 300 s, doubling, upper half (protocol 5.5).
@@ -47,6 +50,8 @@ pub struct DeviceConfig {
     pub quirks: Quirks,
     /// How often it tells its uptime, and with it that it logs what it does; `None` for never (protocol 4.3, 4.4).
     pub heartbeat: Option<Duration>,
+    /// Its firmware runs on a board outside: slots and bootloader are the board's, and what is kept of them here is what it has told.
+    pub on_board: bool,
 }
 
 /// How MCUboot exchanges the images of the two slots.
@@ -124,6 +129,19 @@ impl DeviceConfig {
 }
 
 impl Chip {
+    /// The same flash, of which nothing takes any time: where it does, it takes a board's.
+    #[must_use]
+    pub fn without_times(&self) -> Chip {
+        Chip {
+            page_erase: Duration::ZERO,
+            kib_write: Duration::ZERO,
+            kib_hash: Duration::ZERO,
+            verify: Duration::ZERO,
+            boot: Duration::ZERO,
+            ..self.clone()
+        }
+    }
+
     /// Time to hash `bytes` at boot.
     pub(super) fn hash(&self, bytes: u64) -> Duration {
         let nanos = self.kib_hash.as_nanos() * u128::from(bytes) / 1024;

@@ -352,6 +352,10 @@ impl Device {
         let bytes = self.fetch().map_or(0, |fetch| fetch.download.offset());
         let until = now + self.config.chip.hash(bytes);
         self.enter(Phase::Staged, Cause::Normal, None, out);
+        // Nothing was written: what stands in the slot is of an update before.
+        if bytes == 0 {
+            return self.on_returned(index, ArtifactResult::Failed, Some(FailureReason::NoBuildId), now, out);
+        }
         self.take_step(Step::Scan { index, until });
     }
 
@@ -360,9 +364,8 @@ impl Device {
         let Some(index) = self.running_handler() else {
             return;
         };
-        let at = self.config.image_at();
-        let slot = &self.flash.secondary;
-        let build_id = slot.image(at, &self.behaviors).and_then(|found| slot.build_id(at, &found));
+        let limit = self.config.chip.image_limit();
+        let build_id = self.flash.secondary.build_id(self.config.image_at(), limit, &self.behaviors);
         match build_id {
             Some(_) if self.has(Defect::SucceedWithoutBoot) => {
                 self.on_returned(index, ArtifactResult::Succeeded, None, now, out);

@@ -55,7 +55,7 @@ impl Device {
     }
 
     /// Positions that a probation record may name: of a manifest that the device takes, or of any.
-    fn probation_limit(&self) -> u8 {
+    pub(super) fn probation_limit(&self) -> u8 {
         match self.config.sdk.bounds_probation() {
             true => self.config.max_artifacts,
             false => MOST_ARTIFACTS,
@@ -83,6 +83,8 @@ impl Device {
             (ArtifactResult::Succeeded, None)
         } else if self.shown.phase == Phase::Reverting {
             (ArtifactResult::Failed, Some(FailureReason::ResetBeforeConfirm))
+        } else if !self.flash.primary.is_confirmed() {
+            (ArtifactResult::Failed, Some(FailureReason::WrongBuildId))
         } else {
             (ArtifactResult::Failed, Some(FailureReason::NotSwapped))
         };
@@ -145,7 +147,7 @@ mod tests {
         let spec = ImageSpec::new("app", "1.0.0".parse().unwrap(), 3000, Pattern::Counter);
         let image: Bytes = build_image(&spec).unwrap();
         let info = ImageInfo::read(slice_reader(&image)).unwrap();
-        let build_id = BuildId(find_build_id(&info, slice_reader(&image)).unwrap());
+        let build_id = BuildId(find_build_id(&info.header, slice_reader(&image)).unwrap());
         let constant = Backoff {
             first: Duration::from_millis(500),
             max: Duration::from_millis(500),
@@ -167,6 +169,7 @@ mod tests {
                 boot: millisecond,
             }),
             swap: SwapMethod::Offset,
+            key: None,
             reconnect: constant,
             retry: constant,
             connack_timeout: Duration::from_secs(1),
@@ -176,6 +179,7 @@ mod tests {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            on_board: false,
         };
         let identity = DeviceIdentity {
             id: DeviceId::new("d"),

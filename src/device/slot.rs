@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::behavior::{Behaviors, ImageBehavior};
-use crate::mcuboot::{ImageInfo, SwapType, find_build_id};
+use crate::mcuboot::{ImageHeader, ImageInfo, SwapType, VerifyingKey, find_build_id, own_build_id};
 use crate::model::BuildId;
 
 /// Which of the two slots.
@@ -87,7 +87,7 @@ pub(super) enum Mark {
 
 /// An image found in a slot.
 pub(super) enum Found<'a> {
-    /// One of the run's images, whole: known to be sound.
+    /// One of the run's sound images, whole.
     Known(&'a ImageBehavior),
     /// Another, by what its header and TLVs say.
     Other(ImageInfo),
@@ -214,19 +214,36 @@ impl Slot {
         ImageInfo::read(self.reader(at)).ok().map(Found::Other)
     }
 
-    /// Whether the image at `at` is what its digest says.
-    pub(super) fn is_sound(&self, at: u32, found: &Found<'_>) -> bool {
-        match found {
-            Found::Known(_) => true,
-            Found::Other(info) => info.verify(self.reader(at)).is_ok(),
-        }
+    /// Whether the image at `at` is what its digest says, and bears the signature of the key.
+    pub(super) fn is_sound(&self, at: u32, found: &Found<'_>, key: Option<&VerifyingKey>) -> bool {
+        let info = match found {
+            Found::Known(_) => return true,
+            Found::Other(info) => info,
+        };
+        let signed = |key| info.verify_signature(key, &info.digest, self.reader(at)).is_ok();
+        info.verify(self.reader(at)).is_ok() && key.is_none_or(signed)
     }
 
-    /// The build id of the image at `at`.
-    pub(super) fn build_id(&self, at: u32, found: &Found<'_>) -> Option<BuildId> {
+    /// The build id that is found in a downloaded image at `at`, of which at most `limit` bytes are looked at. A header is all that
+    /// the search needs: whether the image is whole is for the bootloader to find out.
+    pub(super) fn build_id(&self, at: u32, limit: u32, known: &Behaviors) -> Option<BuildId> {
+        if let Some(image) = self.known_image(at, known) {
+            return image.build_id;
+        }
+        let within = |from: u64, into: &mut [u8]| {
+            let end = from.saturating_add(into.len() as u64);
+            end <= limit.into() && self.reader(at)(from, into)
+        };
+        let mut head = [0; ImageHeader::LEN];
+        let header = within(0, &mut head).then(|| ImageHeader::from_bytes(&head))?.ok()?;
+        find_build_id(&header, within).map(BuildId)
+    }
+
+    /// The build id that the image at `at` tells of itself when it runs.
+    pub(super) fn own_build_id(&self, at: u32, found: &Found<'_>) -> Option<BuildId> {
         match found {
-            Found::Known(image) => image.build_id,
-            Found::Other(info) => find_build_id(info, self.reader(at)).map(BuildId),
+            Found::Known(image) => image.own_build_id,
+            Found::Other(info) => own_build_id(&info.header, self.reader(at)).map(BuildId),
         }
     }
 
@@ -234,8 +251,8 @@ impl Slot {
         let extent = self.extents.iter().find(|extent| extent.at <= at && at < extent.end())?;
         let start = extent.bytes.as_ptr() as usize + (at - extent.at) as usize;
         known.images.values().find(|behavior| {
-            let fits = (extent.end() - at) as usize >= behavior.image.len();
-            fits && behavior.image.as_ptr() as usize == start
+            let whole = (extent.end() - at) as usize >= behavior.image.len();
+            behavior.sound && whole && behavior.image.as_ptr() as usize == start
         })
     }
 
@@ -292,6 +309,8 @@ mod tests {
             boot: Dealt::Same(BootOutcome::default()),
             image: image.clone(),
             build_id: None,
+            own_build_id: None,
+            sound: true,
         };
         Behaviors {
             images: [(Digest([0; 32]), behavior)].into(),

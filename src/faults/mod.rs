@@ -1,5 +1,6 @@
-//! What goes wrong between a device and its server, decided at the device's edge, alike in both modes.
+//! What goes wrong: between a device and its server, decided at the device's edge, alike in both modes; and with the server itself.
 
+mod cheat;
 mod edge;
 mod flow;
 mod kind;
@@ -9,7 +10,9 @@ mod moment;
 mod path;
 mod plan;
 mod profile;
+mod server;
 
+pub use cheat::Cheat;
 pub use edge::{Edge, EdgeOutput, EdgeOutputs};
 pub use flow::WINDOW;
 pub use kind::{FaultKind, LostRecord, Target};
@@ -18,3 +21,4 @@ pub use link::Way;
 pub use moment::Moment;
 pub use plan::{Happening, Injection, MessageType, Narrowing, PlannedFault, Trigger};
 pub use profile::{Drops, LinkProfile, Quota, Sleep};
+pub use server::{PlannedServerFault, ServerCondition, ServerFaultKind};

@@ -210,14 +210,20 @@ mod tests {
     use crate::host::clock::Clock;
     use crate::host::gate::Gate;
     use crate::server::Door;
+    use crate::wire::api::ChildCondition;
     use rumqttc::mqttbytes::v4;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, watch};
 
     const ID: ConnectionId = ConnectionId(1);
 
     fn pass() -> Pass {
-        let gate = Gate::new(Limits::default(), 1_000, Clock::starting());
+        let gate = Gate::new(
+            Limits::default(),
+            1_000,
+            Clock::starting(),
+            watch::channel(ChildCondition::default()).1,
+        );
         gate.enter(Door::Mqtt).unwrap()
     }
 

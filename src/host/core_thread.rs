@@ -16,6 +16,7 @@ use super::events::EventLog;
 use super::judge::{Judge, SeenRequest};
 use super::listen::say;
 use super::outbox::Outbox;
+use super::pressure::Pressure;
 use super::store::{Batch, Store, StoreError};
 use crate::model::{AdminAction, DeviceId, ServerEvent};
 use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
@@ -131,6 +132,7 @@ pub(crate) struct CoreThread {
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
     questions: BTreeMap<RequestId, AnswerTo>,
     asked: u64,
+    pressure: Pressure,
     outputs: ServerOutputs,
     looks: Vec<Look>,
     /// Watches, if it was asked for.
@@ -147,6 +149,7 @@ impl CoreThread {
         store: Store,
         events: Arc<EventLog>,
         judge: Option<Judge>,
+        pressure: Pressure,
     ) -> (CoreThread, CoreHandle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         if let Some(judge) = &judge {
@@ -162,6 +165,7 @@ impl CoreThread {
             outboxes: BTreeMap::new(),
             questions: BTreeMap::new(),
             asked: 0,
+            pressure,
             outputs: Vec::new(),
             looks: Vec::new(),
             judge,
@@ -177,10 +181,16 @@ impl CoreThread {
     pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
+            // Where messages take time each is a batch of its own, so that none waits for a later one.
+            let most = if self.pressure.service().is_zero() { BATCH_MAX } else { 1 };
             tokio::select! {
                 biased;
-                taken = self.inbox.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return Ok(()) },
+                () = self.pressure.outage() => self.put_everybody_out(),
+                taken = self.inbox.recv_many(&mut batch, most) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
+            }
+            if most == 1 && matches!(batch.first(), Some(Message::Received { .. })) {
+                self.pressure.serve(self.clock).await;
             }
             self.play(&mut batch).await?;
         }
@@ -210,9 +220,18 @@ impl CoreThread {
         Ok(())
     }
 
+    /// Ends every connection; the core hears of it with the next batch.
+    fn put_everybody_out(&mut self) {
+        for (id, outbox) in std::mem::take(&mut self.outboxes) {
+            outbox.close();
+            self.cut.push(id);
+        }
+    }
+
     /// What a connection says after the core closed it is not heard.
     fn take_in(&mut self, message: Message, now: SimTime) {
         let input = match message {
+            Message::Opened { outbox, .. } if self.pressure.lets_nobody_in() => return outbox.close(),
             Message::Opened { id, outbox } => {
                 self.outboxes.insert(id, outbox);
                 ServerInput::Opened(id)
@@ -329,7 +348,13 @@ impl CoreThread {
         };
         let mut waited = false;
         loop {
-            match self.store.commit(&batch) {
+            let full = self.pressure.disk_full() && !(records.is_empty() && events.is_empty());
+            let committed = if full {
+                Err(StoreError::Full)
+            } else {
+                self.store.commit(&batch)
+            };
+            match committed {
                 Ok(()) => break,
                 Err(error) if error.may_pass() => {
                     if !std::mem::replace(&mut waited, true) {

@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
-use super::listen;
+use super::{listen, pressure};
 use crate::server::{Admission, Door, Limits, Refusal};
 use crate::wire::ImageAnswer;
+use crate::wire::api::ChildCondition;
 
 /// Descriptors that are kept for the management API, its event streams and the server's own files.
 const DESCRIPTORS_KEPT: u64 = 256;
@@ -33,6 +34,8 @@ struct Shared {
     admission: Mutex<Admission>,
     limits: Limits,
     clock: Clock,
+    /// A parent may want nobody let in.
+    condition: watch::Receiver<ChildCondition>,
     /// Connections of the management API.
     managers: Arc<Semaphore>,
     /// The person at the terminal knows that descriptors have run out.
@@ -56,12 +59,13 @@ pub(crate) struct ImageBody {
 
 impl Gate {
     /// A gate with these limits in a process that may open `descriptors`.
-    pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock) -> Gate {
+    pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock, condition: watch::Receiver<ChildCondition>) -> Gate {
         let kept = DESCRIPTORS_KEPT.min(descriptors / 2);
         Gate(Arc::new(Shared {
             admission: Mutex::new(Admission::new(limits.clone(), descriptors - kept)),
             limits,
             clock,
+            condition,
             managers: Arc::new(Semaphore::new(MANAGERS_MAX)),
             told_full: AtomicBool::new(false),
         }))
@@ -79,6 +83,9 @@ impl Gate {
 
     /// Lets a connection in, or not.
     pub(crate) fn enter(&self, door: Door) -> Option<Pass> {
+        if self.0.condition.borrow().outage {
+            return None;
+        }
         let now = self.0.clock.now();
         let entered = self.lock().enter(door, now);
         if entered == Err(Refusal::Descriptors) && !self.0.told_full.swap(true, Ordering::Relaxed) {
@@ -88,6 +95,12 @@ impl Gate {
             gate: self.clone(),
             door,
         })
+    }
+
+    /// Waits until every connection is to end, because a parent lets nobody in from here on.
+    pub(crate) async fn outage(&self) {
+        let mut condition = self.0.condition.clone();
+        pressure::outage(&mut condition).await;
     }
 
     /// Counts a connection that is put out.
@@ -186,7 +199,7 @@ mod tests {
     fn gate(written: &str) -> Gate {
         let mut limits = Limits::open();
         limits.set(written).unwrap();
-        Gate::new(limits, 1_000, Clock::starting())
+        Gate::new(limits, 1_000, Clock::starting(), watch::channel(ChildCondition::default()).1)
     }
 
     fn image(bytes: usize) -> ImageAnswer {

@@ -20,6 +20,7 @@ mod images;
 mod judge;
 mod listen;
 mod outbox;
+mod pressure;
 mod ready;
 mod run;
 mod shard;
@@ -52,6 +53,10 @@ pub struct HostConfig {
     pub store: Option<PathBuf>,
     /// How long results may be missing before they are asked for.
     pub chase: Duration,
+    /// An attempt without an end this long after it was made is closed; `None` waits for ever.
+    pub deadline: Option<Duration>,
+    /// Service time of each message of a device, beside what it costs.
+    pub delay: Duration,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
     /// What it refuses beyond.

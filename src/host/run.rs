@@ -21,12 +21,13 @@ use super::events::EventLog;
 use super::gate::Gate;
 use super::home::Home;
 use super::judge::Judge;
+use super::pressure::Pressure;
 use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, Served, TlsChoice, child, listen};
 use crate::server::{Server, ServerConfig};
-use crate::wire::api::ReadyLine;
+use crate::wire::api::{ChildCondition, ReadyLine};
 
 /// Threads that serve connections of devices.
 const SHARDS: usize = 2;
@@ -38,16 +39,21 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`HostError`]: what could not be opened, read or written, by name.
 pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<()>) -> Result<Served, HostError> {
-    let orders = config.child.then(child::attach).transpose()?;
+    let parent = config.child.then(child::attach).transpose()?;
     check_addresses(config)?;
     let descriptors = listen::raise_descriptor_limit()?;
     let main = runtime()?;
     outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
-    let (clock, parent) = match orders {
-        Some((orders, end)) => (Clock::since(orders.epoch_monotonic_ns), Some(end)),
-        None => (home.clock(), None),
+    let clock = match &parent {
+        Some(parent) => Clock::since(parent.orders.epoch_monotonic_ns),
+        None => home.clock(),
+    };
+    let (condition, parent_end) = match parent {
+        Some(parent) => (parent.condition, Some(parent.end)),
+        // Nobody tells a server that a person started how to stand.
+        None => (watch::channel(ChildCondition::default()).1, None),
     };
     let addresses = [config.listen.ip(), config.images.ip(), config.admin.ip()];
     let tls = Tls::prepare(&config.tls, &addresses, home.kept())?;
@@ -75,15 +81,23 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         image_base: line.images.clone(),
         chase: config.chase,
         first_attempt: config.first_attempt,
-        limits: config.limits.clone(),
         epoch_ms: clock.epoch_ms(),
         keep_history: true,
+        limits: config.limits.clone(),
+        deadline: config.deadline,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let judge = config.judge.then(Judge::default);
-    let gate = Gate::new(config.limits.clone(), descriptors, clock);
+    let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
     let (store, folder) = home.into_store();
-    let (core_thread, core) = CoreThread::new(server, clock, store, Arc::clone(&events), judge.clone());
+    let (core_thread, core) = CoreThread::new(
+        server,
+        clock,
+        store,
+        Arc::clone(&events),
+        judge.clone(),
+        Pressure::new(config.delay, condition),
+    );
     let api = Api {
         core: core.clone(),
         events,
@@ -125,7 +139,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         ready(&line).map_err(system("writing the ready line"))?;
         tokio::select! {
             broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
-            ended = signals.wait(parent) => Ok(ended),
+            ended = signals.wait(parent_end) => Ok(ended),
             defect = threads.first_to_end() => Err(defect),
         }
     });

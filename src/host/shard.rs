@@ -71,12 +71,11 @@ impl Shard {
         });
         match self.tls.clone() {
             None => drop(tokio::spawn(async move {
-                let _pass = pass;
-                http::answer(stream, service, header).await;
+                unless_outage(pass.gate(), http::answer(stream, service, header)).await;
             })),
             Some(tls) => drop(tokio::spawn(async move {
                 if let Some(stream) = Box::pin(handshake(tls, stream, pass.gate())).await {
-                    http::answer(stream, service, header).await;
+                    unless_outage(pass.gate(), http::answer(stream, service, header)).await;
                 }
             })),
         }
@@ -84,6 +83,14 @@ impl Shard {
 }
 
 type ImageFuture = std::pin::Pin<Box<dyn Future<Output = Result<Response<ImageBody>, Infallible>> + Send>>;
+
+/// Serves until that is done, or nobody is to be served any more.
+async fn unless_outage(gate: &Gate, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        () = serving => {}
+        () = gate.outage() => {}
+    }
+}
 
 /// Carries the TLS handshake out; nothing if the client does not, in time. The stream is boxed, for it is most of a connection.
 pub(crate) async fn handshake(tls: Arc<ServerConfig>, stream: TcpStream, gate: &Gate) -> Option<Box<TlsStream<TcpStream>>> {

@@ -1,9 +1,10 @@
 //! The management client: admin actions to requests of the API, answers to words.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::ClientConfig;
 use serde::Serialize;
 
@@ -14,6 +15,24 @@ use crate::wire::api::{
 
 /// How long one change may take: an image of megabytes, or a thousand devices.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unmade {
+    /// Nobody answered; it may have been made all the same.
+    Unanswered(String),
+    /// There is such a thing already, in the server's words.
+    Exists(String),
+    /// What else the server said against it.
+    Refused(String),
+}
+
+impl fmt::Display for Unmade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Unmade::Unanswered(why) | Unmade::Exists(why) | Unmade::Refused(why)) = self;
+        f.write_str(why)
+    }
+}
 
 /// Speaks to the management API of one server.
 #[derive(Clone, Debug)]
@@ -52,11 +71,10 @@ impl Admin {
     /// # Errors
     ///
     /// What the server said against it, or what happened on the way.
-    pub async fn carry_out(&self, action: AdminAction) -> Result<(), String> {
+    pub async fn carry_out(&self, action: AdminAction) -> Result<(), Unmade> {
         let answer = self.request(action).timeout(TIMEOUT).send().await;
-        accepted(answer.map_err(|error| format!("management API: {}", chain(&error)))?)
-            .await
-            .map(|_| ())
+        let answer = answer.map_err(|error| Unmade::Unanswered(format!("management API: {}", chain(&error))))?;
+        accepted(answer).await.map(drop)
     }
 
     /// Opens the event stream behind event number `after`.
@@ -66,13 +84,11 @@ impl Admin {
     /// What the server said against it, or what happened on the way.
     pub async fn events(&self, after: u64) -> Result<Response, String> {
         let asked = self.at(Method::GET, &["v1", "events"]).query(&[("after", after)]);
-        accepted(
-            asked
-                .send()
-                .await
-                .map_err(|error| format!("event stream: {}", chain(&error)))?,
-        )
-        .await
+        let answer = asked
+            .send()
+            .await
+            .map_err(|error| format!("event stream: {}", chain(&error)))?;
+        accepted(answer).await.map_err(|problem| problem.to_string())
     }
 
     fn request(&self, action: AdminAction) -> RequestBuilder {
@@ -160,15 +176,18 @@ fn cohort_body(name: Option<CohortName>, rule: &CohortRule) -> CohortBody {
     CohortBody { name, rule }
 }
 
-async fn accepted(answer: Response) -> Result<Response, String> {
+async fn accepted(answer: Response) -> Result<Response, Unmade> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
     let body = answer.bytes().await.unwrap_or_default();
     Err(match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => problem.detail,
-        Err(_) => format!("management API: HTTP status {}", status.as_u16()),
+        // A server that ends has no time to make a change, and one that comes back has.
+        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => Unmade::Unanswered(problem.detail),
+        Ok(problem) if problem.kind.ends_with("-exists") => Unmade::Exists(problem.detail),
+        Ok(problem) => Unmade::Refused(problem.detail),
+        Err(_) => Unmade::Unanswered(format!("management API: HTTP status {}", status.as_u16())),
     })
 }
 
@@ -261,6 +280,6 @@ mod tests {
             })
             .await
             .unwrap_err();
-        assert!(told.starts_with("management API: ") && told.contains("refused"), "{told}");
+        assert!(matches!(&told, Unmade::Unanswered(why) if why.contains("refused")), "{told}");
     }
 }

@@ -5,18 +5,21 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
+use crate::faults::ServerCondition;
 use crate::scenario::{ServerPlan, TlsPlan};
-use crate::wire::api::{ChildOrders, Credentials, ReadyLine};
+use crate::wire::api::{ChildCondition, ChildOrders, Credentials, ReadyLine};
 
+use super::berth::Berth;
 use super::clock::monotonic_ns;
 
 /// How long the server may take until it listens. An RSA key on a busy machine takes seconds.
@@ -30,16 +33,32 @@ const LAST_WORDS: usize = 5;
 /// Longest line read from the server, bytes.
 const LINE_MAX: u64 = 64 * 1024;
 
-/// A server process.
+/// The last lines that a server said.
+type LastWords = Arc<Mutex<VecDeque<String>>>;
+
+/// A server process, and what it takes to start it again.
 pub(crate) struct ChildServer {
+    start: Start,
+    condition: ServerCondition,
     child: Child,
     /// Its end tells the server to end.
     input: Option<ChildStdin>,
     /// The epoch of its event stamps on the machine's monotonic clock, nanoseconds.
     pub epoch_monotonic_ns: u64,
-    last_words: Arc<Mutex<VecDeque<String>>>,
+    last_words: LastWords,
     /// Reads standard error; `None` once its last words are there.
     listening: Option<JoinHandle<()>>,
+}
+
+/// How a server is started.
+struct Start {
+    program: PathBuf,
+    plan: ServerPlan,
+    log: Option<PathBuf>,
+    /// Where it listens: MQTT, images, management.
+    addresses: [SocketAddr; 3],
+    /// Where it comes back to after a crash, if it can.
+    berth: Option<Berth>,
 }
 
 /// How to reach a server that is up.
@@ -57,29 +76,71 @@ impl ChildServer {
     ///
     /// A sentence: the program cannot be started, or the log not be opened.
     pub fn spawn(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
-        let log = log
-            .map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display())))
-            .transpose()?;
-        let mut child = Command::new(program)
-            .arg("serve")
-            .args(arguments(plan))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C at the terminal is the harness's; it ends the server when the run is closed.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("the server could not be started ({}): {error}", program.display()))?;
-        let last_words = Arc::new(Mutex::new(VecDeque::new()));
-        let errors = child.stderr.take().expect("standard error was piped");
+        let start = Start::new(program, plan, log)?;
+        let (mut child, listening, last_words) = start.spawn()?;
         Ok(ChildServer {
+            start,
+            condition: ServerCondition::default(),
             input: child.stdin.take(),
             child,
             epoch_monotonic_ns: monotonic_ns(),
-            listening: Some(tokio::spawn(listen(errors, Arc::clone(&last_words), log))),
+            listening: Some(listening),
             last_words,
         })
+    }
+
+    /// Brings the process to how it is to stand: kills, restarts, stops or continues it, and tells it the rest.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: it did not come back.
+    pub async fn stand(&mut self, condition: ServerCondition) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.condition, condition);
+        if condition.down {
+            if !before.down {
+                // A process that has ended already is as dead.
+                let _ = self.child.kill().await;
+                self.hear_out().await;
+            }
+            return Ok(());
+        }
+        if before.down {
+            self.restart().await?;
+        } else if before.frozen && !condition.frozen {
+            self.signal(Signal::CONT);
+        }
+        let wishes = ChildCondition {
+            outage: condition.outage,
+            slow_ns: u64::try_from(condition.slow.as_nanos()).unwrap_or(u64::MAX),
+            disk_full: condition.disk_full,
+        };
+        let line = serde_json::to_string(&wishes).expect("a condition has a JSON form") + "\n";
+        if let Some(input) = &mut self.input {
+            // A server that ends meanwhile is noticed elsewhere.
+            let _ = input.write_all(line.as_bytes()).await;
+            let _ = input.flush().await;
+        }
+        if condition.frozen && (before.down || !before.frozen) {
+            self.signal(Signal::STOP);
+        }
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<(), String> {
+        let (mut child, listening, last_words) = self.start.spawn()?;
+        self.input = child.stdin.take();
+        self.child = child;
+        self.listening = Some(listening);
+        self.last_words = last_words;
+        self.reach().await.map(drop)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // One that has ended is noticed elsewhere.
+            let _ = kill_process(id, signal);
+        }
     }
 
     /// Gives the server its orders and waits until it listens.
@@ -109,6 +170,9 @@ impl ChildServer {
 
     /// Waits until the server has ended, which it should not, and says how.
     pub async fn died(&mut self) -> String {
+        if self.condition.down {
+            return std::future::pending().await;
+        }
         let how = match self.child.wait().await {
             Ok(status) => told(status),
             Err(error) => format!("cannot be watched: {error}"),
@@ -119,6 +183,9 @@ impl ChildServer {
 
     /// Tells the server to end and sees to it.
     pub async fn stop(mut self) {
+        if self.condition.frozen {
+            self.signal(Signal::CONT);
+        }
         drop(self.input.take());
         if tokio::time::timeout(END_TIMEOUT, self.child.wait()).await.is_err() {
             // It is reaped or gone already; either way nothing is left.
@@ -173,39 +240,80 @@ impl ChildServer {
     }
 }
 
+impl Start {
+    fn new(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<Start, String> {
+        let beside = SocketAddr::new(plan.listen.ip(), 0);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut addresses = [plan.listen, beside, loopback];
+        let berth = plan.on_disk.then(|| Berth::make(&addresses)).transpose()?;
+        let held = berth.iter().flat_map(Berth::addresses);
+        addresses.iter_mut().zip(held).for_each(|(address, held)| *address = held);
+        Ok(Start {
+            program: program.to_owned(),
+            plan: plan.clone(),
+            log: log.map(Path::to_owned),
+            addresses,
+            berth,
+        })
+    }
+
+    /// Starts the program once.
+    fn spawn(&self) -> Result<(Child, JoinHandle<()>, LastWords), String> {
+        let log = self.log.as_deref();
+        let log = log
+            .map(|path| open_log(path).map_err(|error| format!("{}: {error}", path.display())))
+            .transpose()?;
+        let mut child = Command::new(&self.program)
+            .arg("serve")
+            .args(self.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C at the terminal is the harness's; it ends the server when the run is closed.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("the server could not be started ({}): {error}", self.program.display()))?;
+        let last_words = LastWords::default();
+        let errors = child.stderr.take().expect("standard error was piped");
+        Ok((child, tokio::spawn(listen(errors, Arc::clone(&last_words), log)), last_words))
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let plan = &self.plan;
+        let [mqtt, images, admin] = self.addresses;
+        let tls = match &plan.tls {
+            TlsPlan::Auto => "auto".to_owned(),
+            TlsPlan::Off => "off".to_owned(),
+            TlsPlan::Files { cert, key } => format!("{},{}", cert.display(), key.display()),
+        };
+        let time = |time: Duration| format!("{}ns", time.as_nanos());
+        let mut flags = vec![
+            ("--listen", mqtt.to_string()),
+            ("--images", images.to_string()),
+            ("--admin", admin.to_string()),
+            ("--tls", tls),
+            ("--chase", time(plan.chase)),
+            ("--delay", time(plan.delay)),
+        ];
+        flags.extend(plan.deadline.map(|deadline| ("--deadline", time(deadline))));
+        flags.extend(
+            self.berth
+                .as_ref()
+                .map(|berth| ("--store", berth.store().display().to_string())),
+        );
+        flags.extend(plan.limits.written().into_iter().map(|limit| ("--limit", limit)));
+        let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        flags.chain(["--child".to_owned()]).collect()
+    }
+}
+
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn arguments(plan: &ServerPlan) -> Vec<String> {
-    let beside = SocketAddr::new(plan.listen.ip(), 0);
-    let tls = match &plan.tls {
-        TlsPlan::Auto => "auto".to_owned(),
-        TlsPlan::Off => "off".to_owned(),
-        TlsPlan::Files { cert, key } => format!("{},{}", cert.display(), key.display()),
-    };
-    let chase = format!("{}ns", plan.chase.as_nanos());
-    [
-        ("--listen", plan.listen.to_string()),
-        ("--images", beside.to_string()),
-        ("--admin", "127.0.0.1:0".to_owned()),
-        ("--tls", tls),
-        ("--chase", chase),
-    ]
-    .into_iter()
-    .flat_map(|(flag, value)| [flag.to_owned(), value])
-    .chain(
-        plan.limits
-            .written()
-            .into_iter()
-            .flat_map(|limit| ["--limit".to_owned(), limit]),
-    )
-    .chain(["--child".to_owned()])
-    .collect()
-}
-
 /// Keeps the last lines of the server's standard error, and writes all of them to `log`.
-async fn listen(errors: impl AsyncRead + Unpin, last_words: Arc<Mutex<VecDeque<String>>>, mut log: Option<std::fs::File>) {
+async fn listen(errors: impl AsyncRead + Unpin, last_words: LastWords, mut log: Option<std::fs::File>) {
     let mut errors = BufReader::new(errors);
     loop {
         let mut line = Vec::new();
@@ -256,6 +364,9 @@ mod tests {
             tls: TlsPlan::Off,
             chase: Duration::from_secs(30),
             limits: Default::default(),
+            on_disk: false,
+            delay: Duration::ZERO,
+            deadline: None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use crate::faults::{ServerCondition, ServerFaultKind};
 use crate::model::{AdminAction, DeviceIndex, IngestKey};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{Plan, TlsPlan};
@@ -15,8 +16,9 @@ use crate::time::SimTime;
 use crate::wire::api::EventLine;
 
 use super::PlayOptions;
-use super::admin::Admin;
+use super::admin::{Admin, Unmade};
 use super::audience::Audience;
+use super::board::Bench;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
 use super::events;
@@ -34,6 +36,8 @@ const LEAD: Duration = Duration::from_millis(100);
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server's exit is awaited once its event stream has ended.
 const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// Pause before a change that was not answered is asked for again.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
 /// How often the harness looks at itself.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -72,6 +76,8 @@ struct Stage {
     admin: Admin,
     events: UnboundedReceiver<Vec<EventLine>>,
     following: JoinHandle<String>,
+    /// The server may leave a question unanswered.
+    troubled: bool,
 }
 
 /// Waits for the server, tells it what it must know, and makes the devices.
@@ -90,7 +96,7 @@ async fn prepare(plan: &Arc<Plan>, director: &Director, server: &mut ChildServer
 async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Result<Stage, String> {
     let (admin, (shards, mut reports, gauges)) = connect(plan, server)?;
     let (told, events) = unbounded_channel();
-    let following = tokio::spawn(events::follow(admin.clone(), told));
+    let following = tokio::spawn(events::follow(admin.clone(), told, crashes(plan)));
     for action in director.setup() {
         let prepared = admin.carry_out(action).await;
         prepared.map_err(|problem| format!("the server refused a preparation: {problem}"))?;
@@ -109,6 +115,7 @@ async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Res
         admin,
         events,
         following,
+        troubled: !plan.server_faults.is_empty(),
     })
 }
 
@@ -128,6 +135,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
         Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
     let (told, reports) = unbounded_channel();
     let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let bench = Bench::of(plan);
     let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
         Shard::spawn(ShardSetup {
             number,
@@ -136,6 +144,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
             ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
             broker: broker.clone(),
             tls: tls.clone(),
+            bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
         })
@@ -167,6 +176,8 @@ struct Conductor {
     image_bytes: u64,
     clock: Clock,
     directives: Vec<Directive>,
+    /// How the server is to stand, one after the other.
+    conditions: Vec<ServerCondition>,
     /// Shards whose latest timer is awaited, and the latest so far.
     awaited: Option<(usize, Option<SimTime>)>,
     stopped: bool,
@@ -179,7 +190,7 @@ impl Conductor {
         }
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
-        tokio::spawn(administer(stage.admin, asked, answer));
+        tokio::spawn(administer(stage.admin, asked, answer, stage.troubled));
         let clock = Clock::starting_in(LEAD);
         for shard in &stage.shards {
             // A shard that is gone has said so.
@@ -201,6 +212,7 @@ impl Conductor {
             image_bytes: 0,
             clock,
             directives: Vec::new(),
+            conditions: Vec::new(),
             awaited: None,
             stopped: false,
         }
@@ -237,6 +249,7 @@ impl Conductor {
                 self.director.handle_timeout(now, &mut self.directives);
             }
             self.carry_out_all();
+            self.befall_server().await;
         }
         self.end(started_at).await
     }
@@ -298,6 +311,7 @@ impl Conductor {
             Directive::Inject(device, injection) => {
                 drop(self.shards[shard_of(device)].orders.send(Order::Inject(device, injection)));
             }
+            Directive::Server(condition) => self.conditions.push(condition),
             Directive::EndTrouble => {
                 self.awaited = Some((self.shards.len(), None));
                 for shard in &self.shards {
@@ -305,6 +319,17 @@ impl Conductor {
                 }
             }
             Directive::Stop => self.stopped = true,
+        }
+    }
+
+    /// Brings the server's process to how it is to stand.
+    async fn befall_server(&mut self) {
+        for condition in std::mem::take(&mut self.conditions) {
+            if let Err(problem) = self.server.stand(condition).await {
+                self.director.fail(self.clock.now(), problem, &mut self.directives);
+                self.carry_out_all();
+            }
+            self.watch.follow_server(self.server.id());
         }
     }
 
@@ -357,7 +382,15 @@ impl Conductor {
                         }
                     }
                     Report::Broke(_) => running -= 1,
-                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Explained(_) => {}
+                    // The run is over: only its books are closed.
+                    Report::Sightings(_, batch) => {
+                        for (_, sighting) in batch {
+                            if let Sighting::Flash(..) = sighting {
+                                self.director.handle_sighting(ended_at, sighting, &mut self.directives);
+                            }
+                        }
+                    }
+                    Report::Ready | Report::LatestTimer(_) | Report::Explained(_) => {}
                 }
             }
         };
@@ -375,10 +408,26 @@ fn shard_of(device: DeviceIndex) -> usize {
     device.at() % SHARDS as usize
 }
 
-/// Carries out changes one after the other, in the order of the Director.
-async fn administer(admin: Admin, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>) {
+/// Whether the server is killed and started again during the run.
+fn crashes(plan: &Plan) -> bool {
+    plan.server_faults.iter().any(|fault| fault.kind == ServerFaultKind::Crash)
+}
+
+/// Carries out changes one after the other, in the order of the Director. What a server that is `troubled` did not answer is asked
+/// again; that a thing exists then says that it had been made.
+async fn administer(admin: Admin, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>, troubled: bool) {
     while let Some((request, action)) = asked.recv().await {
-        let result = admin.carry_out(action).await;
+        let mut made = admin.carry_out(action.clone()).await;
+        let mut again = false;
+        while troubled && matches!(made, Err(Unmade::Unanswered(_))) && !answers.is_closed() {
+            again = true;
+            tokio::time::sleep(ASK_PAUSE).await;
+            made = admin.carry_out(action.clone()).await;
+        }
+        let result = match made {
+            Err(Unmade::Exists(_)) if again => Ok(()),
+            made => made.map_err(|problem| problem.to_string()),
+        };
         if answers.send((request, result)).is_err() {
             return;
         }

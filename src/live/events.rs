@@ -1,5 +1,7 @@
 //! The server's event stream: lines of JSON to events, from the first one on.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::wire::api::{EventLine, Problem};
@@ -9,9 +11,33 @@ use super::admin::{Admin, chain};
 /// Longest line of the stream, bytes.
 const LINE_MAX: usize = 64 * 1024;
 
-/// Follows the stream until it ends, and says why it did. It is not opened a second time: a server that runs keeps it open.
-pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>) -> String {
-    let mut stream = match admin.events(0).await {
+/// How long a server that is to be restarted may be away.
+const AWAY_MAX: Duration = Duration::from_secs(600);
+/// Pause before it is looked for again.
+const AWAY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Follows the stream until it ends, and says why it did. It is opened again, behind the last event seen, only where the server is
+/// one that `comes_back`: one that runs keeps it open.
+pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>, comes_back: bool) -> String {
+    let mut after = 0;
+    let mut away = Duration::ZERO;
+    loop {
+        let before = after;
+        let why = follow_once(&admin, &events, &mut after).await;
+        if after != before {
+            away = Duration::ZERO;
+        }
+        if !comes_back || events.is_closed() || away > AWAY_MAX {
+            return why;
+        }
+        tokio::time::sleep(AWAY_PAUSE).await;
+        away += AWAY_PAUSE;
+    }
+}
+
+/// Follows the stream behind the event `after`, which grows with what is seen.
+async fn follow_once(admin: &Admin, events: &UnboundedSender<Vec<EventLine>>, after: &mut u64) -> String {
+    let mut stream = match admin.events(*after).await {
         Ok(stream) => stream,
         Err(problem) => return problem,
     };
@@ -21,6 +47,7 @@ pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>
             Ok(Some(chunk)) => match lines.take(&chunk) {
                 Ok(batch) if batch.is_empty() => {}
                 Ok(batch) => {
+                    *after = batch.last().map_or(*after, |line| line.seq);
                     if events.send(batch).is_err() {
                         return "the run is over".to_owned();
                     }

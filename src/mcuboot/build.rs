@@ -16,6 +16,9 @@ use super::version::ImageVersion;
 /// Where the payload begins: what Zephyr's builds take, so that a vector table behind it is aligned.
 const HEADER_SIZE: u16 = 0x200;
 
+/// Seed of the key that signs images with a wrong key.
+const STRANGER: u64 = 0x5173_616e_6765_7221;
+
 /// What an image is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSpec {
@@ -84,8 +87,8 @@ pub enum SpecError {
         /// Bytes beside the trailer.
         room: u32,
     },
-    /// Only a signed image can have this flaw.
-    #[error("an image without a signature cannot have a bad one")]
+    /// Only an image that is to be signed can have this flaw.
+    #[error("only an image that is to be signed can have a flaw in its signature")]
     NotSigned,
     /// An image can be too big only for a slot.
     #[error("an image is too big only for a slot of a given size")]
@@ -123,7 +126,16 @@ impl ImageSpec {
     fn unprotected_size(&self) -> u16 {
         let digest = 2 * TLV_HEAD + 32;
         let signature = |key: &SigningKey| 2 * TLV_HEAD + 32 + key.scheme().signature_len();
-        digest + self.signed_by.as_ref().map_or(0, signature)
+        digest + self.signer().as_ref().map_or(0, signature)
+    }
+
+    /// The key that signs the image: another than the one asked for, or none, where that is its flaw.
+    fn signer(&self) -> Option<SigningKey> {
+        match self.flaw {
+            Some(Flaw::Unsigned) => None,
+            Some(Flaw::WrongKey) => Some(SigningKey::from_seed(STRANGER)),
+            _ => self.signed_by.clone(),
+        }
     }
 
     /// Bytes of the image as it is made.
@@ -131,7 +143,7 @@ impl ImageSpec {
         match (self.flaw, self.slot) {
             (Some(Flaw::TooBig), None) => Err(SpecError::NoSlot),
             (Some(Flaw::TooBig), Some(slot)) => Ok(self.size.max(u64::from(slot.size) + 1)),
-            (Some(Flaw::BadSignature), _) if self.signed_by.is_none() => Err(SpecError::NotSigned),
+            (Some(flaw), _) if flaw.is_of_signature() && self.signed_by.is_none() => Err(SpecError::NotSigned),
             (_, Some(slot)) if self.size > slot.room().unwrap_or(0).into() => Err(SpecError::Slot {
                 size: self.size,
                 slot: slot.size,
@@ -239,7 +251,7 @@ fn push_unprotected(image: &mut Vec<u8>, spec: &ImageSpec) {
         claimed[0] ^= 1;
     }
     push_tlv(image, TlvKind::SHA256, &claimed);
-    if let Some(key) = &spec.signed_by {
+    if let Some(key) = spec.signer() {
         let mut signature = key.sign(&digest);
         if let (Some(Flaw::BadSignature), Some(last)) = (spec.flaw, signature.last_mut()) {
             *last ^= 1;
@@ -317,7 +329,7 @@ mod tests {
                 assert_eq!(info.verify(slice_reader(&image)), Ok(()));
                 assert_eq!(info.len, size);
                 assert_eq!(info.header.version.to_string(), "1.1.0");
-                assert!(find_build_id(&info, slice_reader(&image)).is_some());
+                assert!(find_build_id(&info.header, slice_reader(&image)).is_some());
             }
         }
     }
@@ -361,7 +373,7 @@ mod tests {
     fn every_part_of_a_spec_changes_the_build_id() {
         let id = |spec: &ImageSpec| {
             let image = build_image(spec).unwrap();
-            find_build_id(&ImageInfo::read(slice_reader(&image)).unwrap(), slice_reader(&image)).unwrap()
+            find_build_id(&ImageInfo::read(slice_reader(&image)).unwrap().header, slice_reader(&image)).unwrap()
         };
         let first = spec(1000, Pattern::Random { seed: 1 });
         let others = [

@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Flaw {
     /// The signature is none of the key that the image names.
     BadSignature,
+    /// Another key than the bootloader's has signed it.
+    WrongKey,
+    /// It has a digest, and no signature.
+    Unsigned,
     /// No build id descriptor in the payload: a device refuses the image when it is downloaded.
     NoBuildId,
     /// The descriptor holds zeros, which count as no build id.
@@ -25,8 +29,10 @@ pub enum Flaw {
 
 impl Flaw {
     /// Every flaw.
-    pub const ALL: [Flaw; 8] = [
+    pub const ALL: [Flaw; 10] = [
         Flaw::BadSignature,
+        Flaw::WrongKey,
+        Flaw::Unsigned,
         Flaw::NoBuildId,
         Flaw::ZeroBuildId,
         Flaw::WrongBuildId,
@@ -40,6 +46,8 @@ impl Flaw {
     pub const fn word(self) -> &'static str {
         match self {
             Flaw::BadSignature => "bad-signature",
+            Flaw::WrongKey => "wrong-key",
+            Flaw::Unsigned => "unsigned",
             Flaw::NoBuildId => "no-build-id",
             Flaw::ZeroBuildId => "zero-build-id",
             Flaw::WrongBuildId => "wrong-build-id",
@@ -48,6 +56,11 @@ impl Flaw {
             Flaw::Truncated => "truncated",
             Flaw::TooBig => "too-big",
         }
+    }
+
+    /// True of what is wrong with a signature: only an image that is to be signed can have it.
+    pub const fn is_of_signature(self) -> bool {
+        matches!(self, Flaw::BadSignature | Flaw::WrongKey | Flaw::Unsigned)
     }
 
     /// The flaw that `word` names.

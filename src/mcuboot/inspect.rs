@@ -110,6 +110,8 @@ impl Defect {
             Defect::Truncated { .. } => Some(Flaw::Truncated),
             Defect::Tlvs(_) => None,
             Defect::Digest { .. } => Some(Flaw::WrongDigest),
+            Defect::Signature(SignatureError::Unsigned) => Some(Flaw::Unsigned),
+            Defect::Signature(SignatureError::OtherKey { .. } | SignatureError::OtherScheme { .. }) => Some(Flaw::WrongKey),
             Defect::Signature(_) => Some(Flaw::BadSignature),
             Defect::NoBuildId => Some(Flaw::NoBuildId),
             Defect::ZeroBuildId => Some(Flaw::ZeroBuildId),
@@ -209,7 +211,7 @@ impl Inspection {
 
     fn judge_build_ids(&mut self, file: &[u8], info: &ImageInfo) {
         let mut last = None;
-        each_descriptor(info, slice_reader(file), |at, id| {
+        each_descriptor(&info.header, slice_reader(file), |at, id| {
             if self.build_ids.len() < MOST_BUILD_IDS {
                 self.build_ids.push((at, id));
             }

@@ -60,6 +60,8 @@ pub(super) struct Board {
     noted: u64,
     /// What faults do to devices, by their position in the plan.
     held: BTreeMap<DeviceIndex, Held>,
+    /// Faults that are on at the server.
+    server: Vec<u16>,
 }
 
 /// What faults do to one device.
@@ -150,15 +152,23 @@ impl Board {
         }
     }
 
-    /// The fault that is on at a device, the last that began; else the last that struck it since it is open, and when.
+    /// Something came of a fault of the server.
+    pub(super) fn server_fault(&mut self, fault: u16, came: FaultCame) {
+        match came {
+            FaultCame::Began => self.server.push(fault),
+            FaultCame::Ended => self.server.retain(|on| *on != fault),
+            FaultCame::Done | FaultCame::Missed => {}
+        }
+    }
+
+    /// The fault that is on at a device, or at the server, the last that began; else the last that struck it since it is open, and when.
     pub(super) fn held_by(&self, device: DeviceIndex) -> Option<(u16, Option<SimTime>)> {
-        let held = self.held.get(&device)?;
-        let struck = || {
-            held.struck
-                .filter(|(at, _)| self.open_since(device).is_some_and(|since| *at >= since))
-        };
-        let on = held.on.last().map(|fault| (*fault, None));
-        on.or_else(|| struck().map(|(at, fault)| (fault, Some(at))))
+        let held = self.held.get(&device);
+        let struck = held.and_then(|held| held.struck);
+        let struck = struck.filter(|(at, _)| self.open_since(device).is_some_and(|since| *at >= since));
+        let on = held.and_then(|held| held.on.last()).or_else(|| self.server.last());
+        on.map(|fault| (*fault, None))
+            .or_else(|| struck.map(|(at, fault)| (fault, Some(at))))
     }
 
     /// Devices of a cohort by state.

@@ -94,6 +94,14 @@ impl FaultFigures {
         }
     }
 
+    /// As [`FaultFigures::came`], for a fault that strikes no device.
+    pub(super) fn came_to_server(&mut self, at: SimTime, came: FaultCame, why: Option<&str>) {
+        match came {
+            FaultCame::Done => self.done += 1,
+            FaultCame::Began | FaultCame::Ended | FaultCame::Missed => self.came(at, came, Phase::Idle, why),
+        }
+    }
+
     pub(super) fn spare(&mut self) {
         self.spared += 1;
     }

@@ -113,7 +113,7 @@ impl Selection {
             let asked = match &label.key {
                 LabelKey::Who(key) => asked_of_device(key, &label.values, roster),
                 LabelKey::Own(OwnKey::Result) => Asked::Result(match metric {
-                    Metric::Connects | Metric::ConnectTime => {
+                    Metric::Connects | Metric::ConnectTime | Metric::ConnectTimeRaw => {
                         bits(&label.values, |word| ConnectResult::from_word(word).map(|it| it as u16))
                     }
                     _ => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
@@ -121,7 +121,9 @@ impl Selection {
                 LabelKey::Own(OwnKey::Reason) if !matches!(metric, Metric::Retries | Metric::Resumes | Metric::Restarts) => {
                     Asked::Reason(label.values.clone())
                 }
-                LabelKey::Own(OwnKey::Reason | OwnKey::Why | OwnKey::Rule) => Asked::Word(label.values.clone()),
+                LabelKey::Own(OwnKey::Reason | OwnKey::Why | OwnKey::Rule | OwnKey::Type | OwnKey::Op) => {
+                    Asked::Word(label.values.clone())
+                }
                 LabelKey::Own(OwnKey::Code) => Asked::Code(label.values.iter().map(|code| code.parse().unwrap_or(0)).collect()),
                 LabelKey::Own(OwnKey::Ranged | OwnKey::Repeat) => {
                     Asked::Flag(label.values.iter().map(|word| word == "yes").collect())
@@ -182,7 +184,30 @@ impl Selection {
     /// Whether something of the whole run, of no device, is in the selection.
     pub(super) fn holds_whole(&self, facts: Facts) -> bool {
         self.conditions.iter().all(|condition| {
-            let holds = matches!(&condition.asked, Asked::Word(words) if words.iter().any(|word| word == facts.word));
+            let holds = match &condition.asked {
+                Asked::Word(words) => words.iter().any(|word| word == facts.word),
+                Asked::Fault(faults) => facts.fault.is_some_and(|(fault, _)| faults.contains(&fault)),
+                Asked::Done(wanted) => facts.fault.is_some_and(|(_, done)| wanted.contains(&done)),
+                Asked::All
+                | Asked::Fleet(_)
+                | Asked::Cohort(_)
+                | Asked::Device(_)
+                | Asked::Tag(..)
+                | Asked::Runs(_)
+                | Asked::Session(_)
+                | Asked::Phase(_)
+                | Asked::State(_)
+                | Asked::Step(_)
+                | Asked::Result(_)
+                | Asked::Reason(_)
+                | Asked::From(_)
+                | Asked::To(_)
+                | Asked::Cause(_)
+                | Asked::Code(_)
+                | Asked::Flag(_)
+                | Asked::Dir(_)
+                | Asked::Bytes(_) => false,
+            };
             holds != condition.negated
         })
     }

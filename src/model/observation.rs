@@ -232,6 +232,8 @@ pub enum FailureReason {
     ResetBeforeConfirm,
     /// The bootloader refused or never ran the image.
     NotSwapped,
+    /// The bootloader ran the image, which tells another build id than the one found in it.
+    WrongBuildId,
     /// The downloaded image has no usable build id.
     NoBuildId,
     /// The image does not fit the slot.
@@ -266,6 +268,7 @@ impl FailureReason {
         match self {
             FailureReason::ResetBeforeConfirm => "reset-before-confirm",
             FailureReason::NotSwapped => "not-swapped",
+            FailureReason::WrongBuildId => "wrong-build-id",
             FailureReason::NoBuildId => "no-build-id",
             FailureReason::TooBig => "too-big",
             FailureReason::SlotRefused => "slot-refused",
@@ -288,6 +291,7 @@ impl FailureReason {
     const PLAIN: &'static [FailureReason] = &[
         FailureReason::ResetBeforeConfirm,
         FailureReason::NotSwapped,
+        FailureReason::WrongBuildId,
         FailureReason::NoBuildId,
         FailureReason::TooBig,
         FailureReason::SlotRefused,

@@ -1,8 +1,8 @@
 //! What goes into the Director and what comes out.
 
 use crate::device::DeviceInput;
-use crate::faults::{Happening, Injection};
-use crate::model::{AdminAction, Carried, DeviceIndex, Observation, ServerEvent};
+use crate::faults::{Happening, Injection, ServerCondition};
+use crate::model::{AdminAction, Carried, DeviceIndex, FlashCounts, Observation, ServerEvent};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
@@ -49,6 +49,8 @@ pub enum Sighting {
     Headed(DeviceIndex, ImageHead),
     /// This crossed the path of a device since it was last told.
     Carried(DeviceIndex, Carried),
+    /// A device has done so many flash operations, all boots together.
+    Flash(DeviceIndex, FlashCounts),
     /// The server told something.
     Server(ServerEvent),
     /// An admin directive was answered.
@@ -81,6 +83,8 @@ pub enum Directive {
     Device(DeviceIndex, DeviceInput),
     /// Give a device's edge a fault.
     Inject(DeviceIndex, Box<Injection>),
+    /// Bring the server's process to stand like this.
+    Server(ServerCondition),
     /// Trouble is over: every edge ends its faults; answer with [`super::Director::trouble_ended`], naming the latest timer that any device has armed, keep-alive
     /// and heartbeat left out.
     EndTrouble,

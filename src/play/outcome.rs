@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::measure::Recorder;
+use crate::measure::{HarnessFigures, Recorder, Trend};
 use crate::model::{DeviceIndex, Why};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 use crate::verdict::{Finding, Judgement};
 
 use super::io::{Mode, RunEnd};
+use super::server_faults::ServerFaultWindow;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub end: RunEnd,
     /// When each step of the plan fired, in its order; `None` if it never did.
     pub fired: Vec<Option<SimTime>>,
+    /// When the faults of the server were on, in order.
+    pub server_windows: Vec<ServerFaultWindow>,
     /// Every figure, the devices' last states and the trace.
     pub recorder: Recorder,
     /// Expectations of this mode, judged.
@@ -116,6 +119,8 @@ pub struct HarnessReport {
     pub reasons: Vec<String>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// All of it.
+    pub late: Trend,
     /// The same over the run, in intervals.
     pub lateness: Vec<Lateness>,
     /// Processor time of the harness, percent of one core, mean over the run.
@@ -130,6 +135,19 @@ pub struct HarnessReport {
     pub server_cpu_percent: Option<f64>,
     /// The machine.
     pub machine: Machine,
+}
+
+impl HarnessReport {
+    /// What measures are made of.
+    pub(super) fn figures(&self) -> HarnessFigures {
+        HarnessFigures {
+            late: self.late.clone(),
+            cpu: self.cpu_percent / 100.0,
+            memory: self.memory_bytes,
+            dropped: self.dropped,
+            server_cpu: self.server_cpu_percent.map(|percent| percent / 100.0),
+        }
+    }
 }
 
 /// Lateness of timer wakes in an interval of the run.

@@ -46,6 +46,7 @@ fn sentence(reason: FailureReason) -> String {
     match reason {
         FailureReason::ResetBeforeConfirm => "rolled back: reset before confirm".into(),
         FailureReason::NotSwapped => "not swapped: the bootloader refused the image".into(),
+        FailureReason::WrongBuildId => "wrong build id: another one runs than was downloaded".into(),
         FailureReason::NoBuildId => "the image has no build id".into(),
         FailureReason::TooBig => "the image does not fit the slot".into(),
         FailureReason::SlotRefused => "no slot to write to: the running image is unconfirmed".into(),
@@ -68,7 +69,11 @@ fn detail(plan: &Plan, device: &DeviceSnapshot<'_>, attempt: &AttemptSnapshot<'_
     let behaviors = &plan.fleet_of(device.index).behaviors;
     let number = plan.devices[device.index.at()].number;
     match reason {
-        FailureReason::ResetBeforeConfirm | FailureReason::NotSwapped | FailureReason::NoBuildId | FailureReason::TooBig => {
+        FailureReason::ResetBeforeConfirm
+        | FailureReason::NotSwapped
+        | FailureReason::WrongBuildId
+        | FailureReason::NoBuildId
+        | FailureReason::TooBig => {
             let main = main?;
             let image = behaviors.images.values().find(|image| image.firmware == *main)?;
             Some(match reason {

@@ -332,7 +332,7 @@ pub struct FaultRow {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// Devices that it was dealt to.
+    /// Devices that it was dealt to; none where it befalls the server.
     pub devices: u64,
     /// How many were planned, if that is known beforehand.
     pub planned: Option<u64>,

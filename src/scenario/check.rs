@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::faults::FaultKind;
 use crate::measure::LabelKey;
 use crate::model::{FirmwareVersion, Key, Slug, Test, show_count};
+use crate::verdict::Modes;
 
 use super::chips;
 use super::error::Problems;
@@ -12,7 +13,7 @@ use super::fault;
 use super::fields::{Written, cut, suggest};
 use super::file::{
     Asked, ExpectFile, FleetFile, ImageFile, JudgedFile, MOST_DEVICES, MainFile, Moment, RuleFile, ScenarioFile, StepFile,
-    VerbFile, WhoFile,
+    VerbFile, VersionFile, WhoFile,
 };
 use super::names::{Asking, Names};
 use super::text::exact_time;
@@ -30,6 +31,7 @@ pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problem
     };
     check.cohorts();
     file.fleets.iter().for_each(|fleet| check.fleet(fleet));
+    check.flaws();
     check.total();
     file.steps.iter().for_each(|step| check.step(step));
     check.step_cycles();
@@ -88,8 +90,19 @@ impl Check<'_> {
         for runs in &fleet.runs {
             self.version(runs, &subject);
         }
+        self.board_images(fleet);
         let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
+        let versions = &self.file.versions;
+        let installed = versions.iter().find(|version| version.firmware == main.value);
+        if let Some(flaw) = installed.and_then(|version| version.flaw.as_ref()) {
+            let message = format!("fleet `{}` runs `{}`, whose image is flawed", fleet.name, main.value);
+            let hint = format!(
+                "an image with `flaw = \"{}\"` is there to be deployed: run another",
+                flaw.value
+            );
+            self.problems.add(main.at, message, hint);
+        }
         let largest = chips::largest_image(chip);
         for version in self
             .file
@@ -111,6 +124,43 @@ impl Check<'_> {
                     largest >> 10
                 );
                 self.problems.add(*at, message, hint);
+            }
+        }
+    }
+
+    /// Boards run real images, which nobody can generate.
+    fn board_images(&self, fleet: &FleetFile) {
+        let (Some(_), Some(main)) = (fleet.engine, fleet.runs.first()) else {
+            return;
+        };
+        let of_main = |version: &&VersionFile| version.firmware.slug == main.value.slug;
+        for version in self.file.versions.iter().filter(of_main) {
+            if let ImageFile::Generated { at, .. } = version.image {
+                let message = format!(
+                    "the image of `{}` is generated, and fleet `{}` is on boards",
+                    version.firmware, fleet.name
+                );
+                let hint = "name one that runs on them, for example file = \"firmware-fixtures/app-1.0.0.bin\"";
+                self.problems.add(at, message, hint);
+            }
+        }
+    }
+
+    /// A flaw is for devices that run the firmware as main.
+    fn flaws(&self) {
+        for version in &self.file.versions {
+            let as_main = self
+                .file
+                .fleets
+                .iter()
+                .any(|fleet| runs_as_main(fleet, &version.firmware.slug));
+            if let Some(flaw) = version.flaw.as_ref().filter(|_| !as_main) {
+                let message = format!(
+                    "nobody could notice the flaw of `{}`: no fleet runs it as main",
+                    version.firmware
+                );
+                let hint = "a package ends as its `install` says: leave `flaw` out";
+                self.problems.add(flaw.at, message, hint);
             }
         }
     }
@@ -138,6 +188,12 @@ impl Check<'_> {
         }
         if let Some(when) = &step.when {
             self.names.check_measure(when, &format!("`when` of {subject}"), self.problems);
+            let metric = when.measure.metric;
+            if metric.is_of_harness() {
+                let message = format!("`when` of {subject} waits for `{metric}`, which is known at the end alone");
+                let hint = "ask for it in an expectation with mode = \"run\"";
+                self.problems.add(when.words.inner, message, hint);
+            }
         }
         match &step.verb {
             None => {}
@@ -262,6 +318,13 @@ impl Check<'_> {
         };
         if let Some(that) = &expect.that {
             self.names.check_measure(that, &subject, self.problems);
+            let metric = that.measure.metric;
+            let at_end = matches!(expect.judged, JudgedFile::End) && !expect.abort_on_fail;
+            if metric.is_of_harness() && (expect.modes != Modes::Run || !at_end) {
+                let message = format!("{subject} asks for `{metric}`, which only `run` knows, at its end");
+                let hint = "write { that = \"...\", mode = \"run\" }, judged at the end";
+                self.problems.add(that.words.inner, message, hint);
+            }
         }
         if let JudgedFile::At(moment) = &expect.judged {
             self.moment(moment, "at", &subject);
@@ -273,6 +336,14 @@ impl Check<'_> {
         for version in self.file.versions.iter().filter(|version| !used.contains(&version.firmware)) {
             let hint = "no fleet runs it and no step deploys it";
             warnings.add(version.at, format!("firmware `{}` is never used", version.firmware), hint);
+        }
+        if let Some(at) = self
+            .file
+            .qemu
+            .at
+            .filter(|_| self.file.fleets.iter().all(|fleet| fleet.engine.is_none()))
+        {
+            warnings.add(at, "`qemu` is never used", "no fleet has engine = \"qemu\"");
         }
         let used = self.used_cohorts();
         for cohort in self.file.cohorts.iter().filter(|cohort| !used.contains(cohort.name.as_str())) {

@@ -5,14 +5,15 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, Target};
-use crate::model::{Key, Phase, Share, Test};
+use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, PlannedServerFault, ServerFaultKind, Target};
+use crate::model::{DeviceIndex, Key, Phase, Share, Test};
 
 use super::document::Place;
 use super::error::Problems;
 use super::fields::{cut, suggest};
 use super::file::{FaultFile, ScenarioFile, TlsFile, WhoFile, link_names, named_link};
 use super::names::{Asking, Names};
+use super::start::AtStart;
 use super::text::{exact_data_rate, exact_time, exact_times};
 
 /// Checks one fault.
@@ -23,6 +24,9 @@ pub(super) fn check(fault: &FaultFile, file: &ScenarioFile, names: &Names<'_>, p
     }
     check.moment(names);
     check.repetition();
+    if fault.about_server {
+        check.server();
+    }
     if let Some(kind) = &fault.kind {
         check.kind(&kind.value, kind.at);
         check.fits(&kind.value);
@@ -96,10 +100,11 @@ impl Check<'_> {
         let fault = self.fault;
         let subject = &fault.subject;
         if let Some(every) = &fault.every {
-            let longest = match (&fault.lasting, &fault.kind) {
-                (Some(lasting), _) => Some(*lasting.value.end()),
-                (None, Some(kind)) => kind.value.lasts(),
-                (None, None) => Some(Duration::ZERO),
+            let longest = match (&fault.lasting, &fault.kind, &fault.server) {
+                (Some(lasting), _, _) => Some(*lasting.value.end()),
+                (None, Some(kind), _) => kind.value.lasts(),
+                (None, None, Some(kind)) => kind.value.lasts(),
+                (None, None, None) => Some(Duration::ZERO),
             };
             if let Moment::Flash { .. } = fault.moment {
                 let message = format!("`every` of {subject} does not go with a flash operation");
@@ -133,6 +138,36 @@ impl Check<'_> {
         }
     }
 
+    /// What a fault of the server needs of the rest of the file, and what it has no use for.
+    fn server(&self) {
+        let fault = self.fault;
+        let subject = &fault.subject;
+        match fault.moment {
+            Moment::Start | Moment::Time(_) | Moment::Step { .. } => {}
+            Moment::Phase { .. } | Moment::Progress { .. } | Moment::Flash { .. } => {
+                let message = format!("`at` of {subject} is a moment of a device");
+                let hint = "faults of the server strike at a time or at `step:NAME`, for example \"20s..30s\"";
+                self.problems.add(self.moment_at(), message, hint);
+            }
+        }
+        if let Some(kind) = fault
+            .server
+            .as_ref()
+            .filter(|kind| kind.value.needs_disk() && !self.file.server.on_disk)
+        {
+            let message = format!("{subject} needs a store that outlives the process");
+            self.problems.add(kind.at, message, "write `server.store = \"disk\"`");
+        }
+        if let Some(chance) = &fault.chance {
+            let message = format!("`chance` of {subject} does not go with the server");
+            self.problems.add(chance.at, message, "leave it out");
+        }
+        for only in &fault.only {
+            let message = format!("`only` of {subject} does not go with the server");
+            self.problems.add(only.at, message, "leave it out");
+        }
+    }
+
     /// What a kind needs of the rest of the file.
     fn kind(&self, kind: &FaultKind, at: Place) {
         let subject = &self.fault.subject;
@@ -146,12 +181,14 @@ impl Check<'_> {
                 self.problems
                     .add(at, format!("unknown link `{}` in {subject}", cut(profile)), hint);
             }
-            FaultKind::BadTls
+            FaultKind::UartGarbage
+            | FaultKind::BadTls
             | FaultKind::Link { .. }
             | FaultKind::PowerCut
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
@@ -173,20 +210,24 @@ impl Check<'_> {
     fn fits(&self, kind: &FaultKind) {
         let fault = self.fault;
         let subject = &fault.subject;
+        let pauses = *kind == FaultKind::AppPause;
         let aborts = *kind == FaultKind::AppAbort;
         let never = match &fault.moment {
             Moment::Phase { phase, after } => {
-                aborts && after.end().is_zero() && !matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged)
+                let stoppable = matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged);
+                let pausable = stoppable || *phase == Phase::Committing;
+                after.end().is_zero() && ((aborts && !stoppable) || (pauses && !pausable))
             }
             Moment::Progress { phase, .. } => {
-                (aborts || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
+                (aborts || pauses || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
             }
             Moment::Start | Moment::Time(_) | Moment::Step { .. } | Moment::Flash { .. } => false,
         };
         if never {
-            let hint = match aborts {
-                true => "an application aborts in downloading, retrying or staged",
-                false => "bits flip before the swap: write for example \"staged\"",
+            let hint = match kind {
+                FaultKind::AppAbort => "an application aborts in downloading, retrying or staged",
+                FaultKind::AppPause => "an application pauses in downloading, retrying, staged or committing",
+                _ => "bits flip before the swap: write for example \"staged\"",
             };
             let message = format!("{subject} can never come about at `{}`", self.moment_text());
             self.problems.add(self.moment_at(), message, hint);
@@ -238,6 +279,45 @@ impl Check<'_> {
     }
 }
 
+/// Whether what is to happen can be played on the boards that it finds, and where only boards can play it, whether it finds others.
+pub(super) fn check_boards(fault: &FaultFile, start: AtStart<'_>, problems: &Problems) {
+    let (Some(kind), Some(who)) = (&fault.kind, &fault.who) else {
+        return;
+    };
+    let found = |on_boards: bool| {
+        let devices = (0..start.devices.len() as u32).map(DeviceIndex);
+        let fleet = |device: DeviceIndex| &start.fleets[usize::from(start.devices[device.at()].fleet)];
+        let mut found = devices.filter(|device| fleet(*device).on_boards == on_boards && start.matches(&who.selector, *device));
+        found.next().map(fleet)
+    };
+    let subject = &fault.subject;
+    if kind.value == FaultKind::UartGarbage {
+        if let Some(fleet) = found(false) {
+            let message = format!("{subject} is about serial lines, and fleet `{}` has none", fleet.name);
+            let hint = "a simulated device has no serial line: write who = \"fleet:NAME\" of one with engine = \"qemu\"";
+            problems.add(kind.at, message, hint);
+        }
+        return;
+    }
+    let Some(fleet) = found(true) else { return };
+    let moment_at = fault.moment_at.as_ref().map_or(fault.at, |words| words.inner);
+    let refused = match (&kind.value, &fault.moment) {
+        (FaultKind::FlashFail { .. }, _) => Some((kind.at, "the flash of a board cannot be made to fail from outside")),
+        (FaultKind::FlashFlip { .. }, _) => Some((kind.at, "nobody else writes into the flash of a board")),
+        (_, Moment::Flash { erase: false, .. }) => Some((moment_at, "only its page erases can be counted: write `flash erase N`")),
+        (_, Moment::Progress { phase, .. }) if *phase != Phase::Downloading => {
+            Some((moment_at, "its bootloader tells nobody how far it is: write `flash erase N`"))
+        }
+        (_, Moment::Start | Moment::Time(_) | Moment::Phase { .. } | Moment::Step { .. }) => None,
+        (_, Moment::Progress { .. } | Moment::Flash { .. }) => None,
+    };
+    if let Some((at, why)) = refused {
+        let message = format!("{subject} cannot be played on the boards of fleet `{}`", fleet.name);
+        let hint = format!("{why}; or leave them out: who = \"…,!fleet:{}\"", fleet.name);
+        problems.add(at, message, hint);
+    }
+}
+
 /// Whether a selection depends on the course of the run.
 fn changes(who: &WhoFile) -> bool {
     who.selector.keys().any(Key::changes)
@@ -258,14 +338,32 @@ pub(super) fn planned(fault: &FaultFile, line: u32) -> Option<PlannedFault> {
         at: fault.moment.clone(),
         lasting: fault.lasting.as_ref().map(|lasting| lasting.value.clone()),
         every: fault.every.as_ref().map(|every| every.value),
-        times: match (&fault.times, &fault.every) {
-            (Some(times), _) => Some(times.value),
-            (None, Some(_)) => None,
-            (None, None) => Some(1),
-        },
+        times: times(fault),
         chance: fault.chance.as_ref().map_or(Share::WHOLE, |chance| chance.value),
         only: fault.only.iter().map(|only| only.value.clone()).collect(),
     })
+}
+
+/// What is planned of a fault of the server in line `line`.
+pub(super) fn planned_of_server(fault: &FaultFile, line: u32) -> Option<PlannedServerFault> {
+    Some(PlannedServerFault {
+        name: fault.name.clone(),
+        line,
+        kind: fault.server.as_ref()?.value,
+        at: fault.moment.clone(),
+        lasting: fault.lasting.as_ref().map(|lasting| lasting.value.clone()),
+        every: fault.every.as_ref().map(|every| every.value),
+        times: times(fault),
+    })
+}
+
+/// How often; without end where it is repeated and nothing is said.
+fn times(fault: &FaultFile) -> Option<u32> {
+    match (&fault.times, &fault.every) {
+        (Some(times), _) => Some(times.value),
+        (None, Some(_)) => None,
+        (None, None) => Some(1),
+    }
 }
 
 /// The profiles that faults of the kind `link` name.
@@ -296,6 +394,14 @@ fn anchored(anchor: &str, after: &RangeInclusive<Duration>) -> String {
     match after.end().is_zero() {
         true => anchor.to_owned(),
         false => format!("{anchor}+{}", exact_times(after)),
+    }
+}
+
+/// A kind of the server's as scenarios write it, exactly.
+pub(super) fn server_kind(kind: ServerFaultKind) -> String {
+    match kind {
+        ServerFaultKind::Slow { by } => format!("slow {}", exact_time(by)),
+        ServerFaultKind::Crash | ServerFaultKind::Outage | ServerFaultKind::Freeze | ServerFaultKind::DiskFull => kind.to_string(),
     }
 }
 

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::luck::{Luck, Purpose, text_key};
-use crate::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
-use crate::model::{BuildId, Digest, FirmwareVersion, show_count};
+use crate::mcuboot::{
+    Flaw, ImageHeader, ImageInfo, ImageSpec, Pattern, SigningKey, Slot, VerifyingKey, build_image, find_build_id, own_build_id,
+    slice_reader,
+};
+use crate::model::{BuildId, Digest, FirmwareVersion, Slug, show_count};
 
 use super::chips;
 use super::document::Words;
@@ -20,9 +24,13 @@ use super::source::read_at_most;
 pub(super) struct Image {
     pub firmware: FirmwareVersion,
     pub bytes: Bytes,
-    /// The SHA-256 that its TLVs claim.
+    /// The SHA-256 that its TLVs claim; of the whole file where they cannot be read.
     pub digest: Digest,
+    /// What a device finds in it once it is downloaded, and what it tells of itself when it runs.
     pub build_id: Option<BuildId>,
+    pub own_build_id: Option<BuildId>,
+    /// A bootloader runs it.
+    pub sound: bool,
 }
 
 /// Largest image file: all of them stand in memory.
@@ -30,13 +38,19 @@ const LARGEST: u64 = 256 << 20;
 
 /// The images in order of the file, or what is wrong with them.
 pub(super) fn images(file: &ScenarioFile, folder: &Path, luck: Luck, problems: &Problems) -> Vec<Image> {
+    let key = signing_key(luck);
     let mut images: Vec<Image> = Vec::with_capacity(file.versions.len());
     for version in &file.versions {
         let image = match &version.image {
             ImageFile::Generated { size, pattern, at } => {
-                let spec = spec(version, *size, pattern, luck);
+                let spec = ImageSpec {
+                    signed_by: Some(key.clone()),
+                    slot: slot_too_small(version, file),
+                    flaw: version.flaw.as_ref().map(|flaw| flaw.value),
+                    ..spec(version, *size, pattern, luck)
+                };
                 match build_image(&spec) {
-                    Ok(bytes) => read(version, bytes).ok(),
+                    Ok(bytes) => Some(generated(version, bytes, &key.verifying_key())),
                     Err(error) => {
                         problems.add(
                             *at,
@@ -74,6 +88,53 @@ fn spec(version: &VersionFile, size: u64, pattern: &str, luck: Luck) -> ImageSpe
     ImageSpec::new(version.firmware.slug.to_string(), version.version, size, pattern)
 }
 
+/// The key that signs generated images and that devices hold: of the seed, since it guards nothing but simulated flash.
+fn signing_key(luck: Luck) -> SigningKey {
+    SigningKey::from_seed(luck.draw(Purpose::ImageContent, text_key("image key"), 0))
+}
+
+/// The key in the bootloader of a fleet with this main firmware; `None` where one of its images is a file, whose key is not known.
+pub(super) fn bootloader_key(slug: &Slug, file: &ScenarioFile, luck: Luck) -> Option<VerifyingKey> {
+    let mut versions = file.versions.iter().filter(|version| version.firmware.slug == *slug);
+    let generated = versions.all(|version| matches!(version.image, ImageFile::Generated { .. }));
+    generated.then(|| signing_key(luck).verifying_key())
+}
+
+/// The largest slot that an image which is too big has to be too big for.
+fn slot_too_small(version: &VersionFile, file: &ScenarioFile) -> Option<Slot> {
+    version.flaw.as_ref().filter(|flaw| flaw.value == Flaw::TooBig)?;
+    let fleets = file
+        .fleets
+        .iter()
+        .filter(|fleet| super::check::runs_as_main(fleet, &version.firmware.slug));
+    let largest = fleets.max_by_key(|fleet| fleet.flash.chip.slot_size)?;
+    Some(Slot {
+        size: largest.flash.chip.slot_size,
+        align: largest.flash.chip.write_size,
+        confirmed: false,
+    })
+}
+
+/// What a device makes of a generated image, which may be flawed.
+fn generated(version: &VersionFile, bytes: Bytes, key: &VerifyingKey) -> Image {
+    let read = || slice_reader(&bytes);
+    let info = ImageInfo::read(read()).ok();
+    let digest = info.as_ref().map(|info| info.digest);
+    let header = bytes.first_chunk().and_then(|head| ImageHeader::from_bytes(head).ok());
+    let sound = info.is_some_and(|info| {
+        let signed = info.verify_signature(key, &info.digest, read()).is_ok();
+        signed && info.verify(read()).is_ok()
+    });
+    Image {
+        firmware: version.firmware.clone(),
+        digest: Digest(digest.unwrap_or_else(|| Sha256::digest(&bytes).into())),
+        build_id: header.and_then(|header| find_build_id(&header, read())).map(BuildId),
+        own_build_id: header.and_then(|header| own_build_id(&header, read())).map(BuildId),
+        sound,
+        bytes: bytes.clone(),
+    }
+}
+
 fn read(version: &VersionFile, bytes: Bytes) -> Result<Image, String> {
     let info = ImageInfo::read(slice_reader(&bytes)).map_err(|error| error.to_string())?;
     info.verify(slice_reader(&bytes)).map_err(|error| error.to_string())?;
@@ -86,7 +147,9 @@ fn read(version: &VersionFile, bytes: Bytes) -> Result<Image, String> {
     Ok(Image {
         firmware: version.firmware.clone(),
         digest: Digest(info.digest),
-        build_id: find_build_id(&info, slice_reader(&bytes)).map(BuildId),
+        build_id: find_build_id(&info.header, slice_reader(&bytes)).map(BuildId),
+        own_build_id: own_build_id(&info.header, slice_reader(&bytes)).map(BuildId),
+        sound: true,
         bytes,
     })
 }

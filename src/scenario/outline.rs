@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::faults::{Moment, PlannedFault, Target};
+use crate::faults::{Moment, PlannedFault, PlannedServerFault, Target};
 use crate::model::{CohortRule, FirmwareVersion, Key, Selector, Share, show_count, show_duration};
 use crate::verdict::{Expectation, JudgedAt, Modes};
 
@@ -43,7 +43,7 @@ pub fn outline(plan: &Plan) -> String {
             out.row(&step.name, &step_devices(step, plan, start), &step_text(step));
         }
     }
-    if !plan.faults.is_empty() {
+    if !(plan.faults.is_empty() && plan.server_faults.is_empty()) {
         out.section("fault", "expected", "what, to whom, when");
         let mut planned = 0;
         for row in &plan.faults {
@@ -51,11 +51,23 @@ pub fn outline(plan: &Plan) -> String {
             planned += expected.planned();
             out.row(&row.name, &expected.number(), &fault_text(row, &expected));
         }
+        for row in &plan.server_faults {
+            planned += row.times.map_or(0, u64::from);
+            let expected = row.times.map_or_else(|| "?".to_owned(), |times| show_count(times.into()));
+            out.row(&row.name, &expected, &server_fault_text(row));
+        }
         out.row(
             "all together",
             &show_count(planned),
             "planned; shares and repetitions without end left out",
         );
+    }
+    if !plan.cheats.is_empty() {
+        out.section("cheat", "devices", "what they do");
+        for row in &plan.cheats {
+            let text = format!("{}, counted by {}", row.cheat.does(), row.cheat.strikes());
+            out.row(&row.name, &show_count(row.devices.len() as u64), &text);
+        }
     }
     if !plan.expectations.is_empty() {
         out.section("expect", "", "when it is judged");
@@ -152,8 +164,11 @@ fn fleet_text(plan: &Plan, fleet: &PlannedFleet) -> String {
         true => format!("on at {}", show_duration(from)),
         false => format!("on from {} to {}", show_duration(from), show_duration(until)),
     };
+    let power = fleet.sleep.as_ref().map_or_else(String::new, |sleep| {
+        format!(", awake {} every {}", exact_time(sleep.awake), exact_time(sleep.every))
+    });
     format!(
-        "{}; link {}, flash {}; {on}",
+        "{}; link {}, flash {}; {on}{power}",
         versions(&fleet.runs),
         fleet.link.name,
         fleet.config.chip.name
@@ -307,6 +322,22 @@ fn begins(moment: &Moment) -> Option<Duration> {
 fn repetitions(within: Duration, every: Duration) -> u64 {
     let count = within.as_nanos().div_ceil(every.as_nanos().max(1)).max(1);
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn server_fault_text(row: &PlannedServerFault) -> String {
+    let lasting = row.lasting.clone().or_else(|| row.kind.lasts().map(|own| own..=own));
+    let lasting = lasting.map_or_else(
+        || " until trouble ends".to_owned(),
+        |lasting| format!(" for {}", exact_times(&lasting)),
+    );
+    let times = match (row.times, row.every) {
+        (Some(1), _) | (None, None) => String::new(),
+        (Some(times), None) => format!(", {} times", show_count(times.into())),
+        (Some(times), Some(every)) => format!(", {} times, every {}", show_count(times.into()), exact_time(every)),
+        (None, Some(every)) => format!(", again every {}", exact_time(every)),
+    };
+    let (kind, at) = (fault::server_kind(row.kind), fault::moment(&row.at));
+    format!("{kind}: the server, at {at}{lasting}{times}")
 }
 
 fn fault_text(row: &PlannedFault, expected: &Expected) -> String {

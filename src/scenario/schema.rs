@@ -145,6 +145,7 @@ const MEANINGS: &[(&str, &[(&str, Form, &str)])] = &[
             ("flash", TextOr("flash"), "chip, or its geometry"),
             ("power", Text, "always, or awake T every T"),
             ("sdk", Word(&["newest", "0.9.0", "fota"]), "generation of the device SDK"),
+            ("quirks", Table("quirks"), "what the device SDK does otherwise than it says"),
             ("max_artifacts", Count, "most artifacts of a manifest, 1 to 32"),
             ("heartbeat", Text, "how often it tells its uptime, or off"),
             ("cheats", Kinds, "devices that lie, by kind"),
@@ -152,6 +153,26 @@ const MEANINGS: &[(&str, &[(&str, Form, &str)])] = &[
                 "engine",
                 Word(&["simulated", "qemu"]),
                 "simulated devices, or real images on emulated boards",
+            ),
+        ],
+    ),
+    (
+        "quirks",
+        &[
+            (
+                "close_is_success",
+                Bool,
+                "takes a clean close before the first byte for success",
+            ),
+            (
+                "ignores_canceled_duplicate",
+                Bool,
+                "leaves a second manifest of a canceled attempt without an answer",
+            ),
+            (
+                "forgets_packages_behind_main",
+                Bool,
+                "does not go on with packages that stand behind the main image",
             ),
         ],
     ),
@@ -239,6 +260,16 @@ const MEANINGS: &[(&str, &[(&str, Form, &str)])] = &[
             ("mode", Word(&["both", "run", "sim"]), "where it is judged"),
         ],
     ),
+    (
+        "qemu",
+        &[
+            ("binary", Text, "program; qemu-system-arm by default"),
+            ("machine", Text, "board; microbit by default"),
+            ("bootloader", Text, "file; built in by default"),
+            ("parallel", Count, "boards that may be starting at once"),
+            ("boot_timeout", Quantity, "a board that has not started by then has failed"),
+        ],
+    ),
 ];
 
 /// The JSON Schema of a scenario file, for `squall schema scenario`.
@@ -267,7 +298,7 @@ pub fn scenario_schema() -> String {
             "step": rows(reference("step")),
             "fault": rows(reference("fault")),
             "expect": rows(json!({ "oneOf": [{ "type": "string" }, reference("expect")] })),
-            "qemu": { "type": "object" },
+            "qemu": reference("qemu"),
         },
         "$defs": definitions,
     });

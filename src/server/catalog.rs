@@ -93,7 +93,9 @@ impl Image {
     pub fn examine(bytes: Bytes) -> (Digest, Image) {
         let digest = Digest(Sha256::digest(&bytes).into());
         let info = ImageInfo::read(slice_reader(&bytes)).ok();
-        let build_id = info.and_then(|info| find_build_id(&info, slice_reader(&bytes))).map(BuildId);
+        let build_id = info
+            .and_then(|info| find_build_id(&info.header, slice_reader(&bytes)))
+            .map(BuildId);
         (digest, Image { bytes, build_id })
     }
 }

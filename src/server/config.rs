@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub first_attempt: AttemptId,
     /// What a connection may cost. The counts among them are [`super::Admission`]'s.
     pub limits: Limits,
+    /// An attempt without an end this long after it was made is closed as Failed; `None` waits for ever.
+    pub deadline: Option<Duration>,
     /// What time zero of this process is, in milliseconds since the Unix epoch; zero where no clock hangs on the wall.
     pub epoch_ms: u64,
     /// Keep what happened to every attempt and device, when and why, to be shown.
@@ -42,6 +44,7 @@ impl fmt::Debug for ServerConfig {
             .field("chase", &self.chase)
             .field("first_attempt", &self.first_attempt)
             .field("limits", &self.limits)
+            .field("deadline", &self.deadline)
             .field("epoch_ms", &self.epoch_ms)
             .field("keep_history", &self.keep_history)
             .finish_non_exhaustive()

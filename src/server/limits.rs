@@ -16,6 +16,8 @@ pub struct Limits {
     pub downloads: Option<u64>,
     /// Image bytes in time, bits a second: counted when an answer begins, and answered 503 while more than a second's worth is owed.
     pub egress: Option<u64>,
+    /// First offers of attempts in time, one after the other.
+    pub offers: Option<EventRate>,
     /// Longest MQTT packet, bytes with its header. The SDK's transmit buffer holds 4096 (protocol 2.1).
     pub packet: u64,
     /// How long a connection may take from its opening to its CONNECT.
@@ -57,6 +59,7 @@ impl Default for Limits {
             connects: Some(EventRate(20_000 * 86_400_000)),
             downloads: Some(16_384),
             egress: Some(80_000_000_000),
+            offers: None,
             packet: 64 * 1024,
             connect_time: Duration::from_secs(10),
             handshake: Duration::from_secs(30),
@@ -69,11 +72,12 @@ impl Default for Limits {
 
 impl Limits {
     /// Names of the limits on a command line.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 11] = [
         "connections",
         "connects",
         "downloads",
         "egress",
+        "offers",
         "packet",
         "connect-time",
         "handshake",
@@ -89,6 +93,7 @@ impl Limits {
             connects: None,
             downloads: None,
             egress: None,
+            offers: None,
             ..Limits::default()
         }
     }
@@ -109,6 +114,7 @@ impl Limits {
             "connects" => self.connects = counted(value, rate).map_err(wrong)?,
             "downloads" => self.downloads = counted(value, count).map_err(wrong)?,
             "egress" => self.egress = counted(value, data_rate).map_err(wrong)?,
+            "offers" => self.offers = counted(value, rate).map_err(wrong)?,
             "packet" => self.packet = sized(value, 256..=256 << 20).map_err(wrong)?,
             "connect-time" => self.connect_time = timed(value).map_err(wrong)?,
             "handshake" => self.handshake = timed(value).map_err(wrong)?,
@@ -127,6 +133,7 @@ impl Limits {
             or_none(self.connects.map(written_rate)),
             or_none(self.downloads.map(|count| count.to_string())),
             or_none(self.egress.map(|bits| format!("{bits}bit/s"))),
+            or_none(self.offers.map(written_rate)),
             format!("{}B", self.packet),
             format!("{}ns", self.connect_time.as_nanos()),
             format!("{}ns", self.handshake.as_nanos()),

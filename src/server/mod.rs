@@ -13,6 +13,7 @@ mod catalog;
 mod cohorts;
 mod config;
 mod connections;
+mod deadlines;
 mod deployments;
 mod history;
 mod images;
@@ -21,6 +22,7 @@ mod ledger;
 mod limits;
 mod membership;
 mod offers;
+mod pace;
 mod record;
 mod registry;
 mod rollout;
@@ -46,8 +48,10 @@ use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
 
 use connections::Connections;
+use deadlines::Deadlines;
 use images::Keys;
 use ledger::Ledger;
+use pace::Pace;
 
 /// Most devices of a server, so that a leaked ingest key cannot fill its memory without bound.
 const DEVICES_MAX: usize = 10_000_000;
@@ -60,6 +64,8 @@ pub struct Server {
     first_attempt: AttemptId,
     ledger: Ledger,
     connections: Connections,
+    pace: Pace,
+    deadlines: Deadlines,
     ignored: u64,
     /// Longest packet, bytes.
     packet_max: u64,
@@ -90,6 +96,8 @@ impl Server {
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
             connections: Connections::new(config.limits.connect_time),
+            pace: Pace::new(config.limits.offers),
+            deadlines: Deadlines::new(config.deadline),
             ignored: 0,
             epoch_ms: config.epoch_ms,
             stamp: Stamp {
@@ -111,6 +119,7 @@ impl Server {
         for (stamp, record) in records {
             latest = latest.max(stamp.at_ms);
             server.ledger.apply(stamp, &record);
+            server.set_deadline(stamp, &record);
         }
         server.stamp.at_ms = latest;
         server
@@ -130,18 +139,21 @@ impl Server {
         }
     }
 
-    /// Does what is due at `now`: silent connections, missing results.
+    /// Does what is due at `now`: silent connections, missing results, offers whose turn it is, attempts past their deadline.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut ServerOutputs) {
         self.stamp(now, Prompt::Time);
         while let Some(wake) = self.connections.due(now) {
             self.wake(wake, now, out);
         }
+        self.close_overdue(now, out);
+        self.keep_pace(now, out);
     }
 
     /// When [`Server::handle_timeout`] is to be called; waking may find nothing to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.connections.next_wake()
+        let wakes = [self.connections.next_wake(), self.pace.next_due(), self.deadlines.next()];
+        wakes.into_iter().flatten().min()
     }
 
     /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path
@@ -154,6 +166,7 @@ impl Server {
     fn commit(&mut self, record: Record, out: &mut ServerOutputs) {
         let stamp = self.stamp;
         self.ledger.apply(stamp, &record);
+        self.set_deadline(stamp, &record);
         out.push(ServerOutput::Record { stamp, record });
     }
 

@@ -17,8 +17,8 @@ use super::io::{ConnectionId, ServerOutput, ServerOutputs};
 use super::record::{DeviceNumber, Record};
 
 impl Server {
-    /// Sends the manifest of a device's Pending attempt for the first time, if the device is online, the deployment not paused and
-    /// nothing stands in its way.
+    /// Sends the manifest of a device's Pending attempt for the first time, if the device is online, the deployment not paused,
+    /// nothing stands in its way and it is its turn.
     /// An older attempt In Progress stands in its way while its deployment holds for the device; otherwise it is closed here,
     /// since no results of it will come (protocol O10, O11). True if it was sent.
     pub(super) fn offer(&mut self, device: DeviceNumber, now: SimTime, out: &mut ServerOutputs) -> bool {
@@ -32,10 +32,10 @@ impl Server {
         if self.ledger.deployments.at(self.ledger.attempts.at(pending).deployment).paused {
             return false;
         }
+        if current.is_some_and(|current| self.ledger.holds(current)) || !self.may_offer(device, now) {
+            return false;
+        }
         if let Some(current) = current {
-            if self.ledger.holds(current) {
-                return false;
-            }
             self.end(current, UpdateState::Cancelled, StateReason::Superseded, out);
         }
         self.send_manifest(connection, pending, now, out);

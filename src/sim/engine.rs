@@ -3,20 +3,25 @@
 //! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
 //! and including that moment.
 
+mod trouble;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
-use crate::model::{AdminAction, AttemptId, DeviceIndex, KeyHash};
+use crate::model::{AttemptId, DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
-use crate::wire::{DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
+use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
+use super::process::{Process, Work};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
+use trouble::Asked;
 
 /// Events between two looks at the driver's surroundings.
 pub const PULSE: u64 = 4_096;
@@ -68,15 +73,24 @@ pub(super) struct Engine {
     ports: Vec<Port>,
     server: Server,
     admission: Admission,
+    process: Process,
+    /// Changes asked for and not answered, where a crash may lose the answer.
+    asked: BTreeMap<u64, Asked>,
+    crashes: u64,
     director: Director,
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
-    /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
+    /// The next event of a keep-alive, to be played before anything else if nothing stands against it; the reference does without.
     ahead: Option<Scheduled>,
+    runs_ahead: bool,
+    /// The device whose next wake is scheduled once its keep-alive is over: most wait for an answer that comes first.
+    unscheduled: Option<DeviceIndex>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
+    /// Flash operations are told of after every event.
+    asks_flash: bool,
     outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
@@ -90,19 +104,28 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
+        let director = Director::new(Arc::clone(&plan), Mode::Sim);
         Engine {
+            asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
             queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
-            director: Director::new(Arc::clone(&plan), Mode::Sim),
+            process: Process::new(&plan),
+            asked: BTreeMap::new(),
+            crashes: 0,
+            director,
             over: false,
             watched: false,
             ahead: None,
+            runs_ahead: kind != QueueKind::Heap,
+            unscheduled: None,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -155,7 +178,7 @@ impl Engine {
 
     /// When something happens next.
     fn next_at(&mut self) -> Option<SimTime> {
-        let moments = [self.queue.next_at(), self.server.next_timeout(), self.director.next_timeout()];
+        let moments = [self.queue.next_at(), self.server_due(), self.director.next_timeout()];
         moments.into_iter().flatten().min()
     }
 
@@ -180,7 +203,10 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
+        for index in (0..self.edges.len() as u32).map(DeviceIndex) {
+            self.tell_carried(index);
+            self.tell_flash(index);
+        }
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -216,7 +242,7 @@ impl Engine {
     /// Handles what comes next; false when nothing does.
     fn step(&mut self) -> bool {
         let event = self.queue.next_at();
-        let server = self.server.next_timeout();
+        let server = self.server_due();
         let director = self.director.next_timeout();
         let Some(at) = [event, server, director].into_iter().flatten().min() else {
             return false;
@@ -235,14 +261,16 @@ impl Engine {
             self.happen(next.device, next.event);
         } else if server == Some(at) {
             self.current = None;
-            self.server.handle_timeout(self.now, &mut self.server_outputs);
-            self.carry_out_server();
+            self.server_turn();
         } else {
             self.current = None;
             self.director.handle_timeout(self.now, &mut self.directives);
         }
         self.run_ahead();
-        self.carry_out_directives();
+        if !self.directives.is_empty() {
+            self.carry_out_directives();
+            self.run_ahead();
+        }
         true
     }
 
@@ -254,12 +282,16 @@ impl Engine {
         while let Some(next) = self.ahead.take() {
             let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
             let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
-            if port.under_way == 0 && first(port.wake) && first(self.director.next_timeout()) && edge.is_untroubled() {
+            let alone = port.under_way == 0 && edge.is_untroubled() && self.process.is_prompt();
+            if alone && first(self.director.next_timeout()) && first(edge.next_timeout()) {
                 self.now = next.at;
                 self.happen(next.device, next.event);
             } else {
                 self.enqueue(next);
             }
+        }
+        if let Some(device) = self.unscheduled.take() {
+            self.schedule_wake(device);
         }
         self.now = now;
     }
@@ -280,6 +312,30 @@ impl Engine {
                     self.input(device, DeviceInput::Disconnected(LinkLoss::Closed));
                 }
             }
+            Event::Opened { .. } | Event::Received { .. } | Event::Gone { .. } | Event::Requested { .. } => {
+                self.reach_server(Work::Device(device, event));
+            }
+            Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+        }
+    }
+
+    /// Something is for the server's process, which handles it at once or later.
+    fn reach_server(&mut self, work: Work) {
+        if let Some(work) = self.process.reach(work, self.now) {
+            self.serve(work);
+        }
+    }
+
+    /// The server's process handles something.
+    fn serve(&mut self, work: Work) {
+        let (device, event) = match work {
+            Work::Device(device, event) => (device, event),
+            Work::Admin(request, action) => {
+                let request = RequestId(request);
+                return self.tell_server(ServerInput::Admin { request, action });
+            }
+        };
+        match event {
             Event::Opened { connection } => self.on_opened(device, connection),
             Event::Received { connection, packet } => {
                 if self.ports[device.at()].is_at_server(connection) {
@@ -293,34 +349,70 @@ impl Engine {
                     self.tell_server(ServerInput::Closed(connection_id(device, connection)));
                 }
             }
-            Event::Requested { download, request } => {
-                let answer = self.serve(&request);
-                if self.ports[device.at()].running(download).is_some() {
-                    let (answer, begins) = self.admission.answer(answer, self.now);
-                    if begins {
-                        self.ports[device.at()].serve();
-                    }
-                    let answer = Box::new(answer);
-                    let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
-                    self.push(device, at, Event::Answered { download, answer });
-                }
-            }
-            Event::Answered { download, answer } => self.on_answered(device, download, *answer),
+            Event::Requested { download, request } => self.on_requested(device, download, &request),
+            Event::PowerOn
+            | Event::Wake { .. }
+            | Event::Connected { .. }
+            | Event::Delivered { .. }
+            | Event::Closed { .. }
+            | Event::Answered { .. } => unreachable!("these are a device's own"),
+        }
+    }
+
+    /// When the server has something to do: with what waited for it or is on the disk, or by its own timers.
+    fn server_due(&self) -> Option<SimTime> {
+        let own = self.server.next_timeout().filter(|_| !self.process.is_still());
+        [own, self.process.next_due()].into_iter().flatten().min()
+    }
+
+    fn server_turn(&mut self) {
+        while let Some(outputs) = self.process.next_written(self.now) {
+            outputs.into_iter().for_each(|output| self.carry_out_for_server(output));
+        }
+        while let Some(work) = self.process.next_waiting(self.now) {
+            self.serve(work);
+        }
+        if self.server.next_timeout().is_some_and(|due| due <= self.now) && !self.process.is_still() {
+            self.server.handle_timeout(self.now, &mut self.server_outputs);
+            self.carry_out_server();
         }
     }
 
     /// A connection that the server does not let in is closed at once, as one is whose packets nobody has read.
     fn on_opened(&mut self, device: DeviceIndex, connection: u32) {
+        if self.process.refuses() {
+            return self.hang_up(device, connection);
+        }
         match self.admission.enter(Door::Mqtt, self.now) {
             Ok(()) => {
                 self.ports[device.at()].open_at_server(connection);
                 self.tell_server(ServerInput::Opened(connection_id(device, connection)));
             }
-            Err(_) => {
-                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
-                self.push(device, at, Event::Closed { connection });
-            }
+            Err(_) => self.hang_up(device, connection),
         }
+    }
+
+    /// The device learns that the server's end of a connection is gone.
+    fn hang_up(&mut self, device: DeviceIndex, connection: u32) {
+        let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
+        self.push(device, at, Event::Closed { connection });
+    }
+
+    fn on_requested(&mut self, device: DeviceIndex, download: u32, request: &DownloadRequest) {
+        if self.ports[device.at()].running(download).is_none() {
+            return;
+        }
+        if self.process.refuses() {
+            return self.break_download(device, DownloadError::Refused);
+        }
+        let answer = self.answer(request);
+        let (answer, begins) = self.admission.answer(answer, self.now);
+        if begins {
+            self.ports[device.at()].serve();
+        }
+        let answer = Box::new(answer);
+        let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
+        self.push(device, at, Event::Answered { download, answer });
     }
 
     fn on_wake(&mut self, device: DeviceIndex, generation: u32) {
@@ -331,6 +423,10 @@ impl Engine {
     }
 
     fn on_connected(&mut self, device: DeviceIndex, connection: u32) {
+        if self.process.refuses() && self.ports[device.at()].is_on(connection) {
+            self.ports[device.at()].connection = None;
+            return self.input(device, DeviceInput::Disconnected(LinkLoss::Refused));
+        }
         let port = &mut self.ports[device.at()];
         if let Some(current) = port.connection.as_mut().filter(|current| current.number == connection) {
             current.up = true;
@@ -348,7 +444,7 @@ impl Engine {
         self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
     }
 
-    fn serve(&self, request: &DownloadRequest) -> ImageAnswer {
+    fn answer(&self, request: &DownloadRequest) -> ImageAnswer {
         let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
         let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
         self.server.serve_image(&ImageRequest {
@@ -384,7 +480,15 @@ impl Engine {
             self.admission.download_over();
         }
         self.tell_carried(device);
+        if self.asks_flash {
+            self.tell_flash(device);
+        }
         self.schedule_wake(device);
+    }
+
+    fn tell_flash(&mut self, device: DeviceIndex) {
+        let counts = self.edges[device.at()].flash_counts();
+        self.sight(Sighting::Flash(device, counts));
     }
 
     fn tell_carried(&mut self, device: DeviceIndex) {
@@ -450,6 +554,8 @@ impl Engine {
                 port.connection = None;
                 port.download = None;
             }
+            // Boards are simulated like every other device: none of them asks for one.
+            DeviceOutput::Board(_) => {}
             DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
         }
     }
@@ -463,6 +569,10 @@ impl Engine {
     }
 
     fn schedule_wake(&mut self, device: DeviceIndex) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.device == device) {
+            self.unscheduled = Some(device);
+            return;
+        }
         let wanted = self.edges[device.at()].next_timeout().map(|at| at.max(self.now));
         let port = &mut self.ports[device.at()];
         if wanted != port.wake {
@@ -481,34 +591,28 @@ impl Engine {
     }
 
     fn carry_out_server(&mut self) {
-        let mut outputs = std::mem::take(&mut self.server_outputs);
-        for output in outputs.drain(..) {
-            self.carry_out_for_server(output);
+        let outputs = std::mem::take(&mut self.server_outputs);
+        if let Some(mut outputs) = self.process.commit(outputs, self.now) {
+            for output in outputs.drain(..) {
+                self.carry_out_for_server(output);
+            }
+            outputs.shrink_to(OUTPUTS_KEPT);
+            self.server_outputs = outputs;
         }
-        outputs.shrink_to(OUTPUTS_KEPT);
-        self.server_outputs = outputs;
     }
 
     fn carry_out_for_server(&mut self, output: ServerOutput) {
         match output {
-            // Nothing crashes a server in this mode, so nobody reads its store again.
-            ServerOutput::Record { .. } => {}
+            ServerOutput::Record { stamp, record } => self.process.keep(stamp, record),
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
                 if self.ports[device.at()].close_at_server(connection) {
                     self.admission.leave(Door::Mqtt);
                 }
-                let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
-                self.push(device, at, Event::Closed { connection });
+                self.hang_up(device, connection);
             }
-            ServerOutput::Answer { request, result } => {
-                let result = result.map_err(|error| error.to_string());
-                self.sight(Sighting::Answered {
-                    request: request.0,
-                    result,
-                });
-            }
+            ServerOutput::Answer { request, result } => self.on_administered(request.0, result),
             ServerOutput::Observed(event) => self.sight(Sighting::Server(event)),
         }
     }
@@ -529,6 +633,7 @@ impl Engine {
                     Directive::Inject(device, injection) => {
                         self.with_edge(device, |edge, now, out| edge.inject(*injection, now, out));
                     }
+                    Directive::Server(condition) => self.befall(condition),
                     Directive::EndTrouble => {
                         self.end_trouble();
                         let latest = self.latest_timer();
@@ -538,11 +643,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn administer(&mut self, request: u64, action: AdminAction) {
-        let request = RequestId(request);
-        self.tell_server(ServerInput::Admin { request, action });
     }
 
     fn end_trouble(&mut self) {
@@ -568,7 +668,7 @@ impl Engine {
             sequence,
             event,
         };
-        if self.ahead.is_none() && scheduled.event.is_keep_alive() {
+        if self.runs_ahead && self.ahead.is_none() && scheduled.event.is_keep_alive() {
             self.ahead = Some(scheduled);
         } else {
             self.enqueue(scheduled);
@@ -613,6 +713,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         chase: plan.server.chase,
         first_attempt: AttemptId::new(1).expect("one is not zero"),
         limits: plan.server.limits.clone(),
+        deadline: plan.server.deadline,
         epoch_ms: 0,
         keep_history: false,
     }

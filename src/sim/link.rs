@@ -144,6 +144,22 @@ impl Port {
         self.at_server == Some(connection) || half_open.any(|open| open.connection == connection)
     }
 
+    /// Every connection that the server believes in, the newest first.
+    pub(super) fn believed(&self) -> Vec<u32> {
+        let half_open = std::iter::successors(self.half_open.as_deref(), |open| open.before.as_deref());
+        self.at_server
+            .into_iter()
+            .chain(half_open.map(|open| open.connection))
+            .collect()
+    }
+
+    /// The server is another one, which knows of no connection and serves nothing.
+    pub(super) fn forget_server(&mut self) {
+        self.served = false;
+        self.at_server = None;
+        self.half_open = None;
+    }
+
     /// The server is done with a connection; true if it believed in it.
     pub(super) fn close_at_server(&mut self, connection: u32) -> bool {
         if self.at_server.take_if(|open| *open == connection).is_some() {
@@ -180,7 +196,7 @@ mod tests {
         (1..=4).for_each(|connection| port.open_at_server(connection));
         assert!(port.close_at_server(2) && port.close_at_server(4));
         let believed: Vec<_> = (1..=4).filter(|connection| port.is_at_server(*connection)).collect();
-        assert_eq!(believed, [1, 3]);
+        assert_eq!((believed, port.believed()), (vec![1, 3], vec![3, 1]));
         assert!(!port.close_at_server(2) && port.close_at_server(3) && port.close_at_server(1));
     }
 

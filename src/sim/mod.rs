@@ -5,6 +5,7 @@
 
 mod engine;
 mod link;
+mod process;
 mod queue;
 mod wheel;
 

@@ -58,6 +58,7 @@ pub fn failing(reason: FailureReason) -> String {
     let text = match reason {
         FailureReason::ResetBeforeConfirm => "the new image was reset before it was confirmed",
         FailureReason::NotSwapped => "the bootloader did not swap the new image in",
+        FailureReason::WrongBuildId => "the image that runs has another build id than the one downloaded",
         FailureReason::NoBuildId => "the image holds no usable build id",
         FailureReason::TooBig => "the image does not fit the slot",
         FailureReason::SlotRefused => "the slot could not be opened, because the running image is unconfirmed",

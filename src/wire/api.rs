@@ -40,6 +40,17 @@ pub struct ChildOrders {
     pub epoch_monotonic_ns: u64,
 }
 
+/// Any later line of a child's standard input: how the server is to stand from here on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildCondition {
+    /// Lets nobody in, and has put out who was there.
+    pub outage: bool,
+    /// Each message of a device takes this much longer, nanoseconds.
+    pub slow_ns: u64,
+    /// Nothing can be stored.
+    pub disk_full: bool,
+}
+
 /// One line of the event stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {

@@ -419,3 +419,20 @@ fn a_repeat_that_cancels_the_rest_on_probation_is_reported_with_what_it_canceled
     ];
     play(&history, outcomes, SwapMethod::Offset).unwrap();
 }
+
+#[test]
+fn a_refusal_that_waits_keeps_its_error_when_the_current_attempt_is_refused_too() {
+    let offer = Happening::Offer {
+        manifest: 3,
+        doubled: false,
+        lost: false,
+        canceled: false,
+    };
+    let outcomes = Outcomes {
+        modem: InstallOutcome::SucceedAfter { after: LONG, deaf: true },
+        confirms: true,
+    };
+    // The handler does not listen, so that both refusals wait for it.
+    let history = [offer, Happening::Malformed { new: true }, Happening::Malformed { new: false }];
+    play(&history, outcomes, SwapMethod::Offset).unwrap();
+}

@@ -10,11 +10,14 @@ use squall::device::{
     Jitter, Quirks, Sdk, SwapMethod,
 };
 use squall::luck::{Luck, device_key};
-use squall::mcuboot::{ImageInfo, ImageSpec, Pattern, build_image, find_build_id, slice_reader};
+use squall::mcuboot::{
+    Flaw, ImageHeader, ImageInfo, ImageSpec, Pattern, SigningKey, Slot, build_image, find_build_id, own_build_id, slice_reader,
+};
 use squall::measure::{Census, CensusDevice};
 use squall::model::{Artifact, AttemptId, BuildId, DeviceId, Digest, FirmwareVersion, IngestKey, Manifest};
 use squall::time::SimTime;
 use squall::verdict::{Build, Least, Referee, RefereeSetup, Waits};
+use squall::wire::ImagePrint;
 
 use super::rig::{Cloud, Rig};
 
@@ -44,17 +47,57 @@ pub fn chip() -> Chip {
     }
 }
 
+/// The key that images are signed with and that bootloaders hold.
+fn key() -> SigningKey {
+    SigningKey::from_seed(1)
+}
+
 pub fn image(firmware: &str, size: u64) -> Bytes {
+    flawed_image(firmware, size, None)
+}
+
+/// An image with something wrong, for a slot of [`chip`].
+pub fn flawed_image(firmware: &str, size: u64, flaw: Option<Flaw>) -> Bytes {
     let firmware = version(firmware);
     let number = firmware.version.to_string();
     let seed = number.bytes().map(u64::from).sum();
-    let spec = ImageSpec::new(
+    let sound = ImageSpec::new(
         firmware.slug.to_string(),
         number.parse().unwrap(),
         size,
         Pattern::Random { seed },
     );
+    let slot = Slot {
+        size: chip().slot_size,
+        align: chip().write_size,
+        confirmed: false,
+    };
+    let spec = ImageSpec {
+        signed_by: Some(key()),
+        slot: Some(slot).filter(|_| flaw == Some(Flaw::TooBig)),
+        flaw,
+        ..sound
+    };
     build_image(&spec).unwrap()
+}
+
+/// What a fleet knows of an image that its bootloaders run, or of a flawed one.
+fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Digest, ImageBehavior) {
+    let info = ImageInfo::read(slice_reader(image)).ok();
+    let header = image.first_chunk().and_then(|head| ImageHeader::from_bytes(head).ok());
+    let behavior = ImageBehavior {
+        firmware: version(firmware),
+        boot: Dealt::Same(boot),
+        image: image.clone(),
+        build_id: header
+            .and_then(|header| find_build_id(&header, slice_reader(image)))
+            .map(BuildId),
+        own_build_id: header
+            .and_then(|header| own_build_id(&header, slice_reader(image)))
+            .map(BuildId),
+        sound,
+    };
+    (Digest(info.map_or([0; 32], |info| info.digest)), behavior)
 }
 
 /// How a rig is set up; a plain one has `app@1.0.0` running and `app@1.1.0` to be had.
@@ -70,6 +113,10 @@ pub struct Setup {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// What is wrong with the image of `app@1.1.0`.
+    pub flaw: Option<Flaw>,
+    /// The referee knows what every image holds.
+    pub images_known: bool,
     /// Rules that the generation of the SDK breaks are held all the same.
     pub unlifted: bool,
     /// Versions whose images the device's fleet does not know.
@@ -96,6 +143,8 @@ impl Default for Setup {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            flaw: None,
+            images_known: false,
             unlifted: false,
             unknown: false,
             defect: None,
@@ -126,6 +175,7 @@ impl Setup {
             ingest_key: IngestKey::new("ingest-key"),
             chip: Arc::new(self.chip.clone()),
             swap: self.swap,
+            key: Some(key().verifying_key()),
             reconnect: Backoff {
                 first: constant,
                 max: constant,
@@ -139,23 +189,19 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            on_board: false,
         }
     }
 
     pub fn build(self) -> Rig {
         let old = image("app@1.0.0", self.sizes.0);
-        let new = image("app@1.1.0", self.sizes.1);
-        let known = [("app@1.0.0", &old, BootOutcome::default()), ("app@1.1.0", &new, self.boot)];
-        let images = known.map(|(firmware, image, boot)| {
-            let info = ImageInfo::read(slice_reader(image)).unwrap();
-            let behavior = ImageBehavior {
-                firmware: version(firmware),
-                boot: Dealt::Same(boot),
-                image: image.clone(),
-                build_id: find_build_id(&info, slice_reader(image)).map(BuildId),
-            };
-            (Digest(info.digest), behavior)
-        });
+        let new = flawed_image("app@1.1.0", self.sizes.1, self.flaw);
+        // A build id that stands twice is nothing that a bootloader looks at.
+        let sound = self.flaw.is_none_or(|flaw| flaw == Flaw::WrongBuildId);
+        let images = [
+            known("app@1.0.0", &old, BootOutcome::default(), true),
+            known("app@1.1.0", &new, self.boot, sound),
+        ];
         let installs = self
             .installs
             .iter()
@@ -165,6 +211,7 @@ impl Setup {
             installs: installs.collect(),
             defect: self.defect,
         };
+        let referee = self.referee(&behaviors);
         let identity = DeviceIdentity {
             id: DeviceId::new("rig-00000"),
             key: device_key("rig", 0),
@@ -172,7 +219,6 @@ impl Setup {
         };
         let config = Arc::new(self.config());
         let device = Device::new(identity, config, Arc::new(behaviors), Luck::new(self.seed), old.clone());
-        let referee = self.referee();
         let mut cloud = Cloud::default();
         cloud.images.insert("/app-1.0.0".into(), old);
         cloud.images.insert("/app-1.1.0".into(), new);
@@ -182,7 +228,7 @@ impl Setup {
     }
 
     /// Watches the one device of a rig.
-    fn referee(&self) -> Referee {
+    fn referee(&self, behaviors: &Behaviors) -> Referee {
         let build = Build {
             retry: Waits {
                 first: self.retry.first,
@@ -198,6 +244,8 @@ impl Setup {
             } else {
                 self.sdk.breaks().to_vec()
             },
+            duplicates_cancel: !self.quirks.ignores_canceled_duplicate,
+            disguised: behaviors.disguised().collect(),
             ..Build::default()
         };
         let census = Census {
@@ -213,7 +261,12 @@ impl Setup {
         Referee::new(RefereeSetup {
             census: &census,
             builds: [("rig".into(), build)].into(),
-            images: Vec::new(),
+            images: behaviors
+                .images
+                .values()
+                .filter(|_| self.images_known)
+                .map(|known| (known.firmware.clone(), ImagePrint::of(&known.image)))
+                .collect(),
         })
     }
 }

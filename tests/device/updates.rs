@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use squall::device::{BootOutcome, DeviceInput, DeviceOutput, InstallOutcome, clean_duration, clean_ops};
+use squall::device::{BootOutcome, DeviceInput, DeviceOutput, InstallOutcome, SwapMethod, clean_duration, clean_ops};
+use squall::mcuboot::Flaw;
 use squall::model::{AttemptResult, Cause, FailureReason, Observation, Phase, RecordKey};
 use squall::wire::Packet;
 
@@ -28,6 +29,7 @@ fn words(rig: &Rig) -> Vec<String> {
         DeviceOutput::StopDownload => "stop".into(),
         DeviceOutput::Read { bytes } => format!("read {bytes}"),
         DeviceOutput::FallSilent => "silent".into(),
+        DeviceOutput::Board(order) => format!("{order:?}"),
         DeviceOutput::Observed(observation) => match observation {
             Observation::Transition { transition, .. } => transition.to_string(),
             Observation::Session(session) => format!("session {session}"),
@@ -399,6 +401,58 @@ fn an_image_with_a_wrong_digest_is_refused_by_the_bootloader() {
     rig.offer(2, main_only());
     rig.run_to_answer();
     assert_eq!(rig.results(2), (vec![0], vec![], vec![]));
+}
+
+/// What a device makes of each flaw: whether the download ends, whether the bootloader is asked, and what runs in the end.
+#[test]
+fn a_flawed_image_ends_where_its_flaw_is_found() {
+    let refused = (FailureReason::NotSwapped, Phase::Swapping, "app@1.0.0");
+    let unnamed = (FailureReason::NoBuildId, Phase::Staged, "app@1.0.0");
+    for swap in [SwapMethod::Offset, SwapMethod::Move] {
+        for flaw in Flaw::ALL {
+            let (reason, last, runs) = match flaw {
+                // Only MCUboot looks at header, digest and signature.
+                Flaw::BadSignature | Flaw::WrongKey | Flaw::Unsigned | Flaw::WrongDigest | Flaw::Truncated => refused,
+                // Without a header the payload is not found, in which the build id would stand.
+                Flaw::NoBuildId | Flaw::ZeroBuildId | Flaw::BadMagic => unnamed,
+                // It boots and is no image that anybody asked for; nothing puts it back.
+                Flaw::WrongBuildId => (FailureReason::WrongBuildId, Phase::Swapping, "app@1.1.0"),
+                Flaw::TooBig => (FailureReason::TooBig, Phase::Downloading, "app@1.0.0"),
+            };
+            let mut rig = Rig::online(Setup {
+                swap,
+                flaw: Some(flaw),
+                ..Setup::default()
+            });
+            rig.offer(1, main_only());
+            rig.run_to_answer();
+            assert_eq!(rig.ends(), [(1, AttemptResult::Failed, Some(reason))], "{flaw}");
+            assert!(
+                rig.transitions().contains(&(last, Phase::Failed, Cause::Error)),
+                "{flaw}: {:?}",
+                rig.transitions()
+            );
+            assert_eq!(rig.results(1), (vec![], vec![0], vec![]), "{flaw}");
+            rig.run_for(Duration::from_secs(10));
+            rig.cut_power();
+            rig.input(DeviceInput::PowerOn);
+            rig.run_for(Duration::from_secs(10));
+            assert_eq!(rig.device.running(), &version(runs), "{flaw}");
+        }
+    }
+}
+
+#[test]
+fn a_signature_that_is_damaged_in_flash_is_refused() {
+    // Bytes that the digest does not cover, in a device that has nobody to tell it that they were changed.
+    let mut rig = Rig::online(Setup::default());
+    let mut bent = rig.cloud.images["/app-1.1.0"].to_vec();
+    *bent.last_mut().unwrap() ^= 1;
+    rig.cloud.images.insert("/app-1.1.0".into(), bent.into());
+    rig.offer(1, main_only());
+    rig.run_to_answer();
+    assert_eq!(rig.ends(), [(1, AttemptResult::Failed, Some(FailureReason::NotSwapped))]);
+    assert_eq!(rig.device.running(), &version("app@1.0.0"));
 }
 
 #[test]

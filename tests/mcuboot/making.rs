@@ -99,8 +99,8 @@ fn a_device_reads_what_each_flaw_promises() {
         let info = ImageInfo::read(slice_reader(&image)).unwrap();
         assert_eq!(info.verify(slice_reader(&image)).is_ok(), flaw != Flaw::WrongDigest, "{flaw}");
         (
-            find_build_id(&info, slice_reader(&image)),
-            own_build_id(&info, slice_reader(&image)),
+            find_build_id(&info.header, slice_reader(&image)),
+            own_build_id(&info.header, slice_reader(&image)),
         )
     };
     assert_eq!(ids(Flaw::NoBuildId), (None, None));

@@ -81,7 +81,7 @@ fn images_of_imgtool_are_read_as_imgtool_reads_them() {
             .collect();
         assert_eq!(tlvs, facts.tlvs);
         assert_eq!(info.verify(slice_reader(facts.image)), Ok(()));
-        assert_eq!(find_build_id(&info, slice_reader(facts.image)), facts.build_id);
+        assert_eq!(find_build_id(&info.header, slice_reader(facts.image)), facts.build_id);
     }
 }
 
@@ -175,7 +175,7 @@ fn an_image_in_scattered_pieces_is_read_alike() {
     let info = ImageInfo::read(scattered).unwrap();
     assert_eq!(info, ImageInfo::read(slice_reader(ED25519)).unwrap());
     assert_eq!(info.verify(scattered), Ok(()));
-    assert_eq!(find_build_id(&info, scattered), Some(*b"ABCDEFGHIJKLMNOPQRST"));
+    assert_eq!(find_build_id(&info.header, scattered), Some(*b"ABCDEFGHIJKLMNOPQRST"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_build_id_of_zeros_is_none_and_so_is_one_of_another_length() {
     let read = |change: &dyn Fn(&mut [u8])| {
         let mut image = ED25519.to_vec();
         change(&mut image[0x200 + 1019..][..24]);
-        find_build_id(&ImageInfo::read(slice_reader(&image)).unwrap(), slice_reader(&image))
+        find_build_id(&ImageInfo::read(slice_reader(&image)).unwrap().header, slice_reader(&image))
     };
     assert!(read(&|_| {}).is_some());
     assert_eq!(read(&|descriptor| descriptor[4..].fill(0)), None);
@@ -202,13 +202,13 @@ fn a_build_id_is_found_at_the_very_end_but_not_beyond_it() {
         image[0x200..0x218].fill(0);
         image[end - 24..end].copy_from_slice(&[&[0xf0, 0x25, 0x14, 0x00], &id[..]].concat());
         assert_eq!(
-            find_build_id(&info, slice_reader(&image)).unwrap()[..],
+            find_build_id(&info.header, slice_reader(&image)).unwrap()[..],
             id[..],
             "{size} bytes"
         );
         image.copy_within(end - 24..end, end - 23);
         image[end - 24] = 0;
-        assert_eq!(find_build_id(&info, slice_reader(&image)), None, "{size} bytes");
+        assert_eq!(find_build_id(&info.header, slice_reader(&image)), None, "{size} bytes");
     }
 }
 
@@ -247,7 +247,7 @@ proptest! {
         image.truncate(cut);
         if let Ok(info) = ImageInfo::read(slice_reader(&image)) {
             let _ = info.verify(slice_reader(&image));
-            let _ = find_build_id(&info, slice_reader(&image));
+            let _ = find_build_id(&info.header, slice_reader(&image));
             prop_assert!(info.len <= image.len() as u64);
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use squall::device::{Backoff, Behaviors, BootOutcome, Chip, Dealt, DeviceConfig, ImageBehavior, Jitter, SwapMethod};
 use squall::faults::LinkProfile;
 use squall::luck::device_key;
-use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup};
+use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup, Trend};
 use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
@@ -97,7 +97,12 @@ pub fn plan() -> Plan {
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),
             limits: Limits::open(),
+            on_disk: false,
+            delay: std::time::Duration::ZERO,
+            deadline: None,
         },
+        bench: None,
+        server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
             image: Bytes::from_static(b"image"),
@@ -107,6 +112,7 @@ pub fn plan() -> Plan {
         cohorts: vec![cohort("canary", 0..CANARIES), cohort("rest", CANARIES..DEVICES)],
         steps: vec![deploy("canary", 9, 12, "canary"), deploy("everyone", 10, 40, "rest")],
         faults: Vec::new(),
+        cheats: Vec::new(),
         links: BTreeMap::new(),
         expectations: vec![
             expectation(14, "attempts{result:failed} share <= 10 %"),
@@ -139,6 +145,7 @@ fn fleet() -> PlannedFleet {
             boot: Duration::from_millis(50),
         }),
         swap: SwapMethod::Offset,
+        key: None,
         reconnect: wait,
         retry: wait,
         connack_timeout: Duration::from_millis(500),
@@ -148,6 +155,7 @@ fn fleet() -> PlannedFleet {
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
         heartbeat: None,
+        on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
@@ -162,8 +170,11 @@ fn fleet() -> PlannedFleet {
         },
         image: Bytes::from_static(b"image"),
         build_id: None,
+        own_build_id: None,
+        sound: true,
     };
     PlannedFleet {
+        on_boards: false,
         name: "meter".to_owned(),
         sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
@@ -362,6 +373,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         elapsed,
         end: RunEnd::Settled,
         fired: vec![Some(SimTime::from_secs(12)), Some(SimTime::from_secs(40))],
+        server_windows: Vec::new(),
         recorder,
         findings: Vec::new(),
         checks: Checks {
@@ -380,6 +392,7 @@ fn harness() -> HarnessReport {
         valid: true,
         reasons: Vec::new(),
         late_p99_s: 0.0009,
+        late: Trend::default(),
         lateness: (1..=58)
             .map(|second| Lateness {
                 at: SimTime::from_secs(second),

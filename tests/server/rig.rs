@@ -26,6 +26,7 @@ pub fn config() -> ServerConfig {
         chase: CHASE,
         first_attempt: id(1001),
         limits: Limits::default(),
+        deadline: None,
         epoch_ms: 1_000,
         keep_history: true,
     }

@@ -242,3 +242,53 @@ fn history_says_when_why_and_by_which_message() {
     }
     assert_eq!(rig.server.attempt(id(1001)).unwrap().reason, Some(StateReason::Results));
 }
+
+/// Lets time pass while the device on connection 1 shows that it is there.
+fn stay(rig: &mut Rig, time: std::time::Duration) {
+    let end = rig.now + time;
+    while rig.now < end {
+        rig.received(1, squall::wire::Packet::PingRequest);
+        rig.pass(end.since(rig.now).min(std::time::Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn an_attempt_past_its_deadline_is_closed_and_the_next_one_offered() {
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let begun_after = |time: std::time::Duration, records: Vec<_>| {
+        let mut config = config();
+        config.deadline = Some(minutes(10));
+        config.epoch_ms += time.as_millis() as u64;
+        let mut rig = Rig::with(Server::restore(config, records.clone()));
+        rig.records = records;
+        rig
+    };
+    let mut rig = begun_after(minutes(0), Rig::stocked().records);
+    rig.online(1, "busy");
+    rig.register("away", &[]);
+    rig.deploy("up", "all", "app@1.1.0");
+    stay(&mut rig, minutes(5));
+    rig.cohort("few", None);
+    rig.join("few", "busy");
+    rig.deploy("next", "few", "app@1.2.0");
+    assert_eq!(rig.states("busy"), [InProgress, Pending]);
+
+    // A restart changes no deadline: the other process begins five minutes later, and its clock at zero.
+    let mut again = begun_after(minutes(5), rig.records.clone());
+    again.online(1, "busy");
+    for rig in [&mut rig, &mut again] {
+        stay(rig, minutes(4));
+        assert_eq!(
+            (rig.states("busy"), rig.states("away")),
+            (vec![InProgress, Pending], vec![Pending])
+        );
+        stay(rig, minutes(1) + std::time::Duration::from_secs(1));
+        assert_eq!(
+            (rig.states("busy"), rig.states("away")),
+            (vec![Failed, InProgress], vec![Failed])
+        );
+        assert_eq!(rig.server.attempt(id(1001)).unwrap().reason, Some(StateReason::Deadline));
+        rig.results(1, 1001, &[0], &[], &[]);
+        assert_eq!(rig.state(1001), Failed, "late results change nothing");
+    }
+}

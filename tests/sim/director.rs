@@ -477,6 +477,7 @@ impl Rig {
                 }
                 Directive::Device(..) => panic!("no input was planned"),
                 Directive::Inject(..) => panic!("no fault was planned"),
+                Directive::Server(..) => panic!("no fault of the server was planned"),
                 Directive::EndTrouble => {
                     self.director.trouble_ended(self.now, self.latest_timer, &mut out);
                     "end trouble".to_owned()

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::Api;
 use super::body::{JSON_MAX_BYTES, gather};
 use super::problem::ApiError;
+use crate::host::core_thread::CoreGone;
 
 /// The header that carries a key.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -28,7 +29,7 @@ const KEY_MAX_BYTES: usize = 255;
 /// Answers kept.
 const KEPT_MAX: usize = 10_000;
 /// Longest answer that is kept, bytes; those of creations are far shorter.
-const ANSWER_MAX_BYTES: usize = 1 << 20;
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
 /// Requests by key.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ struct Entry {
     answer: Option<(StatusCode, HeaderMap, Bytes)>,
 }
 
-/// Holds a key while its request is carried out; lets it go when the client leaves before the answer.
+/// Holds a key while its request is carried out; lets it go if that comes to no answer.
 struct Claim {
     answers: Answers,
     key: String,
@@ -121,12 +122,16 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
     if request.method() != Method::POST {
         return next.run(request).await;
     }
-    match key_of(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => under_key(&api.answers, key, request, next)
-            .await
-            .unwrap_or_else(|answer| answer),
-        Err(error) => error.into_response(),
+    let key = match key_of(request.headers()) {
+        Ok(Some(key)) => key,
+        Ok(None) => return next.run(request).await,
+        Err(error) => return error.into_response(),
+    };
+    // On a task of its own, so that it is carried out, and its answer kept, also when the client leaves meanwhile.
+    let carried_out = tokio::spawn(async move { under_key(&api.answers, key, request, next).await });
+    match carried_out.await {
+        Ok(answer) => answer.unwrap_or_else(|answer| answer),
+        Err(_) => ApiError::from(CoreGone).into_response(),
     }
 }
 

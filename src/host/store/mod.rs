@@ -208,6 +208,9 @@ pub enum StoreError {
     /// A row cannot be what we wrote.
     #[error("`squall.db` holds {0}, which no squall has written: bring it back from a copy")]
     Row(String),
+    /// The disk is full, as a fault has it.
+    #[error("the disk is full")]
+    Full,
     /// SQLite failed.
     #[error("`squall.db`: {0}")]
     Database(#[from] rusqlite::Error),
@@ -225,7 +228,7 @@ impl StoreError {
     /// True for what may pass by itself, or by somebody making room: then the same batch may be tried again.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            StoreError::File { .. } => true,
+            StoreError::File { .. } | StoreError::Full => true,
             StoreError::Database(error) => matches!(
                 error.sqlite_error_code(),
                 Some(

@@ -7,7 +7,8 @@ use crate::model::{
     AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Selector, Tags, UpdateState, Whom,
 };
 use crate::server::{
-    ConnectionId, DeploymentNumber, DeviceNumber, Prompt, RequestId, Server, ServerConfig, ServerInput, ServerOutput, SessionSeen,
+    ConnectionId, DeploymentNumber, DeviceNumber, Limits, Prompt, RequestId, Server, ServerConfig, ServerInput, ServerOutput,
+    SessionSeen,
 };
 use crate::wire::{Connect, Packet, QoS, Topic, topic};
 
@@ -20,7 +21,8 @@ fn config() -> ServerConfig {
         first_attempt: AttemptId::new(1).unwrap(),
         epoch_ms: 1_000,
         keep_history: true,
-        limits: crate::server::Limits::default(),
+        limits: Limits::default(),
+        deadline: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::faults::{FaultKind, Moment, Narrowing};
+use crate::faults::{FaultKind, Moment, Narrowing, ServerFaultKind};
 use crate::model::{Share, closest};
 
 use super::super::document::{Node, Place, Value, Words};
@@ -25,7 +25,7 @@ pub(super) const FAULT: Keys = &[
     ("only", Optional),
 ];
 /// Kinds that strike the server alone.
-const SERVER_KINDS: &[&str] = &["crash", "outage", "disk-full"];
+const SERVER_ONLY: &[&str] = &["crash", "outage", "disk-full"];
 /// Kinds that need an argument, with an example of each.
 const WITH_ARGUMENT: &[(&str, &str)] = &[
     ("flash-flip", "flash-flip 3"),
@@ -41,7 +41,7 @@ const UNKNOWN: &str = "fault";
 /// Most repetitions that can be counted on a device.
 const MOST_TIMES: u64 = 1_000_000;
 
-/// A fault of devices, links or downloads.
+/// A fault of devices, links or downloads, or of the server.
 #[derive(Clone, Debug)]
 pub(in super::super) struct FaultFile {
     /// Given, or the kind's first word.
@@ -50,7 +50,11 @@ pub(in super::super) struct FaultFile {
     pub subject: String,
     /// Where it is named, or begins.
     pub at: Place,
-    /// `None` where it is missing or wrong.
+    /// Whether it is about the server.
+    pub about_server: bool,
+    /// What befalls the server; `None` where it is missing or wrong, or devices are concerned.
+    pub server: Option<Written<ServerFaultKind>>,
+    /// `None` where it is missing or wrong, or the server is concerned.
     pub kind: Option<Written<FaultKind>>,
     /// `None` where it is missing or wrong.
     pub who: Option<WhoFile>,
@@ -70,7 +74,7 @@ pub(super) fn read_all(rows: &[Node], problems: &Problems) -> Vec<FaultFile> {
         .enumerate()
         .filter_map(|(position, node)| FaultFile::read(position, node, problems))
         .collect();
-    let is_named = |fault: &&FaultFile| fault.kind.is_some() || fault.name != UNKNOWN;
+    let is_named = |fault: &&FaultFile| fault.kind.is_some() || fault.server.is_some() || fault.name != UNKNOWN;
     for (position, fault) in faults.iter().enumerate().filter(|(_, fault)| is_named(fault)) {
         if faults[..position].iter().any(|earlier| earlier.name == fault.name) {
             let message = format!("two faults are named `{}`", fault.name);
@@ -102,13 +106,18 @@ impl FaultFile {
         }
         let about_server = is_about_server(&fields);
         let kind = if about_server { None } else { read_kind(&fields) };
+        let server = if about_server { read_server_kind(&fields) } else { None };
         let word = kind.as_ref().map(|kind| kind.value.to_string());
+        let word = word.or_else(|| server.as_ref().map(|kind| kind.value.to_string()));
+        let kind_at = kind.as_ref().map(|kind| kind.at).or(server.as_ref().map(|kind| kind.at));
         let word = word.as_deref().and_then(|text| text.split(' ').next()).unwrap_or(UNKNOWN);
         let (moment, moment_at) = read_moment(&fields);
         Some(FaultFile {
             name: name.map_or_else(|| word.to_owned(), |name| name.text.clone()),
-            at: name.map_or_else(|| kind.as_ref().map_or(start, |kind| kind.at), |name| name.inner),
+            at: name.map_or_else(|| kind_at.unwrap_or(start), |name| name.inner),
             subject: fields.subject.clone(),
+            about_server,
+            server,
             kind,
             who: if about_server { None } else { read_who(&fields) },
             moment,
@@ -137,25 +146,31 @@ impl FaultFile {
     }
 }
 
-/// Whether *who* is the server; then that is all there is to say.
+/// Whether *who* is the server.
 fn is_about_server(fields: &Fields<'_>) -> bool {
-    let who = fields.node("who").and_then(as_text).filter(|who| who.text.trim() == "server");
-    if let Some(who) = who {
-        let message = format!("not supported yet: faults of the server, in {}", fields.subject);
-        fields
-            .problems
-            .add(who.inner, message, "leave the fault out, or choose devices");
-    }
-    who.is_some()
+    fields
+        .node("who")
+        .and_then(as_text)
+        .is_some_and(|who| who.text.trim() == "server")
+}
+
+fn read_server_kind(fields: &Fields<'_>) -> Option<Written<ServerFaultKind>> {
+    fields.parsed("inject", "\"outage\"", |text| {
+        ServerFaultKind::parse(text).map_err(|hint| {
+            let word = cut(text.split_whitespace().next().unwrap_or_default());
+            let message = format!("`{word}` is no fault of the server, in {}", fields.subject);
+            Complaint::new(message, hint)
+        })
+    })
 }
 
 fn read_kind(fields: &Fields<'_>) -> Option<Written<FaultKind>> {
     fields.parsed("inject", "\"power-cut\"", |text| {
         let word = text.split_whitespace().next().unwrap_or_default();
-        if SERVER_KINDS.contains(&word) {
+        if SERVER_ONLY.contains(&word) {
             return Err(Complaint::new(
-                format!("not supported yet: fault kind `{word}` in {}", fields.subject),
-                "it is about the server: leave the fault out",
+                format!("`{word}` is a fault of the server, in {}", fields.subject),
+                "write who = \"server\"",
             ));
         }
         if let Some((_, example)) = WITH_ARGUMENT.iter().find(|(known, _)| *known == text.trim()) {
@@ -168,7 +183,7 @@ fn read_kind(fields: &Fields<'_>) -> Option<Written<FaultKind>> {
             if FaultKind::WORDS.contains(&word) {
                 return Complaint::new(format!("wrong `inject` of {}", fields.subject), error);
             }
-            let kinds = || FaultKind::WORDS.iter().chain(SERVER_KINDS).copied();
+            let kinds = || FaultKind::WORDS.iter().chain(SERVER_ONLY).copied();
             let hint = match closest(word, kinds()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("kinds are {}", list(FaultKind::WORDS.iter().copied())),

@@ -1,13 +1,13 @@
 //! `[firmware.SLUG."VERSION"]`.
 
 use crate::device::{BootOutcome, InstallOutcome};
-use crate::mcuboot::ImageVersion;
+use crate::mcuboot::{Flaw, ImageVersion};
 use crate::model::FirmwareVersion;
 
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
-use super::super::fields::Need::{Later, Optional};
-use super::super::fields::{Fields, Keys, as_text, cut, show};
+use super::super::fields::Need::Optional;
+use super::super::fields::{Fields, Keys, Written, as_text, cut, show};
 use super::super::outcome;
 use super::shares::{Shares, one_of};
 use super::{check_name, nouns};
@@ -18,7 +18,7 @@ pub(super) const VERSION: Keys = &[
     ("file", Optional),
     ("boot", Optional),
     ("install", Optional),
-    ("flaw", Later(None)),
+    ("flaw", Optional),
 ];
 
 /// One version of a firmware.
@@ -31,6 +31,8 @@ pub(in super::super) struct VersionFile {
     pub image: ImageFile,
     pub boot: Shares<BootOutcome>,
     pub install: Shares<InstallOutcome>,
+    /// What is wrong with a generated image.
+    pub flaw: Option<Written<Flaw>>,
 }
 
 /// The image of a version.
@@ -133,6 +135,7 @@ impl VersionFile {
             },
             boot: Shares::one(outcome::boot_text(&BootOutcome::default()), BootOutcome::default()),
             install: Shares::one(outcome::install_text(&InstallOutcome::default()), InstallOutcome::default()),
+            flaw: None,
             firmware,
         };
         if let Some(fields) = node.and_then(|node| Fields::new(subject, at, node, VERSION, problems)) {
@@ -144,7 +147,7 @@ impl VersionFile {
     fn read_fields(&mut self, fields: &Fields<'_>) {
         let subject = &fields.subject;
         if let Some(file) = fields.text("file", "\"app.bin\"") {
-            for key in fields.present(&["size", "pattern"]) {
+            for key in fields.present(&["size", "pattern", "flaw"]) {
                 let message = format!("`{key}` of {subject} does not go with `file`");
                 fields
                     .problems
@@ -176,6 +179,11 @@ impl VersionFile {
             let message = format!("`size` of {} is too large", fields.subject);
             fields.problems.add(size.at, message, "a generated image has at most 64 MiB");
         }
+        let flaws = Flaw::ALL.map(Flaw::word);
+        self.flaw = fields.parsed("flaw", "\"bad-signature\"", |word| {
+            let known = one_of(word, &flaws, "flaw", &fields.subject)?;
+            Ok(Flaw::from_word(known).expect("it is one of them"))
+        });
         self.image = ImageFile::Generated {
             at: size.as_ref().map_or(self.at, |size| size.at),
             size: size.map_or(DEFAULT_SIZE, |size| size.value),

@@ -132,8 +132,8 @@ pub(super) const SERVER: Keys = &[
     ("tls", Optional),
     ("store", Optional),
     ("chase", Optional),
-    ("delay", Later(Some("0ms"))),
-    ("deadline", Later(Some("off"))),
+    ("delay", Optional),
+    ("deadline", Optional),
     ("limits", Optional),
 ];
 
@@ -144,6 +144,9 @@ pub(in super::super) struct ServerFile {
     pub tls: TlsFile,
     pub chase: Duration,
     pub limits: Limits,
+    pub on_disk: bool,
+    pub delay: Duration,
+    pub deadline: Option<Duration>,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -161,6 +164,9 @@ impl ServerFile {
             tls: TlsFile::Auto,
             chase: Duration::from_secs(30),
             limits: Limits::open(),
+            on_disk: false,
+            delay: Duration::ZERO,
+            deadline: None,
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -184,14 +190,10 @@ impl ServerFile {
                 "write \"embedded\", or leave it out",
             )),
         });
-        fields.parsed("store", "\"memory\"", |store| match store {
-            "memory" => Ok(()),
-            "disk" => Err(Complaint::new(
-                "not supported yet: store `disk`",
-                "leave `store` out: it is `memory`",
-            )),
-            _ => one_of(store, &["memory", "disk"], "store", "the server").map(drop),
+        let store = fields.parsed("store", "\"memory\"", |store| {
+            one_of(store, &["memory", "disk"], "store", "the server")
         });
+        server.on_disk = store.is_some_and(|store| store.value == "disk");
         let listen = fields.parsed("listen", "\"127.0.0.1:0\"", |text| {
             text.parse::<SocketAddr>().map_err(|_| {
                 let hint = "write address and port, for example \"127.0.0.1:0\"; port 0 takes a free one";
@@ -204,6 +206,10 @@ impl ServerFile {
         if let Some(chase) = fields.time("chase") {
             server.chase = chase.value;
         }
+        if let Some(delay) = fields.time("delay") {
+            server.delay = delay.value;
+        }
+        server.deadline = read_deadline(&fields);
         if let Some(limits) = fields.node("limits") {
             server.limits = read_limits(limits, &fields);
         }
@@ -214,12 +220,35 @@ impl ServerFile {
     }
 }
 
+/// A time, or `off`.
+fn read_deadline(fields: &Fields<'_>) -> Option<Duration> {
+    let words = fields.with_unit("deadline", TIME)?;
+    let read = |text: &str| match text {
+        "off" => Ok(None),
+        _ => match parse_duration(text) {
+            Ok(time) if time.is_zero() => Err(Complaint::new(
+                "`deadline` of the server is zero",
+                "write for example \"10m\", or \"off\"",
+            )),
+            Ok(time) => Ok(Some(time)),
+            Err(error) => {
+                let complaint = fields.not_a_quantity("deadline", TIME, error);
+                Err(Complaint {
+                    hint: complaint.hint.map(|hint| format!("{hint}; or `off`")),
+                    ..complaint
+                })
+            }
+        },
+    };
+    fields.read(words, read).and_then(|deadline| deadline.value)
+}
+
 pub(super) const LIMITS: Keys = &[
     ("connections", Optional),
     ("connects", Optional),
     ("downloads", Optional),
     ("egress", Optional),
-    ("offers", Later(None)),
+    ("offers", Optional),
 ];
 
 /// `limits` of `[server]`.
@@ -233,6 +262,7 @@ fn read_limits(node: &Node, fields: &Fields<'_>) -> Limits {
     limits.connections = whole("connections");
     limits.downloads = whole("downloads");
     limits.connects = fields.event_rate("connects").map(|rate| rate.value);
+    limits.offers = fields.event_rate("offers").map(|rate| rate.value);
     limits.egress = fields.data_rate("egress").map(|bits| bits.value);
     limits
 }

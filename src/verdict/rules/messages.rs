@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::AttemptId;
+use crate::model::{AttemptError, AttemptId};
 use crate::wire::CborError;
 use crate::wire::cbor::Reader;
 use crate::wire::ota::{Report, UpdateResults};
 
 use super::{Rule, Scene, Tally};
+use crate::verdict::view::Body;
 
 pub(in crate::verdict) const ONE_MAP: Rule = Rule {
     name: "results-are-one-map",
@@ -131,7 +132,8 @@ impl Messages {
                     format!("attempt {attempt} has {count} artifacts, and artifact {index} was reported")
                 });
             }
-            Report::Error(number) => self.errors(scene, attempt, *number),
+            // It was judged when it was stored; rule 13 finds a report of what is not.
+            Report::Error(_) => {}
         }
     }
 
@@ -150,24 +152,34 @@ impl Messages {
 
     /// The run has settled.
     pub(in crate::verdict) fn settled(&mut self, scene: &Scene<'_>) {
-        if let Some(refused) = scene.view.refused.filter(|_| scene.view.line.online) {
-            self.answered.hold(scene, !refused.owed, || {
-                format!("attempt {} came malformed and was never refused", refused.attempt)
+        let view = scene.view;
+        if !view.line.online {
+            return;
+        }
+        let waits = view.offer.as_ref().filter(|offer| offer.error.is_some());
+        let waits = waits.map(|offer| (offer.attempt, true));
+        let ended = view.refused.map(|refused| (refused.attempt, refused.owed));
+        for (attempt, owed) in waits.into_iter().chain(ended) {
+            self.answered.hold(scene, !owed, || {
+                format!("attempt {attempt} came malformed and was never refused")
             });
         }
     }
 
-    fn errors(&mut self, scene: &Scene<'_>, attempt: AttemptId, number: u64) {
-        let refused = scene.view.refused.filter(|refused| refused.attempt == attempt);
-        // An error of an attempt that nobody got wrong is the storage's (protocol 6.3).
-        let right = match refused {
-            Some(refused) => number < 8 && refused.errors >> number & 1 == 1,
-            None => {
-                number == 0
-                    || scene
-                        .view
-                        .said
-                        .is_some_and(|said| said.attempt == attempt && said.marks.is_none())
+    /// An attempt record in error form was written.
+    pub(in crate::verdict) fn error_written(&mut self, scene: &Scene<'_>, attempt: AttemptId, error: AttemptError) {
+        let number = error.number();
+        let waiting = scene.view.offer.as_ref().filter(|offer| offer.attempt == attempt);
+        let ended = scene.view.refused.filter(|refused| refused.attempt == attempt);
+        let right = match (ended, waiting) {
+            // An error of an attempt that nobody got wrong is the storage's (protocol 6.3).
+            (None, None) => {
+                let before = scene.view.stored_of(attempt).map(|stored| stored.body);
+                number == 0 || before == Some(Body::Error(error))
+            }
+            (ended, waiting) => {
+                let waits = waiting.is_some_and(|offer| offer.error == Some(error));
+                waits || ended.is_some_and(|refused| refused.errors >> number & 1 == 1)
             }
         };
         self.error.hold(scene, right, || {

@@ -1,6 +1,6 @@
 //! The attempt under way as it is seen from outside: its manifest, its handlers, its download, and who wanted it to stop.
 
-use crate::model::{Artifact, ArtifactResult, AttemptId, Manifest};
+use crate::model::{Artifact, ArtifactResult, AttemptError, AttemptId, Manifest};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, ImageUrl};
 
@@ -72,6 +72,8 @@ pub(in crate::verdict) struct Offer {
     pub(in crate::verdict) canceled: bool,
     /// Its artifacts; none where the message was malformed.
     pub(in crate::verdict) items: Box<[Item]>,
+    /// What was wrong with the message, if it was malformed.
+    pub(in crate::verdict) error: Option<AttemptError>,
 }
 
 impl Offer {
@@ -80,14 +82,16 @@ impl Offer {
             attempt,
             canceled: manifest.canceled,
             items: items(manifest),
+            error: None,
         }
     }
 
-    pub(super) fn refused(attempt: AttemptId) -> Offer {
+    pub(super) fn malformed(attempt: AttemptId, error: AttemptError) -> Offer {
         Offer {
             attempt,
             canceled: false,
             items: Box::default(),
+            error: Some(error),
         }
     }
 }

@@ -6,7 +6,7 @@
 mod attempt;
 mod record;
 
-use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Manifest, RecordKey, Session, Slug, Version};
+use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, Manifest, RecordKey, Session, Slug, Version};
 use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, DecodeError, UpdateResults};
 use crate::wire::session::SessionMetadata;
@@ -32,7 +32,7 @@ pub(super) struct View {
     /// The last probation record.
     pub(super) trial: Option<Trial>,
     /// Version records: slug and version, folded.
-    pub(super) versions: Vec<(u64, u64)>,
+    pub(super) versions: Few<(u64, u64)>,
     /// Its images.
     pub(super) images: Images,
     /// The boot under way.
@@ -45,7 +45,7 @@ pub(super) struct View {
     pub(super) open: Option<Box<Open>>,
     /// The latest offer of another attempt.
     pub(super) offer: Option<Box<Offer>>,
-    /// The last attempt that a malformed message named.
+    /// The last attempt that a malformed message ended; one whose malformed message waits is an [`Offer`].
     pub(super) refused: Option<Refused>,
     /// The last report.
     pub(super) said: Option<Said>,
@@ -133,6 +133,16 @@ pub(super) struct Refused {
     pub(super) owed: bool,
 }
 
+impl Refused {
+    fn new(attempt: AttemptId, error: AttemptError) -> Refused {
+        Refused {
+            attempt,
+            errors: 1 << error.number(),
+            owed: true,
+        }
+    }
+}
+
 /// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -172,7 +182,7 @@ impl View {
             lifted,
             stored: None,
             trial: None,
-            versions: Vec::new(),
+            versions: Few::None,
             images: Images::default(),
             boot: Boot::default(),
             line: Line::default(),
@@ -239,13 +249,12 @@ impl View {
         })
     }
 
-    /// A message on the OTA topic is being handed to the device.
-    pub(super) fn hear(&mut self, at: SimTime, heard: &Heard) {
+    /// A message on the OTA topic is being handed to the device; `duplicates_cancel` as in [`super::Build`].
+    pub(super) fn hear(&mut self, at: SimTime, heard: &Heard, duplicates_cancel: bool) {
         let harmless = match heard {
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) if self.current == Some(*attempt) => {
-                self.hear_again(manifest);
                 self.note_cause();
-                None
+                self.hear_again(manifest, duplicates_cancel)
             }
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) => {
                 self.make_way(*attempt, Offer::new(*attempt, manifest));
@@ -270,7 +279,7 @@ impl View {
 
     /// Another attempt than the current one is offered: it waits, or takes the place of one that is over.
     fn make_way(&mut self, attempt: AttemptId, offer: Offer) {
-        // Whatever came before is superseded, also a malformed message of the same id that waits.
+        // Whatever came before is superseded.
         if let Some(refused) = &mut self.refused {
             refused.owed = false;
         }
@@ -284,22 +293,28 @@ impl View {
         self.offer = Some(Box::new(offer));
     }
 
-    fn hear_again(&mut self, manifest: &Manifest) {
-        let Some(current) = self.current else {
-            return;
-        };
+    fn hear_again(&mut self, manifest: &Manifest, duplicates_cancel: bool) -> Option<Harmless> {
+        let current = self.current?;
         let (terminal, fits) = match self.marks_of(current) {
             Some(marks) => (marks.pending() == 0, usize::from(marks.count) == manifest.artifacts.len()),
             None => (self.stored_of(current).is_some(), true),
         };
         if terminal {
-            return;
+            return None;
         }
         let (untouched, succeeded) = self.progress(current);
         let damaged = self.trial_of(current).is_some();
         let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(current)));
-        if (fits || damaged) && open.rehydrate(manifest) && manifest.canceled && !succeeded {
+        if !fits && !damaged {
+            return None;
+        }
+        let rehydrated = open.rehydrate(manifest);
+        if rehydrated && manifest.canceled && !succeeded {
             open.cancel(CalledOff::Late, untouched);
+        }
+        match manifest.canceled && !rehydrated && duplicates_cancel {
+            true => self.hear_cancel(current),
+            false => None,
         }
     }
 
@@ -320,10 +335,13 @@ impl View {
         }
         let (untouched, succeeded) = self.progress(attempt);
         let over = self.stored_of(attempt).is_some_and(Stored::is_terminal);
+        let returned = self.open_of(attempt).and_then(|open| open.returned);
+        // What a handler came to is being stored (protocol 6.6).
+        let settling = returned.is_some_and(|(index, _)| self.marks_of(attempt).is_none_or(|marks| marks.of(index).is_none()));
         let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(attempt)));
         if open.committing {
             Some(Harmless::Committing(attempt))
-        } else if succeeded || over {
+        } else if succeeded || over || settling {
             open.late_cancel = true;
             Some(Harmless::TooLate(attempt))
         } else {
@@ -343,16 +361,18 @@ impl View {
                 open.called_off = None;
             }
         } else if self.is_busy() {
-            self.make_way(attempt, Offer::refused(attempt));
+            self.make_way(attempt, Offer::malformed(attempt, error));
+            return;
         } else {
             self.current = Some(attempt);
             self.open = None;
             self.offer = None;
         }
+        let refused = Refused::new(attempt, error);
         self.refused = Some(Refused {
-            attempt,
-            errors: before.map_or(0, |refused| refused.errors) | 1 << error.number(),
+            errors: refused.errors | before.map_or(0, |refused| refused.errors),
             owed: !superseded,
+            ..refused
         });
     }
 
@@ -400,8 +420,11 @@ impl View {
         let begins = self.stored_of(stored.attempt).is_none();
         if begins && self.current != Some(stored.attempt) {
             self.current = Some(stored.attempt);
-            self.offer.take_if(|offer| offer.attempt == stored.attempt);
             self.open = None;
+            let offer = self.offer.take_if(|offer| offer.attempt == stored.attempt);
+            if let Some(error) = offer.and_then(|offer| offer.error) {
+                self.refused = Some(Refused::new(stored.attempt, error));
+            }
         }
         let before = self.marks_of(stored.attempt).map_or(0, |marks| marks.succeeded);
         let after = stored.marks().map_or(0, |marks| marks.succeeded);
@@ -418,7 +441,6 @@ impl View {
         match self.versions.iter_mut().find(|(known, _)| *known == slug) {
             Some((_, stored)) => *stored = version,
             None => {
-                self.versions.reserve_exact(1);
                 self.versions.push((slug, version));
             }
         }

@@ -1,0 +1,96 @@
+//! Where a server that is killed finds its way back to: a folder for its store, and ports that nobody takes meanwhile.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::net::TcpSocket;
+
+/// The place of one server for the length of one run; the folder goes with it.
+pub(super) struct Berth {
+    store: PathBuf,
+    ports: Vec<Port>,
+}
+
+/// A port that is bound and not listened on. The server may listen on it, and the kernel gives it to no connection that asks for any:
+/// a device that tries a port whose server is dead could otherwise be given that very port, and meet itself.
+struct Port {
+    address: SocketAddr,
+    _held: TcpSocket,
+}
+
+impl Berth {
+    /// A berth whose ports are of `addresses`; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the folder or the address.
+    pub(super) fn make(addresses: &[SocketAddr]) -> Result<Berth, String> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let hold =
+            |address: &SocketAddr| Port::hold(*address).map_err(|error| format!("the server cannot listen on {address}: {error}"));
+        let ports = addresses.iter().map(hold).collect::<Result<_, _>>()?;
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let store = std::env::temp_dir().join(format!("squall-store-{}-{number}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&store);
+        made.map_err(|error| format!("a folder for the store, {}: {error}", store.display()))?;
+        Ok(Berth { store, ports })
+    }
+
+    /// The folder.
+    pub(super) fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The addresses in the order in which they were asked for.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.ports.iter().map(|port| port.address)
+    }
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        // What is left is the system's to clean up.
+        let _ = std::fs::remove_dir_all(&self.store);
+    }
+}
+
+impl Port {
+    fn hold(address: SocketAddr) -> io::Result<Port> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Port {
+            address: socket.local_addr()?,
+            _held: socket,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_held_port_can_be_listened_on_again_and_refuses_meanwhile() {
+        let berth = Berth::make(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = berth.addresses().next().unwrap();
+        let store = berth.store().to_owned();
+        for _ in 0..2 {
+            // The standard library's listener sets the same option as the server's.
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            assert!(std::net::TcpStream::connect(address).is_ok());
+            drop(listener);
+            let refused = std::net::TcpStream::connect(address).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        }
+        assert!(store.is_dir());
+        drop(berth);
+        assert!(!store.exists());
+    }
+}
