@@ -46,11 +46,11 @@ fn parts(state: &State, picture: &Picture) -> Vec<String> {
         show_count(picture.devices),
         show_count(picture.in_session(Session::Online))
     ));
-    parts.push(format!("server {}", picture.server));
     if let Some(late) = picture.late_p99 {
         parts.push(format!("late {:.1} ms", late.as_secs_f64() * 1e3));
     }
     parts.push(format!("{} open", show_count(picture.open)));
+    parts.push(format!("server {}", picture.server));
     parts.push(format!("seed {}", picture.seed));
     if let Some(cohort) = state.cohort() {
         parts.insert(3, format!("cohort {}", text::fit(cohort.as_str(), 20)));
