@@ -38,8 +38,11 @@ enum Form {
 
 use Form::{Bool, Count, Factor, FalseOr, Kinds, Quantity, Shares, Table, Tags, Text, TextOr, Texts, Word};
 
-/// Each key of each table: its form and its meaning.
-const MEANINGS: &[(&str, &[(&str, Form, &str)])] = &[
+/// A key, its form and its meaning.
+type Meaning = (&'static str, Form, &'static str);
+
+/// Each key of each table.
+const MEANINGS: &[(&str, &[Meaning])] = &[
     (
         "scenario",
         &[
