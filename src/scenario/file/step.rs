@@ -12,7 +12,7 @@ use super::super::fields::{Complaint, Fields, Keys, Written, as_text, cut, show}
 use super::fleet::{read_packages, tag_value};
 use super::{Moment, WhoFile, check_name, grammar};
 
-const STEP: Keys = &[
+pub(super) const STEP: Keys = &[
     ("name", Optional),
     ("at", Optional),
     ("when", Optional),
