@@ -1,5 +1,7 @@
 //! The command line as a whole: help, bad input, starters, completions, what a machine can carry.
 
+mod schemas;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -59,7 +61,14 @@ fn every_verb_answers_bad_input_with_the_way_out() {
     std::fs::write(folder.path().join("taken.toml"), "").unwrap();
     let lines = [
         "rnu quickstart",
+        "exploer quickstart",
+        "frobnicate",
+        "image inspcet a.bin",
         "merge a",
+        "compare main",
+        "compare main runs/none",
+        "bench speed",
+        "qemu run none.bin",
         "run",
         "run quikstart",
         "run quickstart --fps 0",
@@ -184,6 +193,23 @@ fn the_doctor_looks_at_what_a_run_needs() {
         assert!(said.contains(what), "{what}:\n{said}");
     }
     assert_eq!(output.status.code(), Some(i32::from(said.contains('✗'))), "{said}");
+}
+
+#[test]
+fn verbose_tells_what_happens_and_standard_output_stays_the_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let aloud = squall(folder.path(), &["sim", "-v", "bad-firmware", "-d", "5"]);
+    let said = text(&aloud.stderr);
+    for what in [
+        "step `bad` fires",
+        "step `fix` fires",
+        "rolled back",
+        "cam-00004  probation -> succeeded",
+    ] {
+        assert!(said.contains(what), "{what}:\n{said}");
+    }
+    let quiet = squall(folder.path(), &["sim", "-q", "bad-firmware", "-d", "5"]);
+    assert_eq!((text(&quiet.stderr), quiet.stdout), (String::new(), aloud.stdout));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::super::{outcome, presets};
 use super::shares::{Shares, one_of};
 use super::{check_name, nouns};
 
-const VERSION: Keys = &[
+pub(super) const VERSION: Keys = &[
     ("size", Optional),
     ("pattern", Optional),
     ("file", Optional),

@@ -21,7 +21,7 @@ use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
-const FLEET: Keys = &[
+pub(super) const FLEET: Keys = &[
     ("count", Required),
     ("id", Optional),
     ("tags", Optional),

@@ -13,7 +13,7 @@ use super::super::presets;
 use super::fleet::{read_packages, tag_value};
 use super::{Moment, WhoFile, check_name, grammar};
 
-const STEP: Keys = &[
+pub(super) const STEP: Keys = &[
     ("name", Optional),
     ("at", Optional),
     ("when", Optional),
