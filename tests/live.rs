@@ -406,8 +406,11 @@ fn every_fault_of_devices_links_and_downloads_and_every_moment_comes_to_the_same
             .map(|row| row["kind"].as_str().unwrap().split(' ').next().unwrap().to_owned())
             .collect()
     };
-    let known: Vec<&str> = squall::faults::FaultKind::WORDS.to_vec();
-    assert!(known.iter().all(|kind| kinds(&run).contains(*kind)), "{:?}", kinds(&run));
+    // Noise on a serial line is for boards alone.
+    let mut known = squall::faults::FaultKind::WORDS
+        .iter()
+        .filter(|kind| **kind != "uart-garbage");
+    assert!(known.all(|kind| kinds(&run).contains(*kind)), "{:?}", kinds(&run));
     let states = |summary: &serde_json::Value| summary["devices"]["by_state"].clone();
     assert_eq!(states(&run), states(&simulated));
     // How many requests a window of time meets is the machine's: of those it is enough that some were struck.
@@ -429,7 +432,7 @@ server = { chase = "1s" }
 firmware.app = ["1.0.0", "1.1.0"]
 link.plain = { latency = "5ms", down = "10 Mbit/s", loss = "0 %", join = "0s" }
 link.thin = { latency = "5ms", down = "1 Mbit/s", loss = "0 %", join = "0s" }
-fleet.few = { count = 26, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
+fleet.few = { count = 27, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
 step = [{ name = "go", at = "1s", deploy = "app@1.1.0", to = "all" }]
 fault = [
   { name = "a", inject = "power-cut", who = "device:d1", at = "swapping 50 %", for = "100ms" },
@@ -460,6 +463,7 @@ fault = [
   { name = "z", inject = "power-cut", who = "device:d23", at = "flash erase 4", for = "100ms" },
   { name = "back", inject = "power-cut", who = "device:d24", at = "reverting 50 %", for = "100ms" },
   { name = "any", inject = "power-cut", who = "device:d25", at = "flash any", for = "50ms", times = 3 },
+  { name = "pause", inject = "app-pause", who = "device:d27", at = "downloading 40 %", for = "300ms" },
   { name = "again", inject = "reset", who = "device:d26", at = "3s..3500ms", for = "50ms", every = "300ms", times = 3 }]
 expect = ["devices{state:in-progress} count == 0", "disagreements count == 0"]
 "#;
