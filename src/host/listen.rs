@@ -15,6 +15,8 @@ use super::HostError;
 const BACKLOG: i32 = 4096;
 /// Least number of descriptors with which serving makes sense: sockets of a handful of devices beside the server's own files.
 const DESCRIPTORS_MIN: u64 = 64;
+/// Pause after an accept on a listener that is shut.
+const SHUT_PAUSE: Duration = Duration::from_millis(10);
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,6 +64,19 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Shuts a listener, so that the kernel refuses every connection to its port, or opens it again. It must be bound to a port by number:
+/// the kernel takes back one that it chose.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn set_open(listener: &TcpListener, open: bool) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    match open {
+        true => socket.listen(BACKLOG),
+        false => socket.shutdown(std::net::Shutdown::Read),
+    }
+}
+
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
@@ -105,6 +120,7 @@ pub(crate) async fn accept<P>(
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => tokio::time::sleep(SHUT_PAUSE).await,
             // The client was gone before it was accepted.
             Err(_) => {}
         }
@@ -126,6 +142,26 @@ pub(crate) fn say(message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_shut_listener_refuses_and_accepts_when_it_is_open_again() {
+        let free = open("--listen", "127.0.0.1:0".parse().unwrap())
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let listener = open("--listen", free).unwrap();
+        let (told, mut accepted) = tokio::sync::mpsc::unbounded_channel();
+        let copy = listener.try_clone().unwrap();
+        tokio::spawn(accept(copy, "test", || Some(()), move |_, ()| told.send(()).unwrap()));
+        for _ in 0..2 {
+            TcpStream::connect(free).await.unwrap();
+            accepted.recv().await.unwrap();
+            set_open(&listener, false).unwrap();
+            let refused = TcpStream::connect(free).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            set_open(&listener, true).unwrap();
+        }
+    }
 
     #[test]
     fn a_taken_port_is_named_with_its_flag() {

@@ -90,6 +90,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let judge = config.judge.then(Judge::default);
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
     let (store, folder) = home.into_store();
+    let door = condition.clone();
     let (core_thread, core) = CoreThread::new(
         server,
         clock,
@@ -138,6 +139,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         let signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         tokio::select! {
+            never = keep_doors([listeners.mqtt, listeners.images], door) => match never {},
             broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
             ended = signals.wait(parent_end) => Ok(ended),
             defect = threads.first_to_end() => Err(defect),
@@ -194,6 +196,25 @@ impl Listeners {
             admin,
             admin_address,
         })
+    }
+}
+
+/// Shuts what devices come in by while a parent wants nobody let in.
+async fn keep_doors(doors: [TcpListener; 2], mut condition: watch::Receiver<ChildCondition>) -> Infallible {
+    let mut open = true;
+    loop {
+        let wanted = !condition.borrow_and_update().outage;
+        if std::mem::replace(&mut open, wanted) != wanted {
+            for door in &doors {
+                if let Err(error) = listen::set_open(door, wanted) {
+                    listen::say(&format!("a listener cannot be shut or opened: {error}"));
+                }
+            }
+        }
+        if condition.changed().await.is_err() {
+            // Nobody wants anything any more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
