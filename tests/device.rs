@@ -7,6 +7,7 @@ mod generations;
 mod histories;
 mod messages;
 mod power;
+mod quirks;
 mod reference;
 pub(crate) mod rig;
 mod rollback;

@@ -196,7 +196,7 @@ fn a_cut_at_any_page_erase_leads_to_the_same_end() {
     assert!(broken.is_empty(), "{broken:?}");
     let during = |wanted: During| points.iter().filter(|point| point.during == wanted).count();
     println!("{} points", points.len());
-    assert_eq!([During::Upload, During::Swap, During::Revert].map(during), [7, 18, 18]);
+    assert_eq!([During::Upload, During::Swap, During::Revert].map(during), [9, 18, 18]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_bootloader_that_reverts_a_resumed_swap_is_found() {
         .collect();
     assert_eq!(
         broken,
-        (10..=25).collect::<Vec<_>>(),
+        (12..=27).collect::<Vec<_>>(),
         "every cut behind the first word of the swap"
     );
 }

@@ -1,5 +1,6 @@
 //! The README's promises: its scenario can be played, its commands exist.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 const README: &str = include_str!("../README.md");
@@ -63,6 +64,8 @@ fn squall_in(folder: &std::path::Path, line: &str) -> std::process::Output {
 fn every_example_of_the_language_guide_passes() {
     let page = page("language.md");
     let folder = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("firmware-fixtures");
+    std::os::unix::fs::symlink(fixtures, folder.path().join("firmware-fixtures")).unwrap();
     let mut played = 0;
     for (number, scenario) in blocks(&page, "```toml\n").enumerate() {
         std::fs::write(folder.path().join("example.toml"), scenario).unwrap();

@@ -1,5 +1,6 @@
 //! All tests across modules, in one binary.
 
+mod boards;
 mod cli;
 mod dashboard;
 mod device;

@@ -631,6 +631,7 @@ count = 3
 runs = "app@1.0.0"
 flash = { like = "nrf51822", swap = "move" }
 sdk = "fota"
+quirks = { close_is_success = false, forgets_packages_behind_main = true }
 heartbeat = "10s"
 [link.farm]
 like = "nb-iot"

@@ -1,5 +1,6 @@
 //! Tests of `play` and `sim` across modules.
 
+mod cheats;
 mod command;
 mod director;
 mod faults;

@@ -32,8 +32,8 @@ bool upload_begin(uint32_t size)
     has_secondary = false;
     upload.size = size;
     upload.offset = 0;
-    if (!trailer_is_blank(SECONDARY))
-        trailer_erase(SECONDARY);
+    /* Blank or not, as a driver does that does not read it before. */
+    trailer_erase(SECONDARY);
     return true;
 }
 

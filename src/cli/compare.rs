@@ -193,7 +193,7 @@ fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
     let [plan_a, plan_b] = plans;
     let plans: [Arc<Plan>; 2] = [plan_a?, plan_b?];
     let directory = RunDirectory::create(&args.out, &format!("compare-{}", plans[0].name), now())?;
-    let live = Live::prepare(plans[0].devices.len().max(plans[1].devices.len()), args.quiet)?;
+    let live = Live::prepare(&[&*plans[0], &*plans[1]], args.quiet)?;
     let mut sides = [Vec::new(), Vec::new()];
     let mut spare = args.runs;
     for round in 0..args.runs {

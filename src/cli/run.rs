@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, export, make_room};
+use crate::live::{PlayOptions, Progress, export, find_boards, make_room};
 use crate::play::{Outcome, Status, Viewer};
 use crate::report::{RunDirectory, prometheus_text, timestamp};
 use crate::scenario::Plan;
@@ -73,7 +73,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
         progress: args.progress(),
         screen: args.shows_screen().then(|| (args.output.color(), args.fps)),
         viewers: args.export()?.into_iter().collect(),
-        ..Live::prepare(plan.devices.len(), args.output.quiet)?
+        ..Live::prepare(&[&*plan], args.output.quiet)?
     };
     let directory = RunDirectory::create(&args.output.out, &plan.name, now())?;
     let Some(count) = args.repeat else {
@@ -117,9 +117,13 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Makes room for `devices` devices.
-    pub(super) fn prepare(devices: usize, quiet: bool) -> Result<Live, Refusal> {
+    /// Makes room for the devices of any of these plans, and finds what their boards need.
+    pub(super) fn prepare(plans: &[&Plan], quiet: bool) -> Result<Live, Refusal> {
+        let devices = plans.iter().map(|plan| plan.devices.len()).max().unwrap_or(0);
         make_room(devices).map_err(|error| Refusal::internal(&error))?;
+        for plan in plans {
+            find_boards(plan).map_err(|error| Refusal::internal(&error))?;
+        }
         let server_program =
             std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;
         Ok(Live {

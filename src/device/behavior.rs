@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::defect::Defect;
-use crate::model::{BuildId, Digest, FirmwareVersion};
+use crate::model::{Artifact, BuildId, Digest, FirmwareVersion};
 
 /// What the versions of a run do on the devices of one fleet.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,18 @@ impl Behaviors {
             follows.then_some((&behavior.image, start))
         });
         image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
+    }
+
+    /// Puts the fleet's copies in the place of names that the fleet knows: an installed version is remembered for life.
+    pub(super) fn share_names(&self, artifact: &mut Artifact) {
+        for ImageBehavior { firmware, .. } in self.images.values() {
+            if firmware.slug == artifact.slug {
+                artifact.slug = firmware.slug.clone();
+            }
+            if firmware.version == artifact.version {
+                artifact.version = firmware.version.clone();
+            }
+        }
     }
 
     /// `bytes` as a slice of a known image that has the same at `offset`; of several, the one that `before` is a slice of.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::behavior::BootOutcome;
+use super::board::BoardOrder;
 use super::defect::Defect;
 use super::flash::Progress;
 use super::io::{DeviceOutput, Outputs};
@@ -54,6 +55,8 @@ pub(super) enum BootStage {
         /// Until then.
         until: SimTime,
     },
+    /// A board starts, and has not answered yet.
+    OnBoard,
     /// Found no image to run.
     Dead,
 }
@@ -69,8 +72,9 @@ pub(super) struct App {
     pub(super) run_id: u64,
     /// Its build id.
     pub(super) build_id: Option<BuildId>,
-    /// What it does.
-    pub(super) outcome: BootOutcome,
+    /// It confirms itself on its first connection, or never.
+    confirms_online: bool,
+    pub(super) never_confirms: bool,
     /// `boot_reset` was sent.
     pub(super) announced: bool,
     /// A heartbeat waits for a connection.
@@ -107,7 +111,8 @@ impl App {
             started_at: now,
             run_id,
             build_id,
-            outcome,
+            confirms_online: matches!(outcome, BootOutcome::ConfirmOnConnect { .. }),
+            never_confirms: outcome == BootOutcome::Unconfirmed,
             announced: false,
             beat_owed: false,
             beats: 0,
@@ -149,6 +154,7 @@ impl Device {
     pub(super) fn on_power(&mut self, now: SimTime, out: &mut Outputs) {
         if matches!(self.power, Power::Off) {
             self.show_session(Session::Offline, out);
+            self.order(BoardOrder::PowerOn, out);
             self.boot(BootReason::PowerOn, now, out);
         }
     }
@@ -156,6 +162,7 @@ impl Device {
     pub(super) fn on_reset_released(&mut self, now: SimTime, out: &mut Outputs) {
         if matches!(self.power, Power::Off) {
             self.show_session(Session::Offline, out);
+            self.order(BoardOrder::Release, out);
             self.boot(BootReason::Software, now, out);
         }
     }
@@ -163,6 +170,11 @@ impl Device {
     pub(super) fn on_power_cut(&mut self, after_flash_ops: u32, now: SimTime, out: &mut Outputs) {
         self.handle_timeout(now, out);
         if matches!(self.power, Power::Off) {
+            return;
+        }
+        if self.config.on_board {
+            self.order(BoardOrder::Halt, out);
+            self.lose_power(out);
             return;
         }
         let progress = self.flash.advance(now, &self.config.chip, &self.behaviors, out);
@@ -187,6 +199,12 @@ impl Device {
 
     /// The processor starts anew.
     pub(super) fn reset(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        self.order(BoardOrder::Reset, out);
+        self.start_anew(why, now, out);
+    }
+
+    /// The processor has started anew.
+    pub(super) fn start_anew(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
         self.tear_flash(out);
         out.push(DeviceOutput::FallSilent);
         self.show_download_lost(out);
@@ -196,6 +214,9 @@ impl Device {
     }
 
     fn tear_flash(&mut self, out: &mut Outputs) {
+        if self.waits_for_board() {
+            self.flash.forget_work();
+        }
         if !self.flash.in_operation(&self.config.chip) {
             return;
         }
@@ -222,6 +243,9 @@ impl Device {
     }
 
     fn boot(&mut self, why: BootReason, now: SimTime, out: &mut Outputs) {
+        if self.config.on_board {
+            return self.boot_elsewhere(why, out);
+        }
         match swap::wanted(&self.flash.primary, &self.flash.secondary) {
             None => self.start_image(why, now),
             Some(Wanted::Resume(_)) if self.has(Defect::ForgetSwap) => self.start_image(why, now),
@@ -337,6 +361,19 @@ impl Device {
         };
         let build_id = self.flash.primary.own_build_id(0, &found);
         let (firmware, outcome) = self.identify(&found);
+        self.run_image(why, firmware, build_id, outcome, now, out);
+    }
+
+    /// An image runs from here on.
+    pub(super) fn run_image(
+        &mut self,
+        why: BootReason,
+        firmware: FirmwareVersion,
+        build_id: Option<BuildId>,
+        outcome: BootOutcome,
+        now: SimTime,
+        out: &mut Outputs,
+    ) {
         let confirmed = self.flash.primary.is_confirmed();
         let boot = self.ordinals.boots;
         self.ordinals.boots = boot.wrapping_add(1);
@@ -379,7 +416,7 @@ impl Device {
     /// The first OTA SUBACK of a connection has come.
     pub(super) fn on_online(&mut self, now: SimTime, out: &mut Outputs) {
         if let Power::On(app) = &mut self.power
-            && matches!(app.outcome, BootOutcome::ConfirmOnConnect { .. })
+            && app.confirms_online
         {
             app.resets_at = None;
             self.confirm(now);

@@ -50,6 +50,8 @@ pub struct DeviceConfig {
     pub quirks: Quirks,
     /// How often it tells its uptime, and with it that it logs what it does; `None` for never (protocol 4.3, 4.4).
     pub heartbeat: Option<Duration>,
+    /// Its firmware runs on a board outside: slots and bootloader are the board's, and what is kept of them here is what it has told.
+    pub on_board: bool,
 }
 
 /// How MCUboot exchanges the images of the two slots.
@@ -127,6 +129,19 @@ impl DeviceConfig {
 }
 
 impl Chip {
+    /// The same flash, of which nothing takes any time: where it does, it takes a board's.
+    #[must_use]
+    pub fn without_times(&self) -> Chip {
+        Chip {
+            page_erase: Duration::ZERO,
+            kib_write: Duration::ZERO,
+            kib_hash: Duration::ZERO,
+            verify: Duration::ZERO,
+            boot: Duration::ZERO,
+            ..self.clone()
+        }
+    }
+
     /// Time to hash `bytes` at boot.
     pub(super) fn hash(&self, bytes: u64) -> Duration {
         let nanos = self.kib_hash.as_nanos() * u128::from(bytes) / 1024;

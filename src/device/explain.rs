@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Device;
 use super::attempt::{Attempt, Stage};
-use super::behavior::{BootOutcome, InstallOutcome};
+use super::behavior::InstallOutcome;
 use super::boot::{BootStage, Power};
 use super::fetch::{Fetch, Sink};
 use super::session::Link;
@@ -70,7 +70,7 @@ impl Device {
         if app.silent {
             return app.resets_at.is_none();
         }
-        let unconfirmed = app.outcome == BootOutcome::Unconfirmed && !self.flash.primary.is_confirmed();
+        let unconfirmed = app.never_confirms && !self.flash.primary.is_confirmed();
         let never = self.memory.work.as_ref().is_some_and(|work| match &work.step {
             Step::Install { until, .. } => until.is_none(),
             Step::Fetch(fetch) => matches!(fetch.sink, Sink::Application(InstallOutcome::Never { .. })),

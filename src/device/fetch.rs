@@ -352,6 +352,10 @@ impl Device {
         let bytes = self.fetch().map_or(0, |fetch| fetch.download.offset());
         let until = now + self.config.chip.hash(bytes);
         self.enter(Phase::Staged, Cause::Normal, None, out);
+        // Nothing was written: what stands in the slot is of an update before.
+        if bytes == 0 {
+            return self.on_returned(index, ArtifactResult::Failed, Some(FailureReason::NoBuildId), now, out);
+        }
         self.take_step(Step::Scan { index, until });
     }
 

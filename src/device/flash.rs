@@ -78,6 +78,8 @@ struct Work {
     began: SimTime,
     /// When the last one ends.
     ends: SimTime,
+    /// A board has been asked to do it.
+    asked: bool,
 }
 
 /// How far the work has come.
@@ -123,6 +125,7 @@ impl Flash {
             next: 0,
             began: now,
             ends,
+            asked: false,
         }));
     }
 
@@ -131,6 +134,41 @@ impl Flash {
         if let Some(stretch) = self.queued.take() {
             self.begin(*stretch, now, chip);
         }
+    }
+
+    /// The stretch under way.
+    pub(super) fn under_way(&self) -> Option<&Stretch> {
+        self.work.as_ref().map(|work| &work.stretch)
+    }
+
+    /// The stretch under way, the first time that this is asked.
+    pub(super) fn unasked(&mut self) -> Option<&Stretch> {
+        let work = self.work.as_mut()?;
+        (!std::mem::replace(&mut work.asked, true)).then_some(&work.stretch)
+    }
+
+    /// A board has done the stretch under way: it is over where nothing takes any time.
+    pub(super) fn done_elsewhere(&mut self, now: SimTime) {
+        if let Some(work) = &mut self.work {
+            (work.began, work.ends) = (now, now);
+        }
+    }
+
+    /// The stretch under way is not done; what waits behind it begins.
+    pub(super) fn give_up(&mut self, now: SimTime, chip: &Chip) -> Option<Stretch> {
+        let work = self.work.take()?;
+        self.begin_queued(now, chip);
+        Some(work.stretch)
+    }
+
+    /// Nothing is under way, and nothing waits.
+    pub(super) fn forget_work(&mut self) {
+        (self.work, self.queued) = (None, None);
+    }
+
+    /// Page erases, as a board counts them.
+    pub(super) fn count_elsewhere(&mut self, erases: u32) {
+        self.erased = erases;
     }
 
     /// When the stretch under way is over.

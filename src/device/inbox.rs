@@ -61,7 +61,11 @@ impl Device {
     }
 
     /// Takes an attempt into RAM.
-    fn accept(&mut self, id: AttemptId, manifest: Manifest, promoted: bool, out: &mut Outputs) {
+    fn accept(&mut self, id: AttemptId, mut manifest: Manifest, promoted: bool, out: &mut Outputs) {
+        manifest
+            .artifacts
+            .iter_mut()
+            .for_each(|artifact| self.behaviors.share_names(artifact));
         self.shown.reason = manifest.canceled.then_some(FailureReason::ServerCancel);
         self.memory.attempt = Some(Attempt {
             generation: self.next_generation(),

@@ -1,5 +1,6 @@
 //! What goes into a device and what comes out.
 
+use super::board::{BoardNews, BoardOrder};
 use crate::model::{Observation, RecordKey};
 use crate::wire::{DownloadEvent, DownloadRequest, Packet};
 
@@ -43,6 +44,8 @@ pub enum DeviceInput {
     Received(Packet),
     /// News of the running download.
     Download(DownloadEvent),
+    /// News of the board that the firmware runs on, where it does not run here.
+    Board(BoardNews),
 }
 
 /// Something that goes wrong in flash, by count.
@@ -102,6 +105,8 @@ pub enum DeviceOutput {
     /// The device went silent (power lost, reset): the connection and the download are neither served nor closed. The server sees
     /// a half-open connection until the device's next CONNECT or the keep-alive runs out.
     FallSilent,
+    /// To the board that the firmware runs on, where it does not run here.
+    Board(BoardOrder),
     /// Something was seen.
     Observed(Observation),
 }

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod behavior;
+mod board;
 mod boot;
 mod clean;
 mod config;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
+pub use board::{BoardFlash, BoardNews, BoardOrder, Slots};
 pub use clean::{clean_duration, clean_erases, clean_ops, download_ops};
 pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
 pub use defect::Defect;
@@ -165,6 +167,7 @@ impl Device {
             DeviceInput::PowerOn => self.on_power(now, out),
             DeviceInput::PowerCut { after_flash_ops } => self.on_power_cut(after_flash_ops, now, out),
             DeviceInput::ResetReleased => self.on_reset_released(now, out),
+            DeviceInput::FlashTrap(trap) if self.config.on_board => self.trap_board(trap, out),
             DeviceInput::FlashTrap(trap) => self.flash.set(trap),
             DeviceInput::ForgetTraps => self.flash.forget_traps(),
             DeviceInput::FlipBits { bits, draw } => self.flash.secondary.flip(self.config.image_at(), bits, draw, &self.behaviors),
@@ -176,7 +179,9 @@ impl Device {
             DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
             DeviceInput::Received(packet) => self.on_packet(packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
+            DeviceInput::Board(news) => self.on_board(news, now, out),
         }
+        self.ask_board(out);
     }
 
     /// Does what is due at `now`.
@@ -184,6 +189,7 @@ impl Device {
         while let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
             self.on_timer(timer, due, out);
         }
+        self.ask_board(out);
     }
 
     /// Does what became due by `until`, when the processor was not scheduled: each once, and as of the present.
@@ -191,6 +197,7 @@ impl Device {
         while let Some((_, timer)) = self.next_timeout().filter(|&(due, _)| due <= until) {
             self.on_timer(timer, now, out);
         }
+        self.ask_board(out);
     }
 
     /// Its settings.

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, RecordKey, Slug, Version};
+use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, RecordKey, Slug, Version};
 use crate::wire::CborError;
 use crate::wire::cbor::{Reader, Writer};
 
@@ -21,7 +21,7 @@ const SCHEMA: u64 = 1;
 pub(super) struct Records {
     attempt: Option<Box<[u8]>>,
     probation: Option<Box<[u8]>>,
-    versions: Vec<(Slug, Box<[u8]>)>,
+    versions: Few<(Slug, Box<[u8]>)>,
 }
 
 /// Record `attempt` (protocol 7.2).
@@ -144,10 +144,7 @@ impl Records {
             RecordKey::Probation => self.probation = Some(content),
             RecordKey::Version(slug) => match self.versions.iter_mut().find(|(stored, _)| stored == slug) {
                 Some((_, value)) => *value = content,
-                None => {
-                    self.versions.reserve_exact(1);
-                    self.versions.push((slug.clone(), content));
-                }
+                None => self.versions.push((slug.clone(), content)),
             },
         }
     }

@@ -92,7 +92,7 @@ impl Device {
             .or(at(line.suback_due(), Timer::SubAck));
         [
             at(self.boot_due(), Timer::Boot),
-            at(self.flash.wakes(&self.config.chip), Timer::Flash),
+            at(self.flash_wakes(), Timer::Flash),
             connecting,
             keeping,
             work,
@@ -102,6 +102,13 @@ impl Device {
             mute,
             at(self.beats_at(), Timer::Heartbeat),
         ]
+    }
+
+    fn flash_wakes(&self) -> Option<SimTime> {
+        match self.waits_for_board() {
+            true => None,
+            false => self.flash.wakes(&self.config.chip),
+        }
     }
 
     fn boot_due(&self) -> Option<SimTime> {

@@ -16,6 +16,8 @@ pub enum FaultKind {
     Freeze,
     /// The application aborts the main download.
     AppAbort,
+    /// The application pauses the update of main, and resumes it.
+    AppPause,
     /// A flash operation returns an I/O error.
     FlashFail {
         /// An error that is not retried.
@@ -28,6 +30,8 @@ pub enum FaultKind {
     },
     /// A record reads as absent at the next boot.
     LoseRecord(LostRecord),
+    /// Bytes that mean nothing come over a board's serial line.
+    UartGarbage,
     /// The connection goes silent.
     LinkDown,
     /// Another link profile holds.
@@ -108,9 +112,11 @@ impl FaultKind {
         "reset",
         "freeze",
         "app-abort",
+        "app-pause",
         "flash-fail",
         "flash-flip",
         "lose-record",
+        "uart-garbage",
         "link-down",
         "link",
         "lose",
@@ -170,6 +176,7 @@ impl FaultKind {
             "reset" => bare(FaultKind::Reset),
             "freeze" => bare(FaultKind::Freeze),
             "app-abort" => bare(FaultKind::AppAbort),
+            "app-pause" => bare(FaultKind::AppPause),
             "flash-fail" => match rest {
                 "" => Ok(FaultKind::FlashFail { permanent: false }),
                 "permanent" => Ok(FaultKind::FlashFail { permanent: true }),
@@ -182,6 +189,7 @@ impl FaultKind {
             "lose-record" => LostRecord::from_word(rest)
                 .map(FaultKind::LoseRecord)
                 .ok_or_else(|| "`lose-record` needs one of `attempt`, `probation`, `version`".to_owned()),
+            "uart-garbage" => bare(FaultKind::UartGarbage),
             "link-down" => bare(FaultKind::LinkDown),
             "link" if !rest.is_empty() => Ok(FaultKind::Link {
                 profile: rest.to_owned(),
@@ -225,9 +233,13 @@ impl FaultKind {
     /// What it happens to.
     pub const fn target(&self) -> Target {
         match self {
-            FaultKind::PowerCut | FaultKind::Reset | FaultKind::Freeze | FaultKind::AppAbort | FaultKind::LoseRecord(_) => {
-                Target::Device
-            }
+            FaultKind::PowerCut
+            | FaultKind::Reset
+            | FaultKind::Freeze
+            | FaultKind::AppAbort
+            | FaultKind::AppPause
+            | FaultKind::UartGarbage
+            | FaultKind::LoseRecord(_) => Target::Device,
             FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
             FaultKind::LinkDown | FaultKind::Link { .. } => Target::Link,
             FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. } => Target::Messages,
@@ -259,10 +271,12 @@ impl fmt::Display for FaultKind {
             FaultKind::Reset => f.write_str("reset"),
             FaultKind::Freeze => f.write_str("freeze"),
             FaultKind::AppAbort => f.write_str("app-abort"),
+            FaultKind::AppPause => f.write_str("app-pause"),
             FaultKind::FlashFail { permanent: false } => f.write_str("flash-fail"),
             FaultKind::FlashFail { permanent: true } => f.write_str("flash-fail permanent"),
             FaultKind::FlashFlip { bits } => write!(f, "flash-flip {bits}"),
             FaultKind::LoseRecord(record) => write!(f, "lose-record {record}"),
+            FaultKind::UartGarbage => f.write_str("uart-garbage"),
             FaultKind::LinkDown => f.write_str("link-down"),
             FaultKind::Link { profile } => write!(f, "link {profile}"),
             FaultKind::Lose => f.write_str("lose"),
@@ -301,10 +315,12 @@ mod tests {
             "reset",
             "freeze",
             "app-abort",
+            "app-pause",
             "flash-fail",
             "flash-fail permanent",
             "flash-flip 3",
             "lose-record attempt",
+            "uart-garbage",
             "link-down",
             "link nb-iot",
             "lose",

@@ -88,17 +88,25 @@ impl Draws {
 pub struct Link {
     up: Lane,
     down: Lane,
+    /// MQTT packets so far, by [`Way`].
+    packets: [u32; 2],
     handshakes: u32,
     requests: u32,
-    quota_period: u32,
-    quota_used: u64,
+    /// Kept where the profile has a quota.
+    quota: Option<Box<Used>>,
+}
+
+/// What of a quota is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Used {
+    period: u32,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lane {
     free_at: SimTime,
     last_at: SimTime,
-    packets: u32,
 }
 
 impl Link {
@@ -110,8 +118,9 @@ impl Link {
             Way::Up => (&mut self.up, profile.up),
             Way::Down => (&mut self.down, profile.down),
         };
-        let leg = Leg::Packet(way, lane.packets);
-        lane.packets = lane.packets.wrapping_add(1);
+        let number = &mut self.packets[way as usize];
+        let leg = Leg::Packet(way, *number);
+        *number = number.wrapping_add(1);
         let begins = lane.free_at.max(now);
         lane.free_at = begins + serialization(on_wire, rate);
         let delay = draws.latency(profile, leg) + draws.loss(profile, leg, bytes.div_ceil(SEGMENT));
@@ -179,9 +188,9 @@ impl Link {
 
     fn quota_ends(&self, profile: &LinkProfile, now: SimTime) -> Option<SimTime> {
         let quota = profile.quota?;
-        let current = u64::from(self.quota_period) == now.as_nanos() / nanos(quota.per);
-        (current && self.quota_used >= quota.bytes)
-            .then(|| SimTime::from_nanos((u64::from(self.quota_period) + 1) * nanos(quota.per)))
+        let used = self.quota.as_ref()?;
+        let current = u64::from(used.period) == now.as_nanos() / nanos(quota.per);
+        (current && used.bytes >= quota.bytes).then(|| SimTime::from_nanos((u64::from(used.period) + 1) * nanos(quota.per)))
     }
 
     /// When the link goes next by a drop of its profile, after `now`.
@@ -207,11 +216,11 @@ impl Link {
     pub(super) fn charge(&mut self, profile: &LinkProfile, bytes: u64, now: SimTime) {
         let Some(quota) = profile.quota else { return };
         let period = u32::try_from(now.as_nanos() / nanos(quota.per)).unwrap_or(u32::MAX);
-        if period != self.quota_period {
-            self.quota_period = period;
-            self.quota_used = 0;
+        let used = self.quota.get_or_insert_default();
+        if period != used.period {
+            **used = Used { period, bytes: 0 };
         }
-        self.quota_used += bytes;
+        used.bytes += bytes;
     }
 }
 

@@ -32,11 +32,18 @@ pub(super) struct Path {
     image_tls: bool,
     /// Trouble is over: the link does not drop any more.
     calm: bool,
-    sleep: Option<Sleep>,
-    /// First power-on; times of sleep count from it.
-    powered_at: Option<SimTime>,
+    /// Few fleets sleep.
+    sleep: Option<Box<Asleep>>,
     /// What has crossed since it was last asked for.
     carried: Carried,
+}
+
+/// When a device sleeps.
+#[derive(Debug)]
+struct Asleep {
+    times: Sleep,
+    /// First power-on; times of sleep count from it.
+    since: Option<SimTime>,
 }
 
 impl Path {
@@ -53,7 +60,6 @@ impl Path {
             image_tls: tls,
             calm: false,
             sleep: None,
-            powered_at: None,
             carried: Carried::default(),
         }
     }
@@ -212,17 +218,20 @@ impl Path {
 
     /// The device sleeps.
     pub(super) fn set_sleep(&mut self, sleep: Option<Sleep>) {
-        self.sleep = sleep;
+        self.sleep = sleep.map(|times| Box::new(Asleep { times, since: None }));
     }
 
     /// Power is there; sleep counts from the first time.
     pub(super) fn powered(&mut self, now: SimTime) {
-        self.powered_at.get_or_insert(now);
+        if let Some(asleep) = &mut self.sleep {
+            asleep.since.get_or_insert(now);
+        }
     }
 
     /// Until when the device sleeps, if it does.
     pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
-        self.sleep?.until(self.powered_at?, now)
+        let asleep = self.sleep.as_ref()?;
+        asleep.times.until(asleep.since?, now)
     }
 
     /// What is wanted of the network has to wait until then.
@@ -245,7 +254,10 @@ impl Path {
     /// When that changes next by time alone.
     pub(super) fn changes_at(&self, now: SimTime) -> Option<SimTime> {
         let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
-        let sleeps = || Some(self.sleep?.changes_at(self.powered_at?, now));
+        let sleeps = || {
+            let asleep = self.sleep.as_ref()?;
+            Some(asleep.times.changes_at(asleep.since?, now))
+        };
         let next = || [drop(), sleeps()].into_iter().flatten().min();
         self.down_until(now).or_else(next)
     }

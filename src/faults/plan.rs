@@ -122,8 +122,11 @@ impl FaultKind {
     pub const fn lasts(&self) -> Option<Duration> {
         match self {
             FaultKind::PowerCut | FaultKind::Reset => Some(SHORT),
-            FaultKind::AppAbort | FaultKind::FlashFlip { .. } | FaultKind::LoseRecord(_) => Some(Duration::ZERO),
+            FaultKind::AppAbort | FaultKind::FlashFlip { .. } | FaultKind::LoseRecord(_) | FaultKind::UartGarbage => {
+                Some(Duration::ZERO)
+            }
             FaultKind::Freeze
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::LinkDown
             | FaultKind::Link { .. }

@@ -18,6 +18,7 @@ use crate::wire::api::EventLine;
 use super::PlayOptions;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
+use super::board::Bench;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
 use super::events;
@@ -134,6 +135,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
         Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
     let (told, reports) = unbounded_channel();
     let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let bench = Bench::of(plan);
     let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
         Shard::spawn(ShardSetup {
             number,
@@ -142,6 +144,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
             ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
             broker: broker.clone(),
             tls: tls.clone(),
+            bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
         })
@@ -379,7 +382,15 @@ impl Conductor {
                         }
                     }
                     Report::Broke(_) => running -= 1,
-                    Report::Ready | Report::Sightings(..) | Report::LatestTimer(_) | Report::Explained(_) => {}
+                    // The run is over: only its books are closed.
+                    Report::Sightings(_, batch) => {
+                        for (_, sighting) in batch {
+                            if let Sighting::Flash(..) = sighting {
+                                self.director.handle_sighting(ended_at, sighting, &mut self.directives);
+                            }
+                        }
+                    }
+                    Report::Ready | Report::LatestTimer(_) | Report::Explained(_) => {}
                 }
             }
         };

@@ -25,7 +25,7 @@ use super::stream::{Dialer, Stream, Target};
 const READ_MAX: usize = 8 * 1024;
 
 type Connection = http1::Connection<TokioIo<Stream>, Empty<Bytes>>;
-type Answering = Pin<Box<dyn Future<Output = Result<Answered, DownloadError>>>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answered, DownloadEvent>>>>;
 
 /// When the stages of a request happen on the modelled path.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,11 @@ pub(crate) struct Download {
 enum State {
     Answering(Answering),
     Streaming(Box<Answered>),
-    Ended { at: SimTime, result: Result<(), DownloadError> },
+    /// This is told at the end.
+    Ended {
+        at: SimTime,
+        last: DownloadEvent,
+    },
     Over,
 }
 
@@ -107,7 +111,7 @@ impl Download {
                     self.head = Some((None, answered.head));
                     self.state = State::Streaming(Box::new(answered));
                 }
-                Poll::Ready(Err(error)) => self.end(now + self.one_way, Err(error)),
+                Poll::Ready(Err(last)) => self.end(now + self.one_way, last),
             }
         }
         if let Some((at, head)) = self.head {
@@ -123,17 +127,17 @@ impl Download {
         if !self.held.is_empty() {
             return self.hand_over();
         }
-        match self.state {
-            State::Ended { at, result } if at <= now => {
-                self.state = State::Over;
-                Poll::Ready(result.map_or_else(DownloadEvent::Broken, |()| DownloadEvent::Finished))
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Ended { at, last } if at <= now => Poll::Ready(last),
+            other => {
+                self.state = other;
+                Poll::Pending
             }
-            State::Answering(_) | State::Streaming(_) | State::Ended { .. } | State::Over => Poll::Pending,
         }
     }
 
-    fn end(&mut self, at: SimTime, result: Result<(), DownloadError>) {
-        self.state = State::Ended { at, result };
+    fn end(&mut self, at: SimTime, last: DownloadEvent) {
+        self.state = State::Ended { at, last };
     }
 
     /// Takes the next piece of the body from the connection, unless one is held already.
@@ -147,11 +151,11 @@ impl Download {
                     let last = answered.body.is_end_stream();
                     self.held = piece;
                     if last {
-                        self.end(now, Ok(()));
+                        self.end(now, DownloadEvent::Finished);
                     }
                 }
-                Poll::Ready(Some(Err(error))) => self.end(now + self.one_way, Err(error)),
-                Poll::Ready(None) => self.end(now, Ok(())),
+                Poll::Ready(Some(Err(error))) => self.end(now + self.one_way, DownloadEvent::Broken(error)),
+                Poll::Ready(None) => self.end(now, DownloadEvent::Finished),
             }
         }
     }
@@ -197,22 +201,24 @@ async fn ask(
     dialer: Rc<Dialer>,
     clock: Clock,
     stages: Stages,
-) -> Result<Answered, DownloadError> {
-    let asked = asking(&request).ok_or(DownloadError::Malformed)?;
+) -> Result<Answered, DownloadEvent> {
+    let asked = asking(&request).ok_or(DownloadEvent::Broken(DownloadError::Malformed))?;
     let target = Target {
         host: request.target.host,
         port: request.target.port,
         tls: request.target.tls,
     };
     tokio::time::sleep_until(clock.instant(stages.first_packet)).await;
-    let stream = dialer.open(&target, device).await?;
+    let tls = target.tls;
+    let opened = dialer.open(&target, device).await;
+    let stream = opened.map_err(|error| DownloadEvent::Broken(error.into()))?;
     tokio::time::sleep_until(clock.instant(stages.request)).await;
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true).max_buf_size(READ_MAX);
     let (mut sender, connection) = builder
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| judged(&error))?;
+        .map_err(|error| unanswered(&error, tls))?;
     let mut connection = Some(connection);
     let response = {
         let mut answer = std::pin::pin!(sender.send_request(asked));
@@ -228,7 +234,7 @@ async fn ask(
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|error| judged(&error))?
+        .map_err(|error| unanswered(&error, tls))?
     };
     Ok(Answered {
         connection,
@@ -259,6 +265,15 @@ fn head_of(response: &Response<Incoming>) -> ImageHead {
         content_length: header(CONTENT_LENGTH).and_then(|length| length.trim().parse().ok()),
         content_range: header(CONTENT_RANGE).and_then(ContentRange::parse),
     }
+}
+
+/// How a request ended that got no answer. Over TLS the end of the stream is read as such only where the server said goodbye in good
+/// order (protocol 5.3); without TLS, or without a goodbye, it is a reset.
+fn unanswered(error: &hyper::Error, tls: bool) -> DownloadEvent {
+    if tls && error.is_incomplete_message() {
+        return DownloadEvent::Closed;
+    }
+    DownloadEvent::Broken(judged(error))
 }
 
 /// The classes of protocol 5.4.
@@ -327,16 +342,20 @@ mod tests {
 
     /// Takes events until the last one; every piece of the body gives credit for as many bytes again.
     fn events(port: u16, offset: u64, credit: u32) -> Vec<DownloadEvent> {
+        events_of(request(port, offset), Dialer::new(None, 1, Arc::default()), credit)
+    }
+
+    fn events_of(request: DownloadRequest, dialer: Dialer, credit: u32) -> Vec<DownloadEvent> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = Clock::starting_in(Duration::ZERO);
-        let dialer = Rc::new(Dialer::new(None, 1, Arc::default()));
+        let dialer = Rc::new(dialer);
         let stages = Stages {
             first_packet: SimTime::ZERO,
             request: SimTime::ZERO,
             one_way: Duration::ZERO,
         };
         runtime.block_on(async {
-            let mut download = Download::start(request(port, offset), 0, dialer, clock, stages);
+            let mut download = Download::start(request, 0, dialer, clock, stages);
             download.read(credit);
             let mut events = Vec::new();
             loop {
@@ -429,6 +448,64 @@ mod tests {
         assert_eq!(events(port, 0, 512), [DownloadEvent::Broken(DownloadError::Reset)]);
         let (port, _served) = serve(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec());
         assert_eq!(events(port, 0, 512), [DownloadEvent::Broken(DownloadError::Malformed)]);
+    }
+
+    /// A TLS server for one request, which ends the stream with a goodbye or without one; gives its port and what trusts it.
+    fn serve_tls(goodbye: bool) -> (u16, rustls::ClientConfig) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let own = own.self_signed(&key).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.der().clone()], key)
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(own.der().clone()).unwrap();
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut session = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                session.complete_io(&mut stream).unwrap();
+                let mut piece = [0; 1024];
+                if let Ok(length) = std::io::Read::read(&mut session.reader(), &mut piece) {
+                    asked.extend_from_slice(&piece[..length]);
+                }
+            }
+            if goodbye {
+                session.send_close_notify();
+                session.write_tls(&mut stream).unwrap();
+            }
+            // Without unread bytes the connection ends in good order below TLS.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        });
+        (port, client)
+    }
+
+    #[test]
+    fn a_goodbye_of_tls_before_any_answer_is_told_from_a_stream_that_breaks_off() {
+        for (goodbye, last) in [
+            (true, DownloadEvent::Closed),
+            (false, DownloadEvent::Broken(DownloadError::Reset)),
+        ] {
+            let (port, client) = serve_tls(goodbye);
+            let mut asked = request(port, 0);
+            asked.target.tls = true;
+            let dialer = Dialer::new(Some(Arc::new(client)), 1, Arc::default());
+            assert_eq!(events_of(asked, dialer, 512), [last], "goodbye: {goodbye}");
+        }
     }
 
     #[test]

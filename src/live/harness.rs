@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::measure::Trend;
 use crate::play::{HarnessReport, Lateness, Machine};
 use crate::time::SimTime;
 
@@ -153,6 +154,7 @@ impl Watch {
             valid: reasons.is_empty(),
             reasons,
             late_p99_s: late.as_secs_f64(),
+            late: Trend::of_micros(&lateness(self.gauges.iter().map(Arc::as_ref))),
             lateness: self.late,
             cpu_percent: own.map_or(0.0, |own| percent(own.cpu, self.cpu_before)),
             memory_bytes: own.map_or(0, |own| own.peak_memory),

@@ -7,6 +7,7 @@
 mod admin;
 mod audience;
 mod berth;
+mod board;
 mod capacity;
 mod child;
 mod clock;
@@ -34,6 +35,7 @@ use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+pub use board::{NoBoards, find_boards};
 pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
 pub use exporter::export;

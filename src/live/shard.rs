@@ -13,11 +13,13 @@ use tokio::task::LocalSet;
 
 use crate::device::{Device, DeviceConfig, DeviceInput};
 use crate::faults::{Edge, EdgeOutputs, Injection};
+use crate::measure::Metric;
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+use super::board::{Bench, Board};
 use super::clock::Clock;
 use super::gauges::Gauges;
 use super::station::{Station, keep_going, panic_text};
@@ -44,6 +46,8 @@ pub(crate) struct ShardSetup {
     pub broker: Target,
     /// How the server is verified.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Where boards are started, if the plan has any.
+    pub bench: Option<Arc<Bench>>,
     /// Figures about the harness.
     pub gauges: Arc<Gauges>,
     /// Where reports go.
@@ -138,6 +142,8 @@ pub(crate) struct Surroundings {
     pub scratch: RefCell<Vec<u8>>,
     /// The queue of outputs, empty between two inputs.
     pub outputs: Cell<EdgeOutputs>,
+    /// Flash operations are told of after every event.
+    pub asks_flash: bool,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
 }
@@ -173,16 +179,16 @@ fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<
     // Looking up a name may hang in a thread of the runtime; nobody waits for it.
     drop(tasks);
     runtime.shutdown_background();
-    Ok(left_open)
+    left_open
 }
 
-async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec<(DeviceIndex, Why, bool)> {
-    let stations = stations(&setup);
+async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
+    let stations = stations(&setup)?;
     let _ = setup.reports.send(Report::Ready);
     let clock = loop {
         match orders.recv().await {
             Some(Order::Start(clock)) => break clock,
-            Some(Order::Stop) | None => return Vec::new(),
+            Some(Order::Stop) | None => return Ok(Vec::new()),
             Some(Order::Input(..) | Order::Inject(..) | Order::EndTrouble | Order::Explain(_)) => {}
         }
     };
@@ -193,6 +199,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
+        asks_flash: setup.plan.measures().any(|measure| measure.metric == Metric::FlashOps),
         shard: setup.number,
         sightings: RefCell::default(),
     });
@@ -232,13 +239,16 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Vec
             _ = gathering.tick() => send(&setup.reports, around.batch()),
         }
     }
-    send(&setup.reports, around.batch());
     let now = clock.now();
+    stations
+        .values()
+        .for_each(|station| station.borrow().tell_flash(now, &around));
+    send(&setup.reports, around.batch());
     let left_open = stations.iter().filter_map(|(index, station)| {
         let (why, stuck) = station.borrow().left_open(now)?;
         Some((*index, why, stuck))
     });
-    left_open.collect()
+    Ok(left_open.collect())
 }
 
 /// Reports to the conductor, as long as it listens.
@@ -249,14 +259,21 @@ fn send(reports: &UnboundedSender<Report>, report: Option<Report>) {
 }
 
 /// Makes the shard's devices.
-fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
+fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefCell<Station>>>> {
     let plan = &setup.plan;
     let luck = plan.luck();
     let mut stations = BTreeMap::new();
     for fleet in &plan.fleets {
+        let bench = setup.bench.as_ref().filter(|_| fleet.on_boards);
+        let config = &*fleet.config;
         let config = Arc::new(DeviceConfig {
             ingest_key: setup.ingest_key.clone(),
-            ..DeviceConfig::clone(&fleet.config)
+            on_board: bench.is_some(),
+            chip: match bench {
+                Some(_) => Arc::new(config.chip.without_times()),
+                None => Arc::clone(&config.chip),
+            },
+            ..config.clone()
         });
         for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
             let index = DeviceIndex(index);
@@ -268,12 +285,16 @@ fn stations(setup: &ShardSetup) -> BTreeMap<DeviceIndex, Rc<RefCell<Station>>> {
                 luck,
                 fleet.image.clone(),
             );
-            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key).sleeping(fleet.sleep);
-            let station = Station::new(index, edge, plan.devices[index.at()].boot_at);
+            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index));
+            let planned = &plan.devices[index.at()];
+            let board = bench.map(|bench| Board::new(Arc::clone(bench), &fleet.image, planned.key));
+            let station = Station::new(index, edge, planned.boot_at).on_board(board.transpose()?);
             stations.insert(index, Rc::new(RefCell::new(station)));
         }
     }
-    stations
+    Ok(stations)
 }
 
 #[cfg(test)]
@@ -313,6 +334,7 @@ mod tests {
             ingest_key: IngestKey::new("k"),
             broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
             tls: None,
+            bench: None,
             gauges: Arc::default(),
             reports: told,
         };
@@ -407,6 +429,7 @@ mod tests {
             | Sighting::Requested(..)
             | Sighting::Headed(..)
             | Sighting::Carried(..)
+            | Sighting::Flash(..)
             | Sighting::Server(_)
             | Sighting::Answered { .. } => false,
         });

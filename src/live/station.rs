@@ -13,6 +13,7 @@ use crate::play::Sighting;
 use crate::time::SimTime;
 use crate::wire::{DownloadEvent, DownloadRequest, Packet};
 
+use super::board::{Board, Word};
 use super::download::{Download, Stages};
 use super::link::{Arrival, Link, Retired};
 use super::shard::Surroundings;
@@ -21,6 +22,8 @@ use super::shard::Surroundings;
 pub(crate) struct Station {
     index: DeviceIndex,
     edge: Edge,
+    /// The board that its firmware runs on, if it is not simulated.
+    board: Option<Board>,
     /// When power first comes; `None` once it has.
     boot_at: Option<SimTime>,
     link: Option<Link>,
@@ -48,6 +51,7 @@ impl Station {
         Station {
             index,
             edge,
+            board: None,
             boot_at: Some(boot_at),
             link: None,
             download: None,
@@ -56,6 +60,13 @@ impl Station {
             waker: None,
             broken: false,
         }
+    }
+
+    /// The same device, its firmware on a board.
+    #[must_use]
+    pub fn on_board(mut self, board: Option<Board>) -> Station {
+        self.board = board;
+        self
     }
 
     /// Hands the device an input from outside its task.
@@ -85,6 +96,11 @@ impl Station {
     /// The latest moment at which the device moves on by itself, housekeeping left out.
     pub fn latest_timer(&self) -> Option<SimTime> {
         self.boot_at.or(self.edge.latest_timeout())
+    }
+
+    /// Tells how often its flash was worked on.
+    pub fn tell_flash(&self, now: SimTime, around: &Surroundings) {
+        around.report(now, Sighting::Flash(self.index, self.edge.flash_counts()));
     }
 
     /// Why the device is where it is.
@@ -132,6 +148,11 @@ impl Station {
                 around.gauges.count_image_bytes(bytes.len());
             }
             self.handle(DeviceInput::Download(event), now, around);
+        } else if let Some(word) = self.board.as_mut().and_then(|board| board.poll(cx)) {
+            match word {
+                Word::News(news) => self.handle(DeviceInput::Board(news), now, around),
+                Word::Broken(problem) => around.trouble(now, Some(self.index), problem),
+            }
         } else {
             return false;
         }
@@ -200,9 +221,15 @@ impl Station {
             self.carry_out(output, now, around);
         }
         around.outputs.replace(outputs);
+        if let Some(board) = &mut self.board {
+            board.hold(self.edge.is_frozen());
+        }
         let carried = self.edge.take_carried();
         if !carried.is_empty() {
             around.report(now, Sighting::Carried(self.index, carried));
+        }
+        if around.asks_flash {
+            self.tell_flash(now, around);
         }
     }
 
@@ -255,6 +282,11 @@ impl Station {
                     download: self.download.take().or(before.1),
                 }));
             }
+            DeviceOutput::Board(order) => {
+                if let Some(board) = &self.board {
+                    board.order(order);
+                }
+            }
             DeviceOutput::Observed(observation) => around.report(now, Sighting::Observed(self.index, observation)),
         }
     }
@@ -297,6 +329,7 @@ impl Station {
 
     fn give_up(&mut self) {
         self.broken = true;
+        self.board = None;
         self.link = None;
         self.download = None;
         self.silent = None;

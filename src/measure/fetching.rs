@@ -1,5 +1,7 @@
 //! One artifact on its way to one device: what was asked for, what has come, and what of it came for nothing.
 
+use std::time::Duration;
+
 use crate::model::{AttemptId, RetryReason};
 use crate::time::SimTime;
 
@@ -13,7 +15,9 @@ pub(super) const BYTE_KINDS: &[&str] = &["image", "protocol", "wasted"];
 #[derive(Clone, Debug)]
 pub(super) struct Fetching {
     attempt: AttemptId,
-    index: usize,
+    index: u8,
+    /// When it was first asked for.
+    since: Option<SimTime>,
     /// Bytes of it that have come and were not lost.
     received: u64,
     /// A byte of it has come at some time.
@@ -47,7 +51,8 @@ impl Fetching {
     pub(super) fn new(attempt: AttemptId, index: usize) -> Fetching {
         Fetching {
             attempt,
-            index,
+            index: index as u8,
+            since: None,
             received: 0,
             began: false,
             why: POWER,
@@ -56,11 +61,12 @@ impl Fetching {
     }
 
     pub(super) fn is_of(&self, attempt: AttemptId, index: usize) -> bool {
-        (self.attempt, self.index) == (attempt, index)
+        (self.attempt, usize::from(self.index)) == (attempt, index)
     }
 
     /// A request was sent.
     pub(super) fn asked(&mut self, at: SimTime, offset: u64) -> Option<Again> {
+        self.since = self.since.or(Some(at));
         self.request = Some(Request {
             at,
             ranged: offset > 0,
@@ -88,6 +94,11 @@ impl Fetching {
             self.why = why.word();
         }
         self.request.take()
+    }
+
+    /// How long it took from the first request on, power losses and waits included.
+    pub(super) fn took(&self, at: SimTime) -> Option<Duration> {
+        self.since.map(|since| at.since(since))
     }
 
     /// RAM was lost: so many bytes had come, and have come for nothing.

@@ -1,4 +1,4 @@
-//! Reading and printing measures (contract, section 8). What the contract describes and this version does not measure is refused.
+//! Reading and printing measures (contract, section 8).
 
 use std::fmt;
 use std::ops::Range;
@@ -10,29 +10,9 @@ use crate::model::{
 
 use super::disagreement::DISAGREEMENTS;
 use super::fetching::{BYTE_KINDS, POWER};
+use super::metric::{FLASH_OPS, Kind, MESSAGE_TYPES, not_kept};
 use super::query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 
-/// Metrics of the contract that this version does not keep.
-const LATER_METRICS: &[&str] = &[
-    "messages",
-    "throughput",
-    "download_rate",
-    "flash_ops",
-    "wear",
-    "stuck",
-    "lateness",
-    "cpu",
-    "memory",
-    "dropped",
-    "server_time",
-    "server_cpu",
-    "update_time_raw",
-    "deploy_time_raw",
-    "phase_time_raw",
-    "connect_time_raw",
-];
-/// Labels of the contract that belong to those metrics.
-const LATER_LABELS: &[&str] = &["type", "op"];
 const AGGREGATES: &[&str] = &["count", "rate", "share", "sum", "min", "avg", "med", "max", "p(95)"];
 const OPS: &[(&str, Op)] = &[
     ("<=", Op::AtMost),
@@ -42,109 +22,6 @@ const OPS: &[(&str, Op)] = &[
     ("<", Op::Less),
     (">", Op::More),
 ];
-
-/// What a metric is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What is so at a moment.
-    Gauge,
-    /// What has happened so far.
-    Counter,
-    /// How long things took.
-    Trend,
-}
-
-impl Metric {
-    /// Gauge, counter or trend.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Metric::Devices | Metric::Coverage => Kind::Gauge,
-            Metric::Attempts
-            | Metric::Rollbacks
-            | Metric::Connects
-            | Metric::Transitions
-            | Metric::Faults
-            | Metric::Manifests
-            | Metric::Requests
-            | Metric::Retries
-            | Metric::Resumes
-            | Metric::Restarts
-            | Metric::Bytes
-            | Metric::Boots
-            | Metric::Disagreements
-            | Metric::Findings => Kind::Counter,
-            Metric::UpdateTime
-            | Metric::DeployTime
-            | Metric::PhaseTime
-            | Metric::ConnectTime
-            | Metric::RequestTime
-            | Metric::FirstByte
-            | Metric::DataUsed => Kind::Trend,
-        }
-    }
-
-    /// The unit of its values in `summary.json`: `1` for what is counted.
-    pub const fn unit(self) -> &'static str {
-        match (self, self.kind()) {
-            (Metric::Bytes | Metric::DataUsed, _) => "B",
-            (_, Kind::Gauge | Kind::Counter) => "1",
-            (_, Kind::Trend) => "s",
-        }
-    }
-
-    /// True where it is about the run and not about devices, so that nothing narrows it.
-    const fn is_whole(self) -> bool {
-        matches!(self, Metric::Coverage | Metric::Findings)
-    }
-
-    /// Properties of the counted event itself that the metric can be narrowed by.
-    const fn own_keys(self) -> &'static [OwnKey] {
-        match self {
-            Metric::Devices | Metric::Rollbacks | Metric::PhaseTime | Metric::Coverage => &[],
-            Metric::Attempts => &[OwnKey::Result, OwnKey::Reason],
-            Metric::UpdateTime | Metric::DeployTime | Metric::Connects | Metric::ConnectTime => &[OwnKey::Result],
-            Metric::Transitions => &[OwnKey::From, OwnKey::To, OwnKey::Cause],
-            Metric::Faults => &[OwnKey::Fault, OwnKey::Kind, OwnKey::Done],
-            Metric::Manifests => &[OwnKey::Repeat],
-            Metric::Requests | Metric::RequestTime | Metric::FirstByte => &[OwnKey::Code, OwnKey::Ranged],
-            Metric::Retries | Metric::Resumes | Metric::Restarts => &[OwnKey::Reason],
-            Metric::Bytes | Metric::DataUsed => &[OwnKey::Dir, OwnKey::Kind],
-            Metric::Boots | Metric::Disagreements => &[OwnKey::Why],
-            Metric::Findings => &[OwnKey::Rule],
-        }
-    }
-}
-
-impl Kind {
-    /// Its name in `summary.json`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-            Kind::Trend => "trend",
-        }
-    }
-
-    /// Aggregates that make sense of it.
-    const fn aggregates(self) -> &'static str {
-        match self {
-            Kind::Gauge => "count, share",
-            Kind::Counter => "count, rate, share, sum",
-            Kind::Trend => "count, rate, sum, min, avg, med, max, p(N)",
-        }
-    }
-
-    const fn allows(self, aggregate: Aggregate) -> bool {
-        match aggregate {
-            Aggregate::Count => true,
-            Aggregate::Share => !matches!(self, Kind::Trend),
-            Aggregate::Rate | Aggregate::Sum => !matches!(self, Kind::Gauge),
-            Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_) => {
-                matches!(self, Kind::Trend)
-            }
-        }
-    }
-}
 
 impl Measure {
     /// Reads a measure such as `update_time{cohort:west} p(95) < 30s`.
@@ -183,12 +60,8 @@ fn parse_metric(text: &str, at: Range<usize>) -> Result<Metric, GrammarError> {
         return Err(GrammarError::new(at.start..at.start + 1, "no measure is given", Some(hint)));
     }
     Metric::from_word(word).ok_or_else(|| {
-        if LATER_METRICS.contains(&word) {
-            return GrammarError::new(
-                at.clone(),
-                format!("not supported yet: metric `{word}`"),
-                Some(metrics_hint()),
-            );
+        if let Some(why) = not_kept(word) {
+            return GrammarError::new(at.clone(), format!("no metric `{word}`"), Some(why.to_owned()));
         }
         let hint = closest(word, Metric::ALL.iter().map(|metric| metric.word()))
             .map_or_else(metrics_hint, |metric| format!("did you mean `{metric}`?"));
@@ -260,9 +133,6 @@ fn parse_label_key(word: &str, at: Range<usize>, metric: Metric) -> Result<Label
         };
         return Err(GrammarError::new(at, format!("`{metric}` has no label `{word}`"), Some(hint)));
     }
-    if LATER_LABELS.contains(&word) {
-        return Err(GrammarError::new(at, format!("not supported yet: label `{word}`"), None));
-    }
     let candidates = Key::WORDS.iter().copied().chain(of_metric.iter().copied());
     let hint = closest(word, candidates).map_or_else(
         || {
@@ -292,9 +162,11 @@ fn check_value(key: &LabelKey, value: &str, metric: Metric, at: Range<usize>) ->
         LabelKey::Own(OwnKey::Kind) if metric != Metric::Faults => BYTE_KINDS.to_vec(),
         LabelKey::Own(OwnKey::Why) if metric == Metric::Boots => BootReason::ALL.iter().map(|word| word.word()).collect(),
         LabelKey::Own(OwnKey::Why) => DISAGREEMENTS.to_vec(),
+        LabelKey::Own(OwnKey::Type) => MESSAGE_TYPES.to_vec(),
+        LabelKey::Own(OwnKey::Op) => FLASH_OPS.to_vec(),
         LabelKey::Own(OwnKey::Code) => return check_code(value, at),
         LabelKey::Own(OwnKey::Rule) => return check_word(key, value, at),
-        LabelKey::Own(OwnKey::Result) if matches!(metric, Metric::Connects | Metric::ConnectTime) => {
+        LabelKey::Own(OwnKey::Result) if matches!(metric, Metric::Connects | Metric::ConnectTime | Metric::ConnectTimeRaw) => {
             ConnectResult::ALL.iter().map(|word| word.word()).collect()
         }
         LabelKey::Own(OwnKey::Result) => AttemptResult::ALL.iter().map(|word| word.word()).collect(),
@@ -380,7 +252,7 @@ fn find_op(text: &str, start: usize) -> (usize, Option<(Op, usize)>) {
 
 fn parse_aggregate(text: &str, at: Range<usize>, metric: Metric) -> Result<Aggregate, GrammarError> {
     let (word, place) = trimmed(text, at);
-    let hint = || Some(format!("aggregates of `{metric}` are {}", metric.kind().aggregates()));
+    let hint = || Some(format!("aggregates of `{metric}` are {}", metric.aggregates()));
     if word.is_empty() {
         return Err(GrammarError::new(place, format!("`{metric}` needs an aggregate"), hint()));
     }
@@ -402,7 +274,7 @@ fn parse_aggregate(text: &str, at: Range<usize>, metric: Metric) -> Result<Aggre
             }
         },
     };
-    if metric.kind().allows(aggregate) {
+    if metric.allows(aggregate) {
         return Ok(aggregate);
     }
     let message = format!("`{metric}` is a {}, which has no `{word}`", metric.kind().word());
@@ -431,6 +303,14 @@ fn parse_limit(text: &str, start: usize, metric: Metric, aggregate: Aggregate) -
             _ => parse_size(written).map(|bytes| bytes as f64),
         };
         return bytes.map_err(|error| GrammarError::new(place, error.to_string(), None));
+    }
+    if metric.unit() == "B/s" && !matches!(aggregate, Aggregate::Count) {
+        let rate = parse_data_rate(written).map(|bits| bits as f64 / 8.0);
+        return rate.map_err(|error| GrammarError::new(place, error.to_string(), None));
+    }
+    if metric.unit() == "%" && matches!(aggregate, Aggregate::Avg) {
+        let share = parse_share(written).map(|share| share.0 as f64 / 1e6);
+        return share.map_err(|error| GrammarError::new(place, error.to_string(), None));
     }
     let counted = matches!(aggregate, Aggregate::Count) || (matches!(aggregate, Aggregate::Sum) && metric.kind() == Kind::Counter);
     if counted {
@@ -461,6 +341,8 @@ fn example_limit(metric: Metric, aggregate: Aggregate) -> &'static str {
         (Aggregate::Rate, _) if metric.unit() == "B" => "< 2 MiB/s",
         (_, _) if metric.unit() == "B" => "< 600 KiB",
         (Aggregate::Rate, _) => "< 200/s",
+        (Aggregate::Avg, Kind::Gauge) => "< 80 %",
+        (_, _) if metric.unit() == "B/s" => "> 1 MiB/s",
         (
             Aggregate::Sum | Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_),
             Kind::Gauge | Kind::Counter | Kind::Trend,
@@ -553,7 +435,8 @@ impl Measure {
             (Aggregate::Share, _) => "%",
             (Aggregate::Rate, _) if self.metric.unit() == "B" => "B/s",
             (Aggregate::Count, _) => "1",
-            _ if self.metric.unit() == "B" => "B",
+            _ if matches!(self.metric.unit(), "B" | "B/s") => self.metric.unit(),
+            (Aggregate::Avg, Kind::Gauge) => "%",
             (Aggregate::Rate, _) => "1/s",
             (_, Kind::Gauge | Kind::Counter) => "1",
             (_, Kind::Trend) => "s",
@@ -583,6 +466,12 @@ mod tests {
             "requests{code:503,ranged:yes} share < 5 %",
             "data_used p(99) < 614400 B",
             "bytes{dir:down,kind:image} rate < 2048 B/s",
+            "throughput med >= 1048576 B/s",
+            "messages{type:results,dir:up} count < 100",
+            "flash_ops{op:erase} sum > 0",
+            "cpu avg < 80 %",
+            "memory max < 1048576 B",
+            "lateness p(99) < 0.05s",
         ] {
             assert_eq!(Measure::parse(text).unwrap().to_string(), text);
         }
@@ -618,13 +507,20 @@ mod tests {
         };
         expect("devises count", "devises", "unknown metric `devises`", "`devices`");
         expect(
-            "throughput med > 1 MiB/s",
-            "throughput",
-            "not supported yet: metric `throughput`",
-            "devices",
+            "update_time_raw med > 1s",
+            "update_time_raw",
+            "no metric `update_time_raw`",
+            "`update_time`",
         );
         expect("devices{stat:succeeded} count", "stat", "unknown label `stat`", "`state`");
-        expect("connects{op:x} count", "op", "not supported yet: label `op`", "");
+        expect("connects{op:x} count", "op", "`connects` has no label `op`", "result");
+        expect("cpu max < 5 %", "max", "`cpu` is a gauge, which has no `max`", "avg");
+        expect(
+            "throughput{fleet:a} med > 1 MiB/s",
+            "fleet",
+            "`throughput` has no label `fleet`",
+            "the whole run",
+        );
         expect(
             "devices{result:failed} count",
             "result",

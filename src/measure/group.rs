@@ -25,6 +25,14 @@ pub struct Group {
     pub manifests: u64,
     /// Manifests sent again.
     pub manifests_again: u64,
+    /// Messages that devices handed to their transport.
+    pub messages_up: u64,
+    /// Messages that devices were given.
+    pub messages_down: u64,
+    /// Flash pages erased.
+    pub flash_erases: u64,
+    /// Flash writes of at most 512 bytes, and records written or deleted.
+    pub flash_writes: u64,
     /// Image requests.
     pub requests: u64,
     /// Downloads that began to wait for another try.
@@ -51,8 +59,20 @@ pub struct Group {
     pub connect_time: Trend,
     /// The same from the try that succeeded.
     pub connect_time_raw: Trend,
+    /// Bytes a second of each artifact, from its first request to its last byte.
+    pub download_rate: Rates,
     /// Visits to phases, by [`Phase`]; those at rest are not timed.
     pub phase_time: [Trend; Phase::ALL.len()],
+}
+
+/// A distribution of bytes a second.
+#[derive(Clone, Debug)]
+pub struct Rates(pub Trend);
+
+impl Default for Rates {
+    fn default() -> Rates {
+        Rates(Trend::of_amounts())
+    }
 }
 
 /// Bytes of one sort on the wire.
@@ -71,8 +91,19 @@ pub(super) enum Entry {
     Rollback,
     Connect(ConnectResult),
     Transition,
-    Fault { done: bool },
-    Manifest { repeat: bool },
+    Fault {
+        done: bool,
+    },
+    Manifest {
+        repeat: bool,
+    },
+    Message {
+        up: bool,
+    },
+    Flash {
+        erase: bool,
+        count: u64,
+    },
     Request,
     RequestTime(Duration),
     FirstByte(Duration),
@@ -83,7 +114,13 @@ pub(super) enum Entry {
     Bytes(Bytes),
     UpdateTime(Duration),
     DeployTime(Duration),
-    ConnectTime { planned: Duration, raw: Duration },
+    DeployTimeRaw(Duration),
+    /// Bytes a second.
+    DownloadRate(u64),
+    ConnectTime {
+        planned: Duration,
+        raw: Duration,
+    },
     PhaseTime(Phase, Duration),
 }
 
@@ -98,6 +135,10 @@ impl Group {
             Entry::Fault { done: false } => self.faults_not_done += 1,
             Entry::Manifest { repeat: false } => self.manifests += 1,
             Entry::Manifest { repeat: true } => self.manifests_again += 1,
+            Entry::Message { up: true } => self.messages_up += 1,
+            Entry::Message { up: false } => self.messages_down += 1,
+            Entry::Flash { erase: true, count } => self.flash_erases += count,
+            Entry::Flash { erase: false, count } => self.flash_writes += count,
             Entry::Request => self.requests += 1,
             Entry::Retry => self.retries += 1,
             Entry::Resume => self.resumes += 1,
@@ -111,7 +152,8 @@ impl Group {
             }
             Entry::Bytes(Bytes::Wasted(bytes)) => self.wasted_bytes += bytes,
             // Series that are asked for have them.
-            Entry::RequestTime(_) | Entry::FirstByte(_) => {}
+            Entry::RequestTime(_) | Entry::FirstByte(_) | Entry::DeployTimeRaw(_) => {}
+            Entry::DownloadRate(rate) => self.download_rate.0.record_amount(rate),
             Entry::UpdateTime(time) => self.update_time.record(time),
             Entry::DeployTime(time) => self.deploy_time.record(time),
             Entry::ConnectTime { planned, raw } => {
@@ -129,6 +171,8 @@ impl Entry {
         match self {
             Entry::UpdateTime(_)
             | Entry::DeployTime(_)
+            | Entry::DeployTimeRaw(_)
+            | Entry::DownloadRate(_)
             | Entry::ConnectTime { .. }
             | Entry::PhaseTime(..)
             | Entry::RequestTime(_)
@@ -139,6 +183,8 @@ impl Entry {
             | Entry::Transition
             | Entry::Fault { .. }
             | Entry::Manifest { .. }
+            | Entry::Message { .. }
+            | Entry::Flash { .. }
             | Entry::Request
             | Entry::Retry
             | Entry::Resume

@@ -1,15 +1,53 @@
 //! Where each name of a list stands, found in constant time.
 
+use std::sync::Arc;
+
+use crate::model::{DeviceId, DeviceIndex};
+
+/// Who takes part in a run, by [`DeviceIndex`] and by id: one copy for everybody who keeps something of each device.
+#[derive(Clone, Debug, Default)]
+pub struct Register {
+    ids: Arc<[DeviceId]>,
+    places: Arc<Places>,
+}
+
+impl Register {
+    /// The register of these devices, whose ids differ.
+    pub fn new(ids: impl Iterator<Item = DeviceId>) -> Register {
+        let ids: Arc<[DeviceId]> = ids.collect();
+        Register {
+            places: Arc::new(Places::new(ids.len(), |at| ids[at].as_str())),
+            ids,
+        }
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> &[DeviceId] {
+        &self.ids
+    }
+
+    /// The id of a device.
+    pub fn id(&self, device: DeviceIndex) -> &DeviceId {
+        &self.ids[device.at()]
+    }
+
+    /// The device with this id.
+    pub fn find(&self, id: &str) -> Option<DeviceIndex> {
+        let place = self.places.find(id, |at| self.ids[at].as_str())?;
+        Some(DeviceIndex(place as u32))
+    }
+}
+
 /// An index over names that somebody else keeps: it holds their positions alone, and is handed a way to read them.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub(super) struct Places {
     /// Positions from one, at the hash of their name or behind it; zero is empty. At most half of them are taken.
     slots: Vec<u32>,
 }
 
 impl Places {
     /// The index over `count` different names.
-    pub fn new<'n>(count: usize, name: impl Fn(usize) -> &'n str) -> Places {
+    fn new<'n>(count: usize, name: impl Fn(usize) -> &'n str) -> Places {
         let mut places = Places {
             slots: vec![0; (count * 2).next_power_of_two()],
         };
@@ -22,7 +60,7 @@ impl Places {
     }
 
     /// The position of a name, if it is in the list.
-    pub fn find<'n>(&self, wanted: &str, name: impl Fn(usize) -> &'n str) -> Option<usize> {
+    fn find<'n>(&self, wanted: &str, name: impl Fn(usize) -> &'n str) -> Option<usize> {
         let taken = self
             .probe(wanted)
             .map(|slot| self.slots[slot])

@@ -28,18 +28,24 @@ crate::model::word_enum! {
         UpdateTime = "update_time",
         /// Trend: attempt due until the server has the final result.
         DeployTime = "deploy_time",
+        /// Trend: manifest first sent until the server has the final result.
+        DeployTimeRaw = "deploy_time_raw",
         /// Trend: one visit to a phase.
         PhaseTime = "phase_time",
         /// Counter: tries to connect.
         Connects = "connects",
         /// Trend: first wanted to OTA SUBACK.
         ConnectTime = "connect_time",
+        /// Trend: the try that succeeded until OTA SUBACK.
+        ConnectTimeRaw = "connect_time_raw",
         /// Counter: phase changes.
         Transitions = "transitions",
         /// Counter: planned happenings of faults, and what those could strike.
         Faults = "faults",
         /// Counter: manifests that the server sent.
         Manifests = "manifests",
+        /// Counter: MQTT messages.
+        Messages = "messages",
         /// Counter: image requests.
         Requests = "requests",
         /// Trend: image request until its answer was over.
@@ -52,18 +58,36 @@ crate::model::word_enum! {
         Resumes = "resumes",
         /// Counter: requests from byte 0 after a byte of that artifact had come.
         Restarts = "restarts",
+        /// Trend: image bytes of the fleet in each second in which some came.
+        Throughput = "throughput",
+        /// Trend: bytes a second of one artifact, from its first request to its last byte.
+        DownloadRate = "download_rate",
         /// Counter: bytes on the wire, overhead of TCP and TLS included.
         Bytes = "bytes",
         /// Trend: bytes of one device in the whole run.
         DataUsed = "data_used",
+        /// Counter: flash operations.
+        FlashOps = "flash_ops",
         /// Counter: boots.
         Boots = "boots",
         /// Gauge: legal pairs of phases that were seen.
         Coverage = "coverage",
         /// Counter: attempts of which server and device hold different ends.
         Disagreements = "disagreements",
+        /// Gauge: devices that stay in a phase far longer than the fleet does.
+        Stuck = "stuck",
         /// Counter: broken invariants.
         Findings = "findings",
+        /// Trend: how late timers of the harness woke.
+        Lateness = "lateness",
+        /// Gauge: processor time of the harness, as a part of one core, over the run.
+        Cpu = "cpu",
+        /// Gauge: most memory that the harness had.
+        Memory = "memory",
+        /// Counter: what the harness did not do.
+        Dropped = "dropped",
+        /// Gauge: processor time of the embedded server, as a part of one core, over the run.
+        ServerCpu = "server_cpu",
     }
 }
 
@@ -116,6 +140,10 @@ crate::model::word_enum! {
         Dir = "dir",
         /// What made a device boot; how server and device disagree.
         Why = "why",
+        /// What a message is.
+        Type = "type",
+        /// What a flash operation is.
+        Op = "op",
         /// Name of the invariant.
         Rule = "rule",
     }

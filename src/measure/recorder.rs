@@ -7,22 +7,25 @@ use std::time::Duration;
 
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason,
-    FirmwareVersion, LEGAL, Observation, Phase, Selector, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+    FirmwareVersion, FlashCounts, LEGAL, Observation, Phase, Selector, ServerEvent, Session, StateReason, Tags, Transition,
+    UpdateState,
 };
 use crate::time::SimTime;
 
 use super::board::{Board, Note, Noted, is_notable};
 use super::fault::{FaultFigures, FaultName};
 use super::fetching::{Again, Fetching, Request};
-use super::group::{Bytes, Entry, Group};
+use super::group::{Bytes, Entry, Group, Rates};
 use super::happening::FaultCame;
 use super::matrix::Matrix;
-use super::query::{LabelKey, Measure, Metric};
+use super::places::Register;
+use super::query::{Aggregate, LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
 use super::selection::{Changing, Facts, Selection};
-use super::series::{Series, Value, WholeRun};
+use super::series::{Series, Value, WholeRun, rate};
 use super::timeline::{AnswerClass, Happened, Timeline, TimelineRow};
 use super::trace::Trace;
+use super::trend::Trend;
 
 /// Slowest updates that are kept.
 const SLOWEST_MAX: usize = 50;
@@ -77,6 +80,41 @@ pub struct Measured {
     pub base: u64,
 }
 
+/// How harness and embedded server fared in real time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HarnessFigures {
+    /// Lateness of timer wakes.
+    pub late: Trend,
+    /// Processor time of the harness, as a part of one core.
+    pub cpu: f64,
+    /// Most memory of the harness, bytes.
+    pub memory: u64,
+    /// Work dropped.
+    pub dropped: u64,
+    /// Processor time of the embedded server, as a part of one core.
+    pub server_cpu: Option<f64>,
+}
+
+impl HarnessFigures {
+    pub(super) fn value(&self, metric: Metric, aggregate: Aggregate, now: SimTime) -> Option<Measured> {
+        let one = |value: f64| Some(Measured { value, base: 1 });
+        match (metric, aggregate) {
+            (Metric::Lateness, Aggregate::Rate) => rate(self.late.count(), now),
+            (Metric::Lateness, _) => self.late.value(aggregate, 0),
+            (Metric::Dropped, Aggregate::Rate) => rate(self.dropped, now),
+            (Metric::Dropped, Aggregate::Share) => None,
+            (Metric::Dropped, _) => Some(Measured {
+                value: self.dropped as f64,
+                base: self.dropped,
+            }),
+            (Metric::Cpu, Aggregate::Avg) => one(self.cpu),
+            (Metric::Memory, Aggregate::Max) => one(self.memory as f64),
+            (Metric::ServerCpu, Aggregate::Avg) => one(self.server_cpu?),
+            _ => None,
+        }
+    }
+}
+
 /// Every figure of a run.
 #[derive(Debug, Default)]
 pub struct Recorder {
@@ -99,6 +137,13 @@ pub struct Recorder {
     /// Made where somebody watches.
     pub(super) board: Option<Box<Board>>,
     findings: Vec<(&'static str, u64)>,
+    /// Image bytes of each second in which some came.
+    throughput: Rates,
+    /// When the manifest of an attempt was first sent, where somebody asks for times from then on.
+    offered: Option<BTreeMap<AttemptId, SimTime>>,
+    /// Flash operations that were counted of each device, where somebody asks for them during the run.
+    flash: Option<Vec<FlashCounts>>,
+    harness: Option<HarnessFigures>,
 }
 
 impl Recorder {
@@ -117,7 +162,10 @@ impl Recorder {
                 requested.push(Series::new(measure, &roster));
             }
         }
+        let asks = |metric: Metric| setup.requested.iter().any(|measure| measure.metric == metric);
         Recorder {
+            offered: asks(Metric::DeployTimeRaw).then(BTreeMap::new),
+            flash: asks(Metric::FlashOps).then(|| vec![FlashCounts::default(); roster.rows.len()]),
             fleets: vec![Group::default(); roster.fleets.values().len()],
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
@@ -196,7 +244,10 @@ impl Recorder {
                 self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
                 self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
             }
-            Observation::Downloaded { bytes, .. } => self.request_over(at, device, |fetching| fetching.over(*bytes, None)),
+            Observation::Downloaded { bytes, .. } => {
+                self.request_over(at, device, |fetching| fetching.over(*bytes, None));
+                self.downloaded(at, device, *bytes);
+            }
             Observation::DownloadLost { received, .. } => {
                 self.request_over(at, device, |fetching| fetching.lost(*received));
                 self.wasted(at, device, *received);
@@ -291,6 +342,56 @@ impl Recorder {
         }
     }
 
+    /// A device handed a message to its transport (`up`), or was given one; `kind` is asked for where somebody wants to know.
+    pub fn observe_message(&mut self, at: SimTime, device: DeviceIndex, up: bool, kind: impl FnOnce() -> &'static str) {
+        let asked = self.requested.iter().any(|series| series.metric == Metric::Messages);
+        let facts = Facts {
+            dir: if up { "up" } else { "down" },
+            word: if asked { kind() } else { "" },
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::Message { up }, facts);
+    }
+
+    /// True where flash operations are asked for during the run.
+    pub fn asks_flash(&self) -> bool {
+        self.flash.is_some()
+    }
+
+    /// Takes the flash operations of a device so far: at the end of a run of every device, before that where [`Self::asks_flash`].
+    pub fn observe_flash(&mut self, at: SimTime, device: DeviceIndex, counts: FlashCounts) {
+        let before = match &mut self.flash {
+            Some(told) => std::mem::replace(&mut told[device.at()], counts),
+            None => FlashCounts::default(),
+        };
+        let erases = u64::from(counts.erases - before.erases);
+        let writes = u64::from(counts.ops - before.ops) - erases;
+        for (erase, word, count) in [(true, "erase", erases), (false, "write", writes)] {
+            if count > 0 {
+                let facts = Facts {
+                    word,
+                    ..Facts::default()
+                };
+                self.enter(at, device, Entry::Flash { erase, count }, facts);
+            }
+        }
+    }
+
+    /// Takes how harness and server fared; at the end of a run in real time.
+    pub fn observe_harness(&mut self, figures: HarnessFigures) {
+        self.harness = Some(figures);
+    }
+
+    /// How harness and server fared, once that is known.
+    pub fn harness(&self) -> Option<&HarnessFigures> {
+        self.harness.as_ref()
+    }
+
+    /// Image bytes of each second in which some came.
+    pub fn throughput(&self) -> &Trend {
+        &self.throughput.0
+    }
+
     /// Takes how often each invariant was broken so far.
     pub fn observe_findings(&mut self, findings: Vec<(&'static str, u64)>) {
         self.findings = findings;
@@ -377,7 +478,12 @@ impl Recorder {
         if self.second.is_some_and(|last| last >= at) {
             return;
         }
+        let lasted = at.since(self.second.unwrap_or(SimTime::ZERO)).as_nanos();
         self.second = Some(at);
+        let bytes = u128::from(self.happened.image_bytes);
+        if bytes > 0 && at >= self.warmup {
+            self.throughput.0.record_amount((bytes * 1_000_000_000 / lasted) as u64);
+        }
         self.timeline.second(TimelineRow {
             at,
             sessions: self.roster.by_session,
@@ -395,6 +501,9 @@ impl Recorder {
         let run = WholeRun {
             coverage: (legal - self.matrix.unseen().len() as u64, legal),
             findings: &self.findings,
+            throughput: &self.throughput.0,
+            visits: &self.total.phase_time,
+            harness: self.harness.as_ref(),
         };
         series.value(measure.aggregate, now, &self.roster, &run)
     }
@@ -410,6 +519,16 @@ impl Recorder {
     /// Devices that are not at rest, or have an attempt that the server holds open.
     pub fn open_attempts(&self) -> u64 {
         self.roster.open
+    }
+
+    /// True while an attempt of this device is open, at it or at the server.
+    pub fn is_open(&self, device: DeviceIndex) -> bool {
+        self.roster.rows[device.at()].is_open()
+    }
+
+    /// Who takes part.
+    pub fn register(&self) -> &Register {
+        &self.roster.register
     }
 
     /// The device with this id.
@@ -479,7 +598,7 @@ impl Recorder {
         self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
-            .wrapping_add(print_of(at, &self.roster.rows[device.at()].id, sequence, transition));
+            .wrapping_add(print_of(at, self.roster.register.id(device), sequence, transition));
         let facts = Facts {
             attempt,
             transition: Some(transition),
@@ -600,6 +719,20 @@ impl Recorder {
         }
     }
 
+    /// All of an artifact has come.
+    fn downloaded(&mut self, at: SimTime, device: DeviceIndex, bytes: u64) {
+        let fetching = self.roster.rows[device.at()].fetching.as_ref();
+        let Some(took) = fetching.and_then(|fetching| fetching.took(at)).filter(|took| !took.is_zero()) else {
+            return;
+        };
+        let rate = u128::from(bytes) * 1_000_000_000 / took.as_nanos();
+        let facts = Facts {
+            attempt: self.roster.rows[device.at()].current,
+            ..Facts::default()
+        };
+        self.enter(at, device, Entry::DownloadRate(rate as u64), facts);
+    }
+
     fn of_request(&self, device: DeviceIndex, request: Request) -> Facts {
         Facts {
             code: request.code.unwrap_or(0),
@@ -713,9 +846,24 @@ impl Recorder {
         if fresh {
             self.release(attempt);
         }
+        let offered = self.offered.as_mut().and_then(|offered| match to {
+            UpdateState::InProgress => {
+                offered.entry(attempt).or_insert(at);
+                None
+            }
+            _ if to.ended() => offered.remove(&attempt),
+            _ => None,
+        });
         if ended {
+            if reason == StateReason::Results {
+                // The device has told all of it, and will not be offered it again.
+                self.roster.rows[device.at()].fetching = None;
+            }
             let facts = Facts::of_attempt(attempt).ended(result_at_server(to, reason));
             self.enter(at, device, Entry::DeployTime(at.since(due)), facts);
+            if let Some(offered) = offered {
+                self.enter(at, device, Entry::DeployTimeRaw(at.since(offered)), facts);
+            }
         }
     }
 
@@ -739,6 +887,17 @@ impl Recorder {
             if let Some(group) = self.cohorts.get_mut(usize::from(*cohort)) {
                 group.take(entry);
             }
+        }
+        if let Entry::ConnectTime { raw, .. } = entry {
+            enter_requested(
+                &mut self.requested,
+                device,
+                row,
+                Metric::ConnectTimeRaw,
+                facts,
+                Value::Time(raw),
+                false,
+            );
         }
         let (metric, value) = Value::of(entry);
         if enter_requested(&mut self.requested, device, row, metric, facts, value, false) {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceId, DeviceIndex, FailureReason, FirmwareVersion, Key,
-    Phase, Session, Tags, UpdateState,
+    AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceIndex, FailureReason, Few, FirmwareVersion, Key, Phase,
+    Session, Tags, UpdateState,
 };
 use crate::time::SimTime;
 
 use super::fault::FaultFigures;
 use super::fetching::Fetching;
-use super::places::Places;
+use super::places::Register;
 use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
@@ -83,12 +83,11 @@ impl AttemptRow {
 /// One device.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) id: DeviceId,
     pub(super) fleet: u16,
     pub(super) tags: Arc<Tags>,
-    pub(super) cohorts: Vec<u16>,
+    pub(super) cohorts: Few<u16>,
     /// The first is main.
-    pub(super) runs: Vec<u16>,
+    pub(super) runs: Few<u16>,
     pub(super) boot_at: SimTime,
     pub(super) phase: Phase,
     pub(super) session: Session,
@@ -100,7 +99,7 @@ pub(super) struct Row {
     /// The attempt that the device showed last.
     pub(super) current: Option<AttemptId>,
     /// By id.
-    pub(super) attempts: Vec<AttemptRow>,
+    pub(super) attempts: Few<AttemptRow>,
     /// The artifact that it fetches, or fetched last.
     pub(super) fetching: Option<Box<Fetching>>,
     pub(super) carried: Carried,
@@ -183,8 +182,6 @@ impl Row {
                     reason: None,
                     closed_by_server: false,
                 };
-                // Most devices have one for a long time.
-                self.attempts.reserve_exact(1);
                 self.attempts.insert(at, fresh);
                 at
             }
@@ -201,8 +198,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     pub(super) rows: Vec<Row>,
-    /// Positions in `rows` by id.
-    places: Places,
+    /// Ids of `rows`.
+    pub(super) register: Register,
     pub(super) fleets: Names<Arc<str>>,
     pub(super) cohorts: Names<CohortName>,
     pub(super) firmware: Names<FirmwareVersion>,
@@ -217,7 +214,10 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new(census: Census) -> Self {
-        let mut roster = Roster::default();
+        let mut roster = Roster {
+            register: Register::new(census.devices.iter().map(|device| device.id.clone())),
+            ..Roster::default()
+        };
         for cohort in &census.cohorts {
             roster.cohorts.number(cohort);
         }
@@ -230,7 +230,6 @@ impl Roster {
         roster.by_phase[Phase::Idle as usize] = count;
         roster.by_session[Session::Off as usize] = count;
         roster.by_state[UpdateState::None as usize] = count;
-        roster.places = Places::new(roster.rows.len(), |at| roster.rows[at].id.as_str());
         roster
     }
 
@@ -238,9 +237,8 @@ impl Roster {
         Row {
             fleet: self.fleets.number(&device.fleet),
             runs: device.runs.iter().map(|firmware| self.firmware.number(firmware)).collect(),
-            id: device.id,
             tags: device.tags,
-            cohorts: Vec::new(),
+            cohorts: Few::None,
             boot_at: device.boot_at,
             phase: Phase::Idle,
             session: Session::Off,
@@ -248,7 +246,7 @@ impl Roster {
             clock: VisitClock::default(),
             sequence: 0,
             current: None,
-            attempts: Vec::new(),
+            attempts: Few::None,
             fetching: None,
             carried: Carried::default(),
             damaged: false,
@@ -283,14 +281,13 @@ impl Roster {
     }
 
     pub(super) fn find(&self, id: &str) -> Option<DeviceIndex> {
-        let place = self.places.find(id, |at| self.rows[at].id.as_str())?;
-        Some(DeviceIndex(place as u32))
+        self.register.find(id)
     }
 
     /// Devices whose id begins with `start`, in their order; looks at all of them.
     pub(super) fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
-        let rows = self.rows.iter().enumerate();
-        let named = rows.filter(move |(_, row)| row.id.as_str().starts_with(start));
+        let ids = self.register.ids().iter().enumerate();
+        let named = ids.filter(move |(_, id)| id.as_str().starts_with(start));
         named.map(|(at, _)| DeviceIndex(at as u32))
     }
 
@@ -319,6 +316,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DeviceId;
 
     #[test]
     fn a_visit_leaves_time_without_power_out() {

@@ -113,7 +113,7 @@ impl Selection {
             let asked = match &label.key {
                 LabelKey::Who(key) => asked_of_device(key, &label.values, roster),
                 LabelKey::Own(OwnKey::Result) => Asked::Result(match metric {
-                    Metric::Connects | Metric::ConnectTime => {
+                    Metric::Connects | Metric::ConnectTime | Metric::ConnectTimeRaw => {
                         bits(&label.values, |word| ConnectResult::from_word(word).map(|it| it as u16))
                     }
                     _ => bits(&label.values, |word| AttemptResult::from_word(word).map(|it| it as u16)),
@@ -121,7 +121,9 @@ impl Selection {
                 LabelKey::Own(OwnKey::Reason) if !matches!(metric, Metric::Retries | Metric::Resumes | Metric::Restarts) => {
                     Asked::Reason(label.values.clone())
                 }
-                LabelKey::Own(OwnKey::Reason | OwnKey::Why | OwnKey::Rule) => Asked::Word(label.values.clone()),
+                LabelKey::Own(OwnKey::Reason | OwnKey::Why | OwnKey::Rule | OwnKey::Type | OwnKey::Op) => {
+                    Asked::Word(label.values.clone())
+                }
                 LabelKey::Own(OwnKey::Code) => Asked::Code(label.values.iter().map(|code| code.parse().unwrap_or(0)).collect()),
                 LabelKey::Own(OwnKey::Ranged | OwnKey::Repeat) => {
                     Asked::Flag(label.values.iter().map(|word| word == "yes").collect())

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use crate::model::{DeviceIndex, Key};
+use crate::model::{DeviceIndex, Key, Phase};
 use crate::time::SimTime;
 
 use super::disagreement::disagreement;
-use super::grammar::Kind;
 use super::group::{Bytes, Entry};
+use super::metric::Kind;
 use super::query::{Aggregate, Label, LabelKey, Measure, Metric, OwnKey};
-use super::recorder::Measured;
+use super::recorder::{HarnessFigures, Measured};
 use super::roster::Roster;
 use super::roster::Row;
 use super::selection::{Changing, Facts, Selection};
 use super::trend::Trend;
+
+/// Who has been in a phase for longer than this, and so many times as long as nearly all visits take, is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+const STUCK_FACTOR: f64 = 5.0;
 
 /// What is so of the whole run.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,12 @@ pub(super) struct WholeRun<'r> {
     pub(super) coverage: (u64, u64),
     /// Broken invariants by rule.
     pub(super) findings: &'r [(&'static str, u64)],
+    /// Image bytes of each second in which some came.
+    pub(super) throughput: &'r Trend,
+    /// Visits to each phase.
+    pub(super) visits: &'r [Trend; Phase::ALL.len()],
+    /// How harness and server fared, once that is known.
+    pub(super) harness: Option<&'r HarnessFigures>,
 }
 
 /// What an event adds to a series.
@@ -42,6 +52,8 @@ impl Value {
             Entry::Transition => (Metric::Transitions, Value::Once),
             Entry::Fault { .. } => (Metric::Faults, Value::Once),
             Entry::Manifest { .. } => (Metric::Manifests, Value::Once),
+            Entry::Message { .. } => (Metric::Messages, Value::Once),
+            Entry::Flash { count, .. } => (Metric::FlashOps, Value::Amount(count)),
             Entry::Request => (Metric::Requests, Value::Once),
             Entry::RequestTime(time) => (Metric::RequestTime, Value::Time(time)),
             Entry::FirstByte(time) => (Metric::FirstByte, Value::Time(time)),
@@ -54,6 +66,8 @@ impl Value {
             }
             Entry::UpdateTime(time) => (Metric::UpdateTime, Value::Time(time)),
             Entry::DeployTime(time) => (Metric::DeployTime, Value::Time(time)),
+            Entry::DeployTimeRaw(time) => (Metric::DeployTimeRaw, Value::Time(time)),
+            Entry::DownloadRate(rate) => (Metric::DownloadRate, Value::Amount(rate)),
             Entry::ConnectTime { planned, .. } => (Metric::ConnectTime, Value::Time(planned)),
             Entry::PhaseTime(_, time) => (Metric::PhaseTime, Value::Time(time)),
         }
@@ -99,19 +113,15 @@ impl Series {
             metric,
             labels: measure.labels.clone(),
             figure: match metric.kind() {
-                _ if matches!(
-                    metric,
-                    Metric::DataUsed | Metric::Disagreements | Metric::Coverage | Metric::Findings
-                ) =>
-                {
-                    Figure::Asked
-                }
+                _ if metric.is_whole() => Figure::Asked,
+                _ if matches!(metric, Metric::DataUsed | Metric::Disagreements | Metric::Stuck) => Figure::Asked,
                 Kind::Gauge => Figure::Gauge {
                     part: count(&selection, roster),
                     whole: count(&whole, roster),
                 },
                 Kind::Counter => Figure::Counter { part: 0, whole: 0 },
-                Kind::Trend => Figure::Trend(Box::default()),
+                Kind::Trend if metric.unit() == "s" => Figure::Trend(Box::default()),
+                Kind::Trend => Figure::Trend(Box::new(Trend::of_amounts())),
             },
             selection,
             whole,
@@ -144,11 +154,12 @@ impl Series {
                 *part += amount * u64::from(in_part == Some(true));
                 *whole += amount * u64::from(in_whole == Some(true));
             }
-            Figure::Trend(trend) => {
-                if let (Value::Time(time), Some(true)) = (value, in_part) {
-                    trend.record(time);
-                }
-            }
+            Figure::Trend(trend) => match value {
+                _ if in_part != Some(true) => {}
+                Value::Time(time) => trend.record(time),
+                Value::Amount(amount) => trend.record_amount(amount),
+                Value::Once => {}
+            },
         }
         in_part.is_none() || in_whole.is_none()
     }
@@ -256,10 +267,28 @@ impl Series {
         (part, whole)
     }
 
+    /// Devices of the selection, and of the whole, that are stuck.
+    fn stuck(&self, now: SimTime, roster: &Roster, run: &WholeRun<'_>) -> (u64, u64) {
+        let stuck = roster.rows.iter().enumerate().filter(|(_, row)| {
+            let spent = now.since(row.phase_since);
+            !row.phase.at_rest() && is_stuck(spent, &run.visits[row.phase as usize])
+        });
+        let (mut part, mut whole) = (0, 0);
+        for (at, row) in stuck {
+            let device = DeviceIndex(at as u32);
+            part += u64::from(self.selection.holds_device(device, row));
+            whole += u64::from(self.whole.holds_device(device, row));
+        }
+        (part, whole)
+    }
+
     /// The value of a figure that is taken from the devices, or from the run, when it is asked for.
     fn asked(&self, aggregate: Aggregate, now: SimTime, roster: &Roster, run: &WholeRun<'_>) -> Option<Measured> {
         let (part, whole) = match self.metric {
             Metric::DataUsed => return spread(self.used(roster), aggregate, now),
+            Metric::Throughput => return run.throughput.value(aggregate, 0),
+            Metric::Stuck => self.stuck(now, roster, run),
+            metric if metric.is_of_harness() => return run.harness?.value(metric, aggregate, now),
             Metric::Disagreements => self.disagreements(roster),
             Metric::Coverage => run.coverage,
             _ => {
@@ -296,6 +325,12 @@ impl Series {
         }
         open
     }
+}
+
+/// Whether so long in a phase is far longer than the visits of the fleet.
+pub fn is_stuck(spent: Duration, visits: &Trend) -> bool {
+    let usual = visits.percentile(99.0, 0).unwrap_or(0.0);
+    spent > STUCK_AFTER && spent.as_secs_f64() > STUCK_FACTOR * usual
 }
 
 /// True for labels that a share leaves out of its denominator (contract, section 1, *measure*).
@@ -338,7 +373,7 @@ fn spread(mut values: Vec<u64>, aggregate: Aggregate, now: SimTime) -> Option<Me
     value.map(|value| Measured { value, base })
 }
 
-fn rate(events: u64, now: SimTime) -> Option<Measured> {
+pub(super) fn rate(events: u64, now: SimTime) -> Option<Measured> {
     (now > SimTime::ZERO).then(|| Measured {
         value: events as f64 / now.as_secs_f64(),
         base: events,

@@ -158,7 +158,7 @@ impl Recorder {
         cohorts.sort_unstable();
         DeviceSnapshot {
             index,
-            id: &row.id,
+            id: self.roster.register.id(index),
             fleet: self
                 .roster
                 .fleets

@@ -10,9 +10,20 @@ use super::recorder::Measured;
 /// Longest time that the histogram tells apart; what is longer counts as this long, and is counted.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 
-/// A distribution of times, to the microsecond below 2 ms and to a part in a thousand above.
-#[derive(Clone, Debug, Default)]
+/// What a histogram counts in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Grain {
+    /// Microseconds, told in seconds.
+    #[default]
+    Micros,
+    /// What is recorded, told as it is.
+    Ones,
+}
+
+/// A distribution of times, or of amounts: times to the microsecond below 2 ms and to a part in a thousand above.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trend {
+    grain: Grain,
     /// Made at the first value, so that a series without values costs nothing.
     histogram: Option<Box<Histogram<u64>>>,
     count: u64,
@@ -23,9 +34,41 @@ pub struct Trend {
 }
 
 impl Trend {
+    /// A distribution of amounts: bytes a second.
+    pub fn of_amounts() -> Trend {
+        Trend {
+            grain: Grain::Ones,
+            ..Trend::default()
+        }
+    }
+
+    /// The distribution of times that a histogram of microseconds holds.
+    pub fn of_micros(histogram: &Histogram<u64>) -> Trend {
+        let mut trend = Trend::default();
+        for step in histogram.iter_recorded() {
+            let us = histogram.highest_equivalent(step.value_iterated_to());
+            (0..step.count_since_last_iteration()).for_each(|_| trend.take(us));
+        }
+        trend
+    }
+
     pub(super) fn record(&mut self, time: Duration) {
+        self.take(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn record_amount(&mut self, amount: u64) {
+        self.take(amount);
+    }
+
+    fn told(&self, counted: f64) -> f64 {
+        match self.grain {
+            Grain::Micros => counted / 1e6,
+            Grain::Ones => counted,
+        }
+    }
+
+    fn take(&mut self, us: u64) {
         let longest = LONGEST.as_micros() as u64;
-        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if us > longest {
             self.too_long += 1;
         }
@@ -59,7 +102,7 @@ impl Trend {
 
     /// Sum, seconds.
     pub fn sum(&self) -> f64 {
-        self.sum_us as f64 / 1e6
+        self.told(self.sum_us as f64)
     }
 
     /// Mean, seconds.
@@ -69,12 +112,12 @@ impl Trend {
 
     /// Smallest, seconds.
     pub fn min(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.min_us as f64 / 1e6)
+        (self.count > 0).then(|| self.told(self.min_us as f64))
     }
 
     /// Largest, seconds.
     pub fn max(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.max_us as f64 / 1e6)
+        (self.count > 0).then(|| self.told(self.max_us as f64))
     }
 
     /// The value that `percent` of the values do not exceed, seconds; `open` further values count as infinite.
@@ -93,7 +136,7 @@ impl Trend {
             seen += step.count_since_last_iteration();
             if seen >= rank {
                 let us = histogram.highest_equivalent(step.value_iterated_to());
-                return Some(us.clamp(self.min_us, self.max_us) as f64 / 1e6);
+                return Some(self.told(us.clamp(self.min_us, self.max_us) as f64));
             }
         }
         self.max()
@@ -111,7 +154,7 @@ impl Trend {
             seen += step.count_since_last_iteration();
             while next < N && seen >= rank(percents[next]) {
                 let us = histogram.highest_equivalent(step.value_iterated_to());
-                found[next] = Some(us.clamp(self.min_us, self.max_us) as f64 / 1e6);
+                found[next] = Some(self.told(us.clamp(self.min_us, self.max_us) as f64));
                 next += 1;
             }
             if next == N {

@@ -1,4 +1,13 @@
-//! What crosses the path of a device, in bytes on the wire.
+//! What a device wears and what crosses its path: flash operations, bytes on the wire.
+
+/// Flash operations of a device, all boots together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlashCounts {
+    /// All of them.
+    pub ops: u32,
+    /// Of these, pages erased.
+    pub erases: u32,
+}
 
 /// Bytes that crossed the path of a device, overhead of TCP and TLS included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod admin;
 mod carried;
 mod event;
+mod few;
 mod ids;
 mod manifest;
 mod observation;
@@ -15,8 +16,9 @@ mod why;
 mod words;
 
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
-pub use carried::Carried;
+pub use carried::{Carried, FlashCounts};
 pub use event::{ServerEvent, StateReason};
+pub(crate) use few::Few;
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};
 pub use observation::{AttemptResult, BootReason, ConnectResult, FailureReason, Observation, RecordKey, RetryReason};

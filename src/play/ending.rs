@@ -54,7 +54,13 @@ fn last_offer(plan: &Plan) -> Duration {
     rate.and_then(|rate| rate.due(plan.devices.len() as u64)).unwrap_or_default()
 }
 
-/// The longest time that any deployment of the plan takes on any fleet's chip without trouble.
+/// Round trips of an attempt: handshakes of its connections, subscriptions, messages, requests.
+const ROUND_TRIPS: u32 = 20;
+
+/// Tries to connect beyond this are not waited for.
+const TRIES_MAX: u64 = 1_000;
+
+/// The longest time that any deployment of the plan takes on any fleet's chip and link without trouble.
 fn clean_attempt(plan: &Plan) -> Duration {
     let deployments = plan.steps.iter().filter_map(|step| match &step.verb {
         StepVerb::Deploy { packages, .. } => Some(packages),
@@ -68,7 +74,9 @@ fn clean_attempt(plan: &Plan) -> Duration {
         | StepVerb::Untag { .. } => None,
     });
     let on_fleet = |packages: &Vec<FirmwareVersion>, fleet: &PlannedFleet| {
-        packages.iter().map(|package| package_time(plan, fleet, package)).sum()
+        let flash: Duration = packages.iter().map(|package| package_time(plan, fleet, package)).sum();
+        let bytes = packages.iter().map(|package| package_bytes(plan, package)).sum();
+        flash + link_time(fleet, bytes)
     };
     deployments
         .flat_map(|packages| plan.fleets.iter().map(move |fleet| on_fleet(packages, fleet)))
@@ -78,13 +86,48 @@ fn clean_attempt(plan: &Plan) -> Duration {
 
 /// Download, flash, boots, and the longest that the version itself takes to come to an end on this fleet.
 fn package_time(plan: &Plan, fleet: &PlannedFleet, package: &FirmwareVersion) -> Duration {
-    let image = plan.versions.iter().find(|version| version.firmware == *package);
-    let bytes = image.map_or(0, |version| version.image.len() as u64);
+    let bytes = package_bytes(plan, package);
     let boots = fleet.behaviors.images.values().filter(|image| image.firmware == *package);
     let boot = boots.flat_map(|image| image.boot.outcomes()).map(boot_time).max();
     let install = fleet.behaviors.installs.get(package);
     let install = install.and_then(|dealt| dealt.outcomes().iter().map(install_time).max());
     clean_duration(&fleet.config, bytes) + boot.unwrap_or_default() + install.unwrap_or_default()
+}
+
+fn package_bytes(plan: &Plan, package: &FirmwareVersion) -> u64 {
+    let image = plan.versions.iter().find(|version| version.firmware == *package);
+    image.map_or(0, |version| version.image.len() as u64)
+}
+
+/// What the link adds when it is slow and nothing goes wrong: the image's bytes, round trips, one loss of it, and sleep.
+fn link_time(fleet: &PlannedFleet, bytes: u64) -> Duration {
+    let link = &fleet.link;
+    let bytes_take = link
+        .down
+        .map_or(Duration::ZERO, |rate| Duration::from_secs(bytes * 8 / rate.max(1) + 1));
+    let slow_trip = link.latency.of_draw(u64::MAX / 100 * 99) * 2;
+    let dropped = link.drops.as_ref().map_or(Duration::ZERO, |drops| *drops.lasting.end());
+    let waits = link.quota.map_or(Duration::ZERO, |quota| quota.per);
+    let busy = bytes_take + slow_trip * ROUND_TRIPS + *link.join.end() + connecting(fleet, slow_trip);
+    let slept = fleet.sleep.map_or(Duration::ZERO, |sleep| {
+        let periods = busy.as_nanos() / sleep.awake.as_nanos().max(1) + 1;
+        sleep.every * u32::try_from(periods).unwrap_or(u32::MAX)
+    });
+    busy + dropped + waits + slept
+}
+
+/// How long it may take until a connection stands whose CONNACK is waited for no longer than a slow round trip: of ten times as many
+/// tries as are needed on average, hardly any device needs more.
+fn connecting(fleet: &PlannedFleet, slow_trip: Duration) -> Duration {
+    let (limit, link) = (fleet.config.connack_timeout, &fleet.link);
+    if limit > slow_trip {
+        return Duration::ZERO;
+    }
+    let hundredths = (1..100)
+        .filter(|percent| link.latency.of_draw(u64::MAX / 100 * percent) * 2 < limit)
+        .count() as u64;
+    let tries = (1_000 / hundredths.max(1)).min(TRIES_MAX) as u32;
+    (limit + fleet.config.reconnect.max + slow_trip) * tries
 }
 
 /// From the start of an image until it is confirmed or reset.

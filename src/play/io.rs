@@ -2,7 +2,7 @@
 
 use crate::device::DeviceInput;
 use crate::faults::{Happening, Injection, ServerCondition};
-use crate::model::{AdminAction, Carried, DeviceIndex, Observation, ServerEvent};
+use crate::model::{AdminAction, Carried, DeviceIndex, FlashCounts, Observation, ServerEvent};
 use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
@@ -49,6 +49,8 @@ pub enum Sighting {
     Headed(DeviceIndex, ImageHead),
     /// This crossed the path of a device since it was last told.
     Carried(DeviceIndex, Carried),
+    /// A device has done so many flash operations, all boots together.
+    Flash(DeviceIndex, FlashCounts),
     /// The server told something.
     Server(ServerEvent),
     /// An admin directive was answered.

@@ -8,6 +8,7 @@ mod ending;
 mod faults;
 mod io;
 mod judging;
+mod messages;
 mod outcome;
 mod pick;
 mod picture;
@@ -23,13 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Jitter;
-use crate::faults::{Happening, PlannedFault, PlannedServerFault};
+use crate::faults::Happening;
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
 use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
-use crate::wire::ImagePrint;
+use crate::wire::{ImagePrint, Packet};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{Checks, HarnessReport, Lateness, LeftOpen, Machine, Outcome, RunError, Status};
@@ -80,24 +81,21 @@ impl Director {
     /// A director at the start of a run.
     pub fn new(plan: Arc<Plan>, mode: Mode) -> Director {
         let census = census(&plan);
+        let recorder = Recorder::new(RecorderSetup {
+            census: census.clone(),
+            requested: plan.measures().cloned().collect(),
+            trace: plan.trace,
+            warmup: plan.warmup,
+            faults: counted(&plan),
+        });
+        let setup = RefereeSetup {
+            builds: builds(&plan),
+            images: images(&plan),
+            census: &census,
+        };
         let mut director = Director {
-            referee: Referee::new(RefereeSetup {
-                builds: builds(&plan),
-                images: images(&plan),
-                census: &census,
-            }),
-            recorder: Recorder::new(RecorderSetup {
-                census,
-                requested: plan.measures().cloned().collect(),
-                trace: plan.trace,
-                warmup: plan.warmup,
-                faults: plan
-                    .faults
-                    .iter()
-                    .map(name_of)
-                    .chain(plan.server_faults.iter().map(name_of_server))
-                    .collect(),
-            }),
+            referee: Referee::sharing(recorder.register().clone(), setup),
+            recorder,
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
             server_faults: ServerFaults::new(&plan),
@@ -115,6 +113,7 @@ impl Director {
             mode,
         };
         director.plan_server_faults();
+        director.plan_cheats();
         director.schedule();
         director
     }
@@ -130,8 +129,15 @@ impl Director {
     pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
         match sighting {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
-            Sighting::Sent(device, packet) => self.referee.sent(at, device, &packet),
-            Sighting::Delivered(device, packet) => self.referee.delivered(at, device, &packet),
+            Sighting::Sent(device, packet) => {
+                self.count_message(at, device, true, &packet);
+                self.referee.sent(at, device, &packet);
+            }
+            Sighting::Delivered(device, packet) => {
+                self.count_message(at, device, false, &packet);
+                self.referee.delivered(at, device, &packet);
+            }
+            Sighting::Flash(device, counts) => self.recorder.observe_flash(at, device, counts),
             Sighting::Fault {
                 device,
                 fault,
@@ -252,9 +258,12 @@ impl Director {
         }
         let server_windows = self.server_faults.windows();
         let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
-        let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.recorder.open_attempts() == 0;
+        let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.honest_attempts() == 0;
         let (findings, checks) = self.referee.finish(now, settled);
         self.recorder.observe_findings(self.referee.broken());
+        if let Some(harness) = &harness {
+            self.recorder.observe_harness(harness.figures());
+        }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
         Outcome {
@@ -299,7 +308,9 @@ impl Director {
     }
 
     fn on_fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, happening: Happening) {
-        self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        if usize::from(fault) < self.plan.faults.len() {
+            self.faults.came(&self.plan, at, device, usize::from(fault), happening);
+        }
         let (came, why) = match happening {
             Happening::Began => (FaultCame::Began, None),
             Happening::Done => (FaultCame::Done, None),
@@ -308,6 +319,26 @@ impl Director {
             Happening::Spared => return self.recorder.fault_spared(at, device, fault),
         };
         self.recorder.observe_fault(at, device, fault, came, why);
+    }
+
+    /// Cheaters are known from the start, and only the server is judged on them.
+    fn plan_cheats(&mut self) {
+        for (row, cheat) in (self.plan.first_cheat()..).zip(&self.plan.cheats) {
+            self.recorder.fault_planned(row as u16, cheat.devices.len() as u64, None);
+            cheat.devices.iter().for_each(|&device| self.referee.excuse(device));
+        }
+    }
+
+    fn count_message(&mut self, at: SimTime, device: DeviceIndex, up: bool, packet: &Packet) {
+        if messages::is_message(packet) {
+            self.recorder.observe_message(at, device, up, || messages::kind(packet));
+        }
+    }
+
+    /// True where drivers tell of flash operations after every event ([`Sighting::Flash`]); at the end of a run they always do.
+    #[must_use]
+    pub fn asks_flash(&self) -> bool {
+        self.recorder.asks_flash()
     }
 
     /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.
@@ -370,7 +401,7 @@ impl Director {
     }
 
     fn on_settling(&mut self, now: SimTime, until: SimTime, out: &mut Vec<Directive>) {
-        if self.at_rest(now) {
+        if self.at_rest(now, self.honest_attempts()) {
             let end = match self.plan.ends {
                 Ends::Settled => RunEnd::Settled,
                 Ends::Duration => RunEnd::Duration,
@@ -400,12 +431,25 @@ impl Director {
         let expected = self.judging.next_timed(&self.timeline).is_some();
         let striking =
             self.faults.pending(&self.plan, &self.timeline, now) || self.server_faults.pending(&self.plan, &self.timeline);
-        self.arrivals_left == 0 && !self.timeline.pending(now) && !expected && !striking && self.at_rest(now)
+        self.arrivals_left == 0
+            && !self.timeline.pending(now)
+            && !expected
+            && !striking
+            && self.at_rest(now, self.recorder.open_attempts())
     }
 
     /// No attempt is open, and nothing that was asked of the server can open one any more.
-    fn at_rest(&self, now: SimTime) -> bool {
-        self.requests.quiet(now, QUIET) && self.recorder.open_attempts() == 0
+    fn at_rest(&self, now: SimTime, open: u64) -> bool {
+        open == 0 && self.requests.quiet(now, QUIET)
+    }
+
+    /// Open attempts but for those of cheaters: within `duration` a run waits for them, and afterwards nobody can demand an end of them.
+    fn honest_attempts(&self) -> u64 {
+        let open = self.recorder.open_attempts();
+        if open == 0 {
+            return 0;
+        }
+        open - self.plan.cheaters().filter(|device| self.recorder.is_open(*device)).count() as u64
     }
 
     /// True for an attempt that is open for no reason of the plan: one that waits for a deployment which is paused may.
@@ -427,7 +471,8 @@ impl Director {
                 .any(|attempt| attempt.deployment.is_some_and(|name| self.must_end(name, attempt.state)));
             let left = self.left_open.get(&device.index);
             let stuck = left.is_some_and(|(_, stuck)| *stuck);
-            if (device.phase.at_rest() && !held) || stuck {
+            let cheats = self.plan.cheat_of(device.index).is_some();
+            if (device.phase.at_rest() && !held) || stuck || cheats {
                 continue;
             }
             let why = left.map_or_else(|| "the server holds its attempt open".to_owned(), |(why, _)| why.to_string());
@@ -494,20 +539,21 @@ fn census(plan: &Plan) -> Census {
     }
 }
 
-/// A fault of the server as the recorder is told of it.
-fn name_of_server(fault: &PlannedServerFault) -> FaultName {
-    FaultName {
+/// What the recorder has a row for: faults of devices, then of the server, then cheats.
+fn counted(plan: &Plan) -> Vec<FaultName> {
+    let server = plan.server_faults.iter().map(|fault| FaultName {
         name: fault.name.as_str().into(),
         kind: fault.kind.to_string().into(),
-    }
-}
-
-/// A fault as the recorder is told of it.
-fn name_of(fault: &PlannedFault) -> FaultName {
-    FaultName {
+    });
+    let faults = plan.faults.iter().map(|fault| FaultName {
         name: fault.name.as_str().into(),
         kind: fault.kind.to_string().into(),
-    }
+    });
+    let cheats = plan.cheats.iter().map(|row| FaultName {
+        name: row.name.as_str().into(),
+        kind: row.cheat.word().into(),
+    });
+    faults.chain(server).chain(cheats).collect()
 }
 
 /// What the devices of each fleet are built to, as the referee is told.
@@ -527,6 +573,7 @@ fn builds(plan: &Plan) -> BTreeMap<Arc<str>, Build> {
                 least,
             },
             lifted: fleet.config.sdk.breaks().to_vec(),
+            duplicates_cancel: !fleet.config.quirks.ignores_canceled_duplicate,
             disguised: fleet.behaviors.disguised().collect(),
         }
     };

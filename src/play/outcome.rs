@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::measure::Recorder;
+use crate::measure::{HarnessFigures, Recorder, Trend};
 use crate::model::{DeviceIndex, Why};
 use crate::scenario::Plan;
 use crate::time::SimTime;
@@ -119,6 +119,8 @@ pub struct HarnessReport {
     pub reasons: Vec<String>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// All of it.
+    pub late: Trend,
     /// The same over the run, in intervals.
     pub lateness: Vec<Lateness>,
     /// Processor time of the harness, percent of one core, mean over the run.
@@ -133,6 +135,19 @@ pub struct HarnessReport {
     pub server_cpu_percent: Option<f64>,
     /// The machine.
     pub machine: Machine,
+}
+
+impl HarnessReport {
+    /// What measures are made of.
+    pub(super) fn figures(&self) -> HarnessFigures {
+        HarnessFigures {
+            late: self.late.clone(),
+            cpu: self.cpu_percent / 100.0,
+            memory: self.memory_bytes,
+            dropped: self.dropped,
+            server_cpu: self.server_cpu_percent.map(|percent| percent / 100.0),
+        }
+    }
 }
 
 /// Lateness of timer wakes in an interval of the run.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::mcuboot::{FLAG_SET, MAGIC, TrailerLayout};
+use crate::mcuboot::{FLAG_SET, ImageInfo, MAGIC, TrailerLayout, slice_reader};
 
 /// Bytes of the whole flash.
 pub const FLASH_SIZE: usize = 256 * 1024;
@@ -37,6 +37,17 @@ pub enum FlashError {
         /// The most that fit.
         limit: usize,
     },
+}
+
+/// Where the image in the primary slot stands, as the trailers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was swapped in whole, and the next boot swaps it back.
+    OnTrial,
+    /// It stays.
+    Settled,
+    /// A swap is under way, or asked for.
+    Moving,
 }
 
 /// The content of a board's flash.
@@ -87,6 +98,25 @@ impl Flash {
     /// The secondary slot.
     pub fn secondary(&self) -> &[u8] {
         &self.0[SECONDARY..SECONDARY + SLOT_SIZE]
+    }
+
+    /// Where the image in the primary slot stands.
+    pub fn standing(&self) -> Standing {
+        let layout = layout();
+        let is_set = |flag: u32| self.primary()[flag as usize] == FLAG_SET;
+        let swapped = self.primary().ends_with(&MAGIC);
+        if self.secondary().ends_with(&MAGIC) || (swapped && !is_set(layout.copy_done())) {
+            Standing::Moving
+        } else if swapped && !is_set(layout.image_ok()) {
+            Standing::OnTrial
+        } else {
+            Standing::Settled
+        }
+    }
+
+    /// What the image in the primary slot claims as its SHA-256, if one stands there.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        ImageInfo::read(slice_reader(self.primary())).ok().map(|info| info.digest)
     }
 
     /// Whether the image in the primary slot would be swapped back at the next boot.

@@ -54,16 +54,20 @@ impl Gdb {
         Ok(())
     }
 
-    /// Lets a machine go on that stands still, counting page erases, until it stands before the `nth`, or `stop` says that it is to run
-    /// unwatched.
-    pub(super) fn run_to_erase(&mut self, nth: u32, stop: &dyn Fn() -> bool) -> io::Result<Stop> {
+    /// Lets a machine go on that stands still, telling `wanted` of each page erase that it stands before by its number, until that is the
+    /// one, or `stop` says that it is to run unwatched.
+    pub(super) fn run_to_erase(&mut self, wanted: &dyn Fn(u32) -> bool, stop: &dyn Fn() -> bool) -> io::Result<Stop> {
         let watch = format!("Z2,{ERASEPAGE:x},4");
         let forget = format!("z2,{ERASEPAGE:x},4");
         let mut erases = 0;
         loop {
             self.expect_ok(&watch)?;
             self.send("c")?;
-            while self.receive(Duration::from_millis(20))?.is_none() {
+            // The monitor stops and resets machines as well: that is no erase.
+            while !self
+                .receive(Duration::from_millis(20))?
+                .is_some_and(|stop| stop.contains("watch"))
+            {
                 if stop() {
                     self.stop()?;
                     self.expect_ok(&forget)?;
@@ -73,7 +77,7 @@ impl Gdb {
             }
             erases += 1;
             self.expect_ok(&forget)?;
-            if erases == nth {
+            if wanted(erases) {
                 return Ok(Stop::AtErase);
             }
             self.step()?;

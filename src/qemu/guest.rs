@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::deadline::Deadline;
 use super::flash::Flash;
 use super::gdb::{Gdb, Stop};
 use super::machine::{Machine, Qemu, QemuError};
-use super::smp::{Smp, SmpError};
+use super::smp::{GiveUp, Smp, SmpError};
 
 /// How long a request on the serial line may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,6 +50,23 @@ pub struct Guest {
     /// As it was when power went last.
     flash: Flash,
     on: Option<Power>,
+    hurry: Hurry,
+}
+
+/// Makes whoever waits for an answer of a guest give up, from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Hurry(Arc<AtomicU32>);
+
+impl Hurry {
+    /// Nobody waits until this is over.
+    pub fn begin(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It is over.
+    pub fn end(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What is there while power is on.
@@ -69,6 +86,10 @@ enum Watch {
     Erases {
         counting: JoinHandle<io::Result<(Gdb, Stop)>>,
         stop: Arc<AtomicBool>,
+        /// The erase to stand still before; zero is none.
+        wanted: Arc<AtomicU32>,
+        /// Erases that have come, one that it stands before included.
+        seen: Arc<AtomicU32>,
     },
     /// It was lost on the way.
     Gone,
@@ -77,7 +98,17 @@ enum Watch {
 impl Guest {
     /// A board that is off.
     pub fn new(qemu: Qemu, flash: Flash) -> Guest {
-        Guest { qemu, flash, on: None }
+        Guest {
+            qemu,
+            flash,
+            on: None,
+            hurry: Hurry::default(),
+        }
+    }
+
+    /// What makes those who wait for this guest give up.
+    pub fn hurry(&self) -> Hurry {
+        self.hurry.clone()
     }
 
     /// Switches the power on. With `cut_at`, the processor stops before that page erase, counted from one and from now; whatever is
@@ -94,7 +125,11 @@ impl Guest {
                 Watch::Nothing(gdb)
             }
         };
-        let smp = Smp::new(lines.serial, Arc::clone(&reached));
+        let give_up = GiveUp {
+            reached: Arc::clone(&reached),
+            hurried: Arc::clone(&self.hurry.0),
+        };
+        let smp = Smp::new(lines.serial, give_up);
         self.on = Some(Power {
             smp,
             watch,
@@ -104,15 +139,21 @@ impl Guest {
         Ok(())
     }
 
-    /// From now on, counts page erases; the processor stops before the `nth`.
+    /// Page erases are counted since power came: the processor is to stop before the one of this number, and before none for zero.
     pub fn cut_at(&mut self, nth: u32) -> Result<(), GuestError> {
-        let power = self.power()?;
-        let (mut gdb, stop) = finish(std::mem::replace(&mut power.watch, Watch::Gone)).map_err(gone)?;
-        if let Stop::Running(_) = stop {
-            gdb.stop().map_err(gone)?;
+        match &self.power()?.watch {
+            Watch::Erases { wanted, .. } => wanted.store(nth, Ordering::Release),
+            Watch::Nothing(_) | Watch::Gone => {}
         }
-        power.watch = count(gdb, nth, &power.reached);
         Ok(())
+    }
+
+    /// Page erases since power came, where they are counted; one that the processor stands before is among them.
+    pub fn erases_seen(&self) -> u32 {
+        match self.on.as_ref().map(|power| &power.watch) {
+            Some(Watch::Erases { seen, .. }) => seen.load(Ordering::Acquire),
+            Some(Watch::Nothing(_) | Watch::Gone) | None => 0,
+        }
     }
 
     /// How many page erases came since the count began, which ends.
@@ -158,6 +199,30 @@ impl Guest {
         self.flash = power.machine.read_flash()?;
         self.on = None;
         Ok(())
+    }
+
+    /// Stops the processor, wherever it is; [`Self::go_on`] lets it go on from there.
+    pub fn halt(&mut self) -> Result<(), GuestError> {
+        Ok(self.power()?.machine.qmp.stop().map_err(monitor_gone)?)
+    }
+
+    /// Lets a processor go on that was stopped.
+    pub fn go_on(&mut self) -> Result<(), GuestError> {
+        Ok(self.power()?.machine.qmp.go_on().map_err(monitor_gone)?)
+    }
+
+    /// How often the firmware has reset the board by itself since power came, up to the last call that asked the monitor.
+    pub fn resets_seen(&self) -> u32 {
+        self.on.as_ref().map_or(0, |power| power.machine.qmp.guest_resets())
+    }
+
+    /// Resets the board as a watchdog with a witness would: the flash is looked at before, and what it held is told.
+    pub fn bite(&mut self) -> Result<Flash, GuestError> {
+        let power = self.power()?;
+        let flash = power.machine.read_flash()?;
+        power.machine.qmp.reset().map_err(monitor_gone)?;
+        power.machine.qmp.go_on().map_err(monitor_gone)?;
+        Ok(flash)
     }
 
     /// Resets the board, as its watchdog would. What its flash holds stays.
@@ -229,15 +294,28 @@ impl Drop for Power {
 }
 
 fn count(mut gdb: Gdb, nth: u32, reached: &Arc<AtomicBool>) -> Watch {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (asked, seen) = (Arc::clone(&stop), Arc::clone(reached));
-    seen.store(false, Ordering::Release);
+    let (stop, wanted, seen) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU32::new(nth)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let (asked, reached) = (Arc::clone(&stop), Arc::clone(reached));
+    let (aim, count) = (Arc::clone(&wanted), Arc::clone(&seen));
     let counting = thread::spawn(move || {
-        let end = gdb.run_to_erase(nth, &|| asked.load(Ordering::Acquire))?;
-        seen.store(end == Stop::AtErase, Ordering::Release);
+        let is_wanted = |erases| {
+            count.store(erases, Ordering::Release);
+            aim.load(Ordering::Acquire) == erases
+        };
+        let end = gdb.run_to_erase(&is_wanted, &|| asked.load(Ordering::Acquire))?;
+        reached.store(end == Stop::AtErase, Ordering::Release);
         Ok((gdb, end))
     });
-    Watch::Erases { counting, stop }
+    Watch::Erases {
+        counting,
+        stop,
+        wanted,
+        seen,
+    }
 }
 
 /// Ends a count, wherever it is.
@@ -245,7 +323,7 @@ fn finish(watch: Watch) -> io::Result<(Gdb, Stop)> {
     match watch {
         Watch::Nothing(gdb) => Ok((gdb, Stop::Running(0))),
         Watch::Gone => Err(io::ErrorKind::NotConnected.into()),
-        Watch::Erases { counting, stop } => {
+        Watch::Erases { counting, stop, .. } => {
             stop.store(true, Ordering::Release);
             counting
                 .join()

@@ -107,7 +107,6 @@ impl Qemu {
 pub(super) struct Machine {
     child: Child,
     pub(super) qmp: Qmp,
-    folder: TempDir,
 }
 
 impl fmt::Debug for Machine {
@@ -128,11 +127,7 @@ impl Machine {
         let failed = |error: io::Error| QemuError::NotStarted {
             reason: error.to_string(),
         };
-        // Names of sockets are short: the folder stands where names are.
-        let folder = tempfile::Builder::new()
-            .prefix("squall-")
-            .tempdir_in("/tmp")
-            .map_err(failed)?;
+        let folder = folder().map_err(failed)?;
         let listen = |name: &str| {
             let listener = UnixListener::bind(folder.path().join(name))?;
             listener.set_nonblocking(true).map(|()| listener)
@@ -154,8 +149,9 @@ impl Machine {
         let mut machine = Machine {
             child,
             qmp: Qmp::greet(monitor).map_err(failed)?,
-            folder,
         };
+        // All are connected: the folder goes at once, so that a Squall that is killed leaves none behind.
+        drop(folder);
         let mut gdb = Gdb::attach(debugger).map_err(failed)?;
         gdb.write(flash.bytes()).map_err(failed)?;
         // The processor reads its first vector anew, now from what stands there.
@@ -165,8 +161,9 @@ impl Machine {
 
     /// What the flash holds at this moment; the processor stands still afterwards.
     pub(super) fn read_flash(&mut self) -> Result<Flash, QemuError> {
-        let file = self.folder.path().join("flash");
         let gone = |error| QemuError::Gone { part: "monitor", error };
+        let folder = folder().map_err(gone)?;
+        let file = folder.path().join("flash");
         self.qmp.stop().map_err(gone)?;
         self.qmp.save(FLASH_SIZE, &file).map_err(gone)?;
         let bytes = std::fs::read(&file).map_err(gone)?;
@@ -237,6 +234,11 @@ impl Drop for Ending {
             let _ = child.wait();
         }
     }
+}
+
+/// A folder for what passes between this process and a machine's. Names of sockets are short: it stands where names are.
+fn folder() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("squall-").tempdir_in("/tmp")
 }
 
 /// The command line: nothing but what a board has, QEMU connecting to listeners that are there before it.

@@ -18,8 +18,8 @@ mod spawner;
 mod sweep;
 
 pub use deadline::pause;
-pub use flash::{ERASED, FLASH_SIZE, Flash, FlashError, PAGE_SIZE, PRIMARY, SECONDARY, SLOT_SIZE};
-pub use guest::{Cut, Guest, GuestError};
+pub use flash::{ERASED, FLASH_SIZE, Flash, FlashError, PAGE_SIZE, PRIMARY, SECONDARY, SLOT_SIZE, Standing};
+pub use guest::{Cut, Guest, GuestError, Hurry};
 pub use machine::{Qemu, QemuError};
 pub use smp::{Console, Relay, SlotState, Smp, SmpError};
 pub use sweep::{During, Ended, Point, Sweep, SweepError, Tear};

@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Qmp {
     lines: BufReader<UnixStream>,
+    /// Resets that the firmware has asked for, as far as the monitor has told.
+    guest_resets: u32,
 }
 
 impl Qmp {
@@ -23,6 +25,7 @@ impl Qmp {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut qmp = Qmp {
             lines: BufReader::new(stream),
+            guest_resets: 0,
         };
         let mut greeting = String::new();
         qmp.lines.read_line(&mut greeting)?;
@@ -33,6 +36,16 @@ impl Qmp {
     /// Stops the processor.
     pub(super) fn stop(&mut self) -> io::Result<()> {
         self.ask("stop", json!({}))
+    }
+
+    /// Lets the processor go on.
+    pub(super) fn go_on(&mut self) -> io::Result<()> {
+        self.ask("cont", json!({}))
+    }
+
+    /// How often the firmware has reset the machine by itself, up to the last answer.
+    pub(super) fn guest_resets(&self) -> u32 {
+        self.guest_resets
     }
 
     /// Resets the machine; its flash stays.
@@ -60,6 +73,9 @@ impl Qmp {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let answer: Value = serde_json::from_str(&line).map_err(io::Error::other)?;
+            if answer["event"] == "RESET" && answer["data"]["guest"] == true {
+                self.guest_resets += 1;
+            }
             if answer.get("return").is_some() {
                 return Ok(());
             }

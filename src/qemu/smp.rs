@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -168,7 +168,22 @@ pub struct Smp {
     line: Vec<u8>,
     packet: Vec<u8>,
     console: Console,
-    give_up: Arc<AtomicBool>,
+    give_up: GiveUp,
+}
+
+/// When a client is to stop waiting: at a mark of the machine's, or at one of its owner's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GiveUp {
+    /// The processor stands where power is to be cut.
+    pub(super) reached: Arc<AtomicBool>,
+    /// So many who are in a hurry.
+    pub(super) hurried: Arc<AtomicU32>,
+}
+
+impl GiveUp {
+    fn is_asked(&self) -> bool {
+        self.reached.load(Ordering::Acquire) || self.hurried.load(Ordering::Acquire) > 0
+    }
 }
 
 /// An answer of which only the code matters; none means that all is well.
@@ -184,8 +199,8 @@ struct Confirm {
 }
 
 impl Smp {
-    /// A client on this line; it gives up where `give_up` is set.
-    pub(super) fn new(stream: UnixStream, give_up: Arc<AtomicBool>) -> Smp {
+    /// A client on this line; it gives up where that is asked.
+    pub(super) fn new(stream: UnixStream, give_up: GiveUp) -> Smp {
         Smp {
             stream,
             sequence: 0,
@@ -226,18 +241,30 @@ impl Smp {
 
     /// Sends an image into the secondary slot; `progress` is told the bytes that are there.
     pub fn upload(&mut self, image: &[u8], patience: Duration, progress: &mut dyn FnMut(usize)) -> Result<(), SmpError> {
-        let mut at = 0;
-        while at < image.len() {
-            let chunk = &image[at..image.len().min(at + CHUNK)];
+        self.upload_part(0, image.len(), image, patience, progress)
+    }
+
+    /// Sends the part of an image of `total` bytes that begins at `start`; what comes before it has been sent.
+    pub fn upload_part(
+        &mut self,
+        start: usize,
+        total: usize,
+        part: &[u8],
+        patience: Duration,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), SmpError> {
+        let (mut at, end) = (start, start + part.len());
+        while at < end {
+            let chunk = &part[at - start..part.len().min(at - start + CHUNK)];
             let mut request = |sequence| {
-                let mut writer = ImageWriter::new(None, image.len(), None, false);
+                let mut writer = ImageWriter::new(None, total, None, false);
                 (writer.offset, writer.sequence) = (at, sequence);
                 let mut frame = writer.write_chunk(chunk);
                 frame.sequence = sequence;
                 frame.encode_with_cbor()
             };
             at = match self.exchange::<WriteImageChunkResult>(&mut request, patience)? {
-                WriteImageChunkResult::Ok(there) if there.off as usize > at => there.off as usize,
+                WriteImageChunkResult::Ok(there) if (at + 1..=end).contains(&(there.off as usize)) => there.off as usize,
                 WriteImageChunkResult::Ok(there) => {
                     let what = format!("it has {} bytes of the image after {at}", there.off);
                     return Err(SmpError::Garbled { what });
@@ -311,14 +338,14 @@ impl Smp {
     /// The next packet whose CRC is right; `None` if none comes until then.
     fn next_packet(&mut self, until: Deadline) -> Result<Option<Vec<u8>>, SmpError> {
         loop {
-            if self.give_up.load(Ordering::Acquire) {
+            if self.give_up.is_asked() {
                 return Err(SmpError::GivenUp);
             }
             let left = until.left();
             if left.is_zero() {
                 return Ok(None);
             }
-            self.stream.set_read_timeout(Some(left.min(Duration::from_millis(20))))?;
+            self.stream.set_read_timeout(Some(left.min(Duration::from_millis(5))))?;
             // One byte after the other: what follows a packet stays where it is. The kernel has them all at hand.
             let mut byte = [0];
             match self.stream.read(&mut byte) {
@@ -422,7 +449,7 @@ mod tests {
 
     fn client() -> (Smp, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Smp::new(ours, Arc::default()), theirs)
+        (Smp::new(ours, GiveUp::default()), theirs)
     }
 
     fn taken(smp: &mut Smp, bytes: &[u8]) -> Vec<Vec<u8>> {

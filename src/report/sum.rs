@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::faults::{Moment, PlannedFault, Target};
-use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend};
+use crate::measure::{Aggregate, Comparison, FaultFigures, Group, Kind, Label, Measure, Metric, Recorder, Trend, is_stuck};
 use crate::model::{AttemptResult, BootReason, CohortName, ConnectResult, DeviceIndex, LEGAL, Phase, UpdateState};
-use crate::play::{HarnessReport, Outcome, RunEnd};
+use crate::play::{HarnessReport, Mode, Outcome, RunEnd};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::Judgement;
@@ -23,8 +23,6 @@ use super::untrusted::clean;
 const STUCK_MAX: usize = 1000;
 /// Most slow devices that are listed.
 const SLOW_MAX: usize = 50;
-/// A device hangs when it has been in a phase for longer than this, and than five times the fleet's 99th percentile.
-const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 pub(super) fn sum_up(outcome: &Outcome) -> Summary {
     let (plan, recorder) = (&outcome.plan, &outcome.recorder);
@@ -86,13 +84,7 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
             update_time_s: round(took.as_secs_f64()),
         }),
         slowest_devices: slowest_devices(outcome),
-        faults: plan
-            .faults
-            .iter()
-            .zip(recorder.faults())
-            .map(|(planned, came)| fault(planned, came))
-            .chain(recorder.faults().iter().skip(plan.faults.len()).map(fault_of_server))
-            .collect(),
+        faults: fault_rows(plan, recorder.faults()),
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
         harness: outcome.harness.as_ref().map(harness),
@@ -175,6 +167,8 @@ impl Census {
 fn metrics(recorder: &Recorder, census: &Census, elapsed: SimTime) -> Vec<MetricRow> {
     let mut rows = Vec::new();
     group(&mut rows, &[], recorder.total(), census.open);
+    rows.push(rates("throughput", &[], recorder.throughput()));
+    rows.extend(of_harness(recorder));
     for (fleet, figures) in recorder.by_fleet() {
         let open = census.open_by_fleet.get(fleet).copied().unwrap_or(0);
         group(&mut rows, &[("fleet", fleet)], figures, open);
@@ -208,6 +202,12 @@ fn group(rows: &mut Vec<MetricRow>, labels: &[(&str, &str)], group: &Group, open
     }
     rows.push(counter("manifests", labels, &[], group.manifests + group.manifests_again));
     rows.push(counter("manifests", labels, &[("repeat", "yes")], group.manifests_again));
+    for (dir, count) in [("up", group.messages_up), ("down", group.messages_down)] {
+        rows.push(counter("messages", labels, &[("dir", dir)], count));
+    }
+    for (op, count) in [("erase", group.flash_erases), ("write", group.flash_writes)] {
+        rows.push(counter("flash_ops", labels, &[("op", op)], count));
+    }
     for (name, count) in [
         ("requests", group.requests),
         ("retries", group.retries),
@@ -235,6 +235,7 @@ fn group(rows: &mut Vec<MetricRow>, labels: &[(&str, &str)], group: &Group, open
     rows.push(trend("update_time", labels, &[], &group.update_time, 0));
     rows.push(trend("deploy_time", labels, &[], &group.deploy_time, open));
     rows.push(trend("connect_time", labels, &[], &group.connect_time, 0));
+    rows.push(rates("download_rate", labels, &group.download_rate.0));
     rows.push(trend("connect_time_raw", labels, &[], &group.connect_time_raw, 0));
     for (phase, visits) in Phase::ALL
         .iter()
@@ -272,6 +273,15 @@ fn counter(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], count: u64
     }
 }
 
+/// A distribution of bytes a second, whose sum means nothing.
+fn rates(name: &str, labels: &[(&str, &str)], values: &Trend) -> MetricRow {
+    MetricRow {
+        unit: "B/s".to_owned(),
+        sum: None,
+        ..trend(name, labels, &[], values, 0)
+    }
+}
+
 fn trend(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], trend: &Trend, open: u64) -> MetricRow {
     let part = |percent: f64| trend.percentile(percent, open).and_then(finite);
     let over = |value: Option<f64>| value.filter(|_| open == 0).and_then(finite);
@@ -291,6 +301,34 @@ fn trend(name: &str, labels: &[(&str, &str)], own: &[(&str, &str)], trend: &Tren
         p999: part(99.9),
         max: over(trend.max()),
     }
+}
+
+/// How harness and server fared; nothing in virtual time.
+fn of_harness(recorder: &Recorder) -> Vec<MetricRow> {
+    let Some(figures) = recorder.harness() else {
+        return Vec::new();
+    };
+    let gauge = |name: &str, unit: &str| MetricRow {
+        kind: "gauge".to_owned(),
+        unit: unit.to_owned(),
+        sum: None,
+        ..counter(name, &[], &[], 1)
+    };
+    let percent = |name: &str, part: f64| MetricRow {
+        avg: finite(part * 100.0),
+        ..gauge(name, "%")
+    };
+    let mut rows = vec![
+        trend("lateness", &[], &[], &figures.late, 0),
+        percent("cpu", figures.cpu),
+        MetricRow {
+            max: finite(figures.memory as f64),
+            ..gauge("memory", "B")
+        },
+        counter("dropped", &[], &[], figures.dropped),
+    ];
+    rows.extend(figures.server_cpu.map(|part| percent("server_cpu", part)));
+    rows
 }
 
 /// Labels as a row shows them: key to values joined by `|`, a key that is turned round with its `!`.
@@ -318,9 +356,11 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
         };
         recorder.value(&measure, elapsed).map(|measured| measured.value)
     };
-    let timed = |aggregate: Aggregate| match metric.kind() {
-        Kind::Trend => value(aggregate).and_then(finite),
-        Kind::Gauge | Kind::Counter => None,
+    let timed = |aggregate: Aggregate| {
+        let asked = aggregate != Aggregate::Sum || metric.kind() == Kind::Trend;
+        let shown = |value: f64| if metric.unit() == "%" { value * 100.0 } else { value };
+        let value = value(aggregate).filter(|_| asked && metric.allows(aggregate));
+        value.map(shown).and_then(finite)
     };
     let count = value(Aggregate::Count).unwrap_or(0.0) as u64;
     MetricRow {
@@ -347,6 +387,32 @@ fn requested(recorder: &Recorder, metric: Metric, labels: &[Label], elapsed: Sim
 }
 
 /// What was planned of a fault, and what came of it.
+/// A row a fault of devices, then of the server, then a row a fleet and cheat.
+fn fault_rows(plan: &Plan, came: &[FaultFigures]) -> Vec<FaultRow> {
+    let faults = plan.faults.iter().zip(came).map(|(planned, came)| fault(planned, came));
+    let of_server = &came[plan.faults.len()..plan.first_cheat()];
+    let cheats = came[plan.first_cheat()..].iter().map(|came| FaultRow {
+        name: clean(&came.name),
+        kind: clean(&came.kind),
+        devices: came.devices,
+        planned: None,
+        done: came.done,
+        missed: None,
+        missed_because: BTreeMap::new(),
+        strikes: None,
+        chance_percent: None,
+        tried: None,
+        phases: struck(came),
+    });
+    faults.chain(of_server.iter().map(fault_of_server)).chain(cheats).collect()
+}
+
+/// How often devices were struck in each phase.
+fn struck(came: &FaultFigures) -> BTreeMap<String, u64> {
+    let phases = Phase::ALL.iter().zip(came.phases).filter(|(_, count)| *count > 0);
+    phases.map(|(phase, count)| (phase.to_string(), count)).collect()
+}
+
 fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
     let by_chance = planned.planned_each().is_none();
     let strikes = match planned.kind.target() {
@@ -369,12 +435,7 @@ fn fault(planned: &PlannedFault, came: &FaultFigures) -> FaultRow {
         tried: strikes
             .filter(|strikes| *strikes != "operations")
             .map(|_| came.done + came.spared),
-        phases: Phase::ALL
-            .iter()
-            .zip(came.phases)
-            .filter(|(_, count)| *count > 0)
-            .map(|(phase, count)| (phase.to_string(), count))
-            .collect(),
+        phases: struck(came),
     }
 }
 
@@ -467,10 +528,7 @@ fn stuck(outcome: &Outcome) -> Vec<StuckRow> {
     for open in &outcome.left_open {
         let device = outcome.recorder.device(open.device);
         let spent = outcome.elapsed.since(device.phase_since);
-        let usual = outcome.recorder.total().phase_time[device.phase as usize]
-            .percentile(99.0, 0)
-            .unwrap_or(0.0);
-        let long = spent > STUCK_AFTER && spent.as_secs_f64() > 5.0 * usual;
+        let long = is_stuck(spent, &outcome.recorder.total().phase_time[device.phase as usize]);
         if open.stuck_by_firmware || (long && !device.phase.at_rest()) {
             rows.push(StuckRow {
                 device: clean(device.id.as_str()),
@@ -603,6 +661,19 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     if plan.server.tls == TlsPlan::Off {
         let text = "off: MQTT and HTTP unencrypted, which real devices refuse".to_owned();
         notes.push(note("tls", text));
+    }
+    for fleet in plan.fleets.iter().filter(|fleet| fleet.on_boards) {
+        let name = clean(&fleet.name);
+        notes.push(match outcome.mode {
+            Mode::Run => note(
+                "boards",
+                format!("fleet `{name}`: firmware on QEMU's nRF51822, whose flash takes no time"),
+            ),
+            Mode::Sim => note(
+                "boards",
+                format!("fleet `{name}` is simulated here: `squall run` starts its firmware"),
+            ),
+        });
     }
     if !plan.warmup.is_zero() {
         notes.push(note("warmup", format!("times leave the first {} out", short(plan.warmup))));

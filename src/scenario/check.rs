@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::faults::FaultKind;
 use crate::measure::LabelKey;
 use crate::model::{FirmwareVersion, Key, Slug, Test, show_count};
+use crate::verdict::Modes;
 
 use super::chips;
 use super::error::Problems;
@@ -12,7 +13,7 @@ use super::fault;
 use super::fields::{Written, cut, suggest};
 use super::file::{
     Asked, ExpectFile, FleetFile, ImageFile, JudgedFile, MOST_DEVICES, MainFile, Moment, RuleFile, ScenarioFile, StepFile,
-    VerbFile, WhoFile,
+    VerbFile, VersionFile, WhoFile,
 };
 use super::names::{Asking, Names};
 use super::text::exact_time;
@@ -89,6 +90,7 @@ impl Check<'_> {
         for runs in &fleet.runs {
             self.version(runs, &subject);
         }
+        self.board_images(fleet);
         let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
         let versions = &self.file.versions;
@@ -122,6 +124,24 @@ impl Check<'_> {
                     largest >> 10
                 );
                 self.problems.add(*at, message, hint);
+            }
+        }
+    }
+
+    /// Boards run real images, which nobody can generate.
+    fn board_images(&self, fleet: &FleetFile) {
+        let (Some(_), Some(main)) = (fleet.engine, fleet.runs.first()) else {
+            return;
+        };
+        let of_main = |version: &&VersionFile| version.firmware.slug == main.value.slug;
+        for version in self.file.versions.iter().filter(of_main) {
+            if let ImageFile::Generated { at, .. } = version.image {
+                let message = format!(
+                    "the image of `{}` is generated, and fleet `{}` is on boards",
+                    version.firmware, fleet.name
+                );
+                let hint = "name one that runs on them, for example file = \"firmware-fixtures/app-1.0.0.bin\"";
+                self.problems.add(at, message, hint);
             }
         }
     }
@@ -168,6 +188,12 @@ impl Check<'_> {
         }
         if let Some(when) = &step.when {
             self.names.check_measure(when, &format!("`when` of {subject}"), self.problems);
+            let metric = when.measure.metric;
+            if metric.is_of_harness() {
+                let message = format!("`when` of {subject} waits for `{metric}`, which is known at the end alone");
+                let hint = "ask for it in an expectation with mode = \"run\"";
+                self.problems.add(when.words.inner, message, hint);
+            }
         }
         match &step.verb {
             None => {}
@@ -292,6 +318,13 @@ impl Check<'_> {
         };
         if let Some(that) = &expect.that {
             self.names.check_measure(that, &subject, self.problems);
+            let metric = that.measure.metric;
+            let at_end = matches!(expect.judged, JudgedFile::End) && !expect.abort_on_fail;
+            if metric.is_of_harness() && (expect.modes != Modes::Run || !at_end) {
+                let message = format!("{subject} asks for `{metric}`, which only `run` knows, at its end");
+                let hint = "write { that = \"...\", mode = \"run\" }, judged at the end";
+                self.problems.add(that.words.inner, message, hint);
+            }
         }
         if let JudgedFile::At(moment) = &expect.judged {
             self.moment(moment, "at", &subject);
@@ -303,6 +336,14 @@ impl Check<'_> {
         for version in self.file.versions.iter().filter(|version| !used.contains(&version.firmware)) {
             let hint = "no fleet runs it and no step deploys it";
             warnings.add(version.at, format!("firmware `{}` is never used", version.firmware), hint);
+        }
+        if let Some(at) = self
+            .file
+            .qemu
+            .at
+            .filter(|_| self.file.fleets.iter().all(|fleet| fleet.engine.is_none()))
+        {
+            warnings.add(at, "`qemu` is never used", "no fleet has engine = \"qemu\"");
         }
         let used = self.used_cohorts();
         for cohort in self.file.cohorts.iter().filter(|cohort| !used.contains(cohort.name.as_str())) {

@@ -12,6 +12,9 @@ use crate::model::{parse_duration, parse_size};
 /// The chip of a fleet that names none.
 pub(super) const DEFAULT: &str = "nrf52840";
 
+/// The chip that QEMU emulates.
+pub(super) const OF_BOARDS: &str = "nrf51822";
+
 /// A figure with its source.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,9 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Position of the scenario file in [`Texts`]; the others are of flags and of the environment.
+    pub const FILE: usize = 0;
+
     /// The same text, another stretch.
     fn over(self, range: Range<usize>) -> Place {
         Place {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, PlannedServerFault, ServerFaultKind, Target};
-use crate::model::{Key, Phase, Share, Test};
+use crate::model::{DeviceIndex, Key, Phase, Share, Test};
 
 use super::document::Place;
 use super::error::Problems;
 use super::fields::{cut, suggest};
 use super::file::{FaultFile, ScenarioFile, TlsFile, WhoFile, link_names, named_link};
 use super::names::{Asking, Names};
+use super::start::AtStart;
 use super::text::{exact_data_rate, exact_time, exact_times};
 
 /// Checks one fault.
@@ -180,12 +181,14 @@ impl Check<'_> {
                 self.problems
                     .add(at, format!("unknown link `{}` in {subject}", cut(profile)), hint);
             }
-            FaultKind::BadTls
+            FaultKind::UartGarbage
+            | FaultKind::BadTls
             | FaultKind::Link { .. }
             | FaultKind::PowerCut
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
@@ -207,20 +210,24 @@ impl Check<'_> {
     fn fits(&self, kind: &FaultKind) {
         let fault = self.fault;
         let subject = &fault.subject;
+        let pauses = *kind == FaultKind::AppPause;
         let aborts = *kind == FaultKind::AppAbort;
         let never = match &fault.moment {
             Moment::Phase { phase, after } => {
-                aborts && after.end().is_zero() && !matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged)
+                let stoppable = matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged);
+                let pausable = stoppable || *phase == Phase::Committing;
+                after.end().is_zero() && ((aborts && !stoppable) || (pauses && !pausable))
             }
             Moment::Progress { phase, .. } => {
-                (aborts || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
+                (aborts || pauses || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
             }
             Moment::Start | Moment::Time(_) | Moment::Step { .. } | Moment::Flash { .. } => false,
         };
         if never {
-            let hint = match aborts {
-                true => "an application aborts in downloading, retrying or staged",
-                false => "bits flip before the swap: write for example \"staged\"",
+            let hint = match kind {
+                FaultKind::AppAbort => "an application aborts in downloading, retrying or staged",
+                FaultKind::AppPause => "an application pauses in downloading, retrying, staged or committing",
+                _ => "bits flip before the swap: write for example \"staged\"",
             };
             let message = format!("{subject} can never come about at `{}`", self.moment_text());
             self.problems.add(self.moment_at(), message, hint);
@@ -269,6 +276,45 @@ impl Check<'_> {
                 self.problems.add(only.at, message, hint);
             }
         }
+    }
+}
+
+/// Whether what is to happen can be played on the boards that it finds, and where only boards can play it, whether it finds others.
+pub(super) fn check_boards(fault: &FaultFile, start: AtStart<'_>, problems: &Problems) {
+    let (Some(kind), Some(who)) = (&fault.kind, &fault.who) else {
+        return;
+    };
+    let found = |on_boards: bool| {
+        let devices = (0..start.devices.len() as u32).map(DeviceIndex);
+        let fleet = |device: DeviceIndex| &start.fleets[usize::from(start.devices[device.at()].fleet)];
+        let mut found = devices.filter(|device| fleet(*device).on_boards == on_boards && start.matches(&who.selector, *device));
+        found.next().map(fleet)
+    };
+    let subject = &fault.subject;
+    if kind.value == FaultKind::UartGarbage {
+        if let Some(fleet) = found(false) {
+            let message = format!("{subject} is about serial lines, and fleet `{}` has none", fleet.name);
+            let hint = "a simulated device has no serial line: write who = \"fleet:NAME\" of one with engine = \"qemu\"";
+            problems.add(kind.at, message, hint);
+        }
+        return;
+    }
+    let Some(fleet) = found(true) else { return };
+    let moment_at = fault.moment_at.as_ref().map_or(fault.at, |words| words.inner);
+    let refused = match (&kind.value, &fault.moment) {
+        (FaultKind::FlashFail { .. }, _) => Some((kind.at, "the flash of a board cannot be made to fail from outside")),
+        (FaultKind::FlashFlip { .. }, _) => Some((kind.at, "nobody else writes into the flash of a board")),
+        (_, Moment::Flash { erase: false, .. }) => Some((moment_at, "only its page erases can be counted: write `flash erase N`")),
+        (_, Moment::Progress { phase, .. }) if *phase != Phase::Downloading => {
+            Some((moment_at, "its bootloader tells nobody how far it is: write `flash erase N`"))
+        }
+        (_, Moment::Start | Moment::Time(_) | Moment::Phase { .. } | Moment::Step { .. }) => None,
+        (_, Moment::Progress { .. } | Moment::Flash { .. }) => None,
+    };
+    if let Some((at, why)) = refused {
+        let message = format!("{subject} cannot be played on the boards of fleet `{}`", fleet.name);
+        let hint = format!("{why}; or leave them out: who = \"…,!fleet:{}\"", fleet.name);
+        problems.add(at, message, hint);
     }
 }
 

@@ -44,8 +44,8 @@ use start::AtStart;
 pub use error::{ScenarioError, ScenarioErrors};
 pub use outline::outline;
 pub use plan::{
-    Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
-    TlsPlan,
+    BenchPlan, Ends, Plan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan,
+    Settle, StepTime, StepVerb, TlsPlan,
 };
 pub use profiles::{Profile, ProfileFigure, profiles};
 pub use source::{EXAMPLES, Overrides, Source};
@@ -103,6 +103,7 @@ fn make(
         warnings,
     };
     let server = resolver.server(folder);
+    let bench = resolver.bench(folder);
     let images = images::images(file, folder, resolver.luck, problems);
     if !problems.is_empty() {
         return None;
@@ -129,6 +130,7 @@ fn make(
         warmup: file.general.warmup,
         trace: resolver.trace(devices.len()),
         server,
+        bench,
         versions: images
             .into_iter()
             .map(|image| PlannedVersion {
@@ -141,6 +143,7 @@ fn make(
         cohorts,
         steps: resolver.steps(),
         faults,
+        cheats: resolver.cheats(),
         server_faults: resolver.server_faults(),
         links: fault::links_named(file),
         expectations: resolver.expectations(),

@@ -9,6 +9,7 @@ use super::document::Place;
 use super::error::Problems;
 use super::fields::{cut, list, suggest};
 use super::file::{Asked, CohortFile, FleetFile, RuleFile, ScenarioFile, StepFile, VerbFile, WhoFile};
+use super::plan::cheat_row;
 use super::spans;
 
 /// Every name of a scenario.
@@ -173,9 +174,14 @@ impl<'f> Names<'f> {
     }
 
     fn check_fault(&self, name: &str, at: Place, subject: &str, problems: &Problems) {
-        let names = || self.file.faults.iter().map(|fault| fault.name.as_str());
-        if !names().any(|known| known == name) {
-            let hint = suggest(name, names(), "faults");
+        let faults = self.file.faults.iter().map(|fault| fault.name.clone());
+        let cheats = self.file.fleets.iter().flat_map(|fleet| {
+            let kinds = fleet.cheats.keys();
+            kinds.map(|cheat| cheat_row(&fleet.name, *cheat))
+        });
+        let names: Vec<String> = faults.chain(cheats).collect();
+        if !names.iter().any(|known| known == name) {
+            let hint = suggest(name, names.iter().map(String::as_str), "faults");
             problems.add(at, format!("unknown fault `{}` in {subject}", cut(name)), hint);
         }
     }

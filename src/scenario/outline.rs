@@ -62,6 +62,13 @@ pub fn outline(plan: &Plan) -> String {
             "planned; shares and repetitions without end left out",
         );
     }
+    if !plan.cheats.is_empty() {
+        out.section("cheat", "devices", "what they do");
+        for row in &plan.cheats {
+            let text = format!("{}, counted by {}", row.cheat.does(), row.cheat.strikes());
+            out.row(&row.name, &show_count(row.devices.len() as u64), &text);
+        }
+    }
     if !plan.expectations.is_empty() {
         out.section("expect", "", "when it is judged");
         for expectation in &plan.expectations {
@@ -157,8 +164,11 @@ fn fleet_text(plan: &Plan, fleet: &PlannedFleet) -> String {
         true => format!("on at {}", show_duration(from)),
         false => format!("on from {} to {}", show_duration(from), show_duration(until)),
     };
+    let power = fleet.sleep.as_ref().map_or_else(String::new, |sleep| {
+        format!(", awake {} every {}", exact_time(sleep.awake), exact_time(sleep.every))
+    });
     format!(
-        "{}; link {}, flash {}; {on}",
+        "{}; link {}, flash {}; {on}{power}",
         versions(&fleet.runs),
         fleet.link.name,
         fleet.config.chip.name

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{LinkProfile, PlannedFault, PlannedServerFault, Sleep};
+use crate::faults::{Cheat, LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub trace: bool,
     /// The server under test.
     pub server: ServerPlan,
+    /// Where real firmware runs, if a fleet is on boards.
+    pub bench: Option<BenchPlan>,
     /// Versions with their images, in order of the file.
     pub versions: Vec<PlannedVersion>,
     /// Fleets by name.
@@ -61,8 +63,10 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Faults of devices, links and downloads, in order of the file.
     pub faults: Vec<PlannedFault>,
-    /// Faults of the server, in order of the file.
+    /// Faults of the server, in order of the file. Their rows are counted behind those of the devices' faults.
     pub server_faults: Vec<PlannedServerFault>,
+    /// Who cheats, by fleet and kind. Their rows are counted last.
+    pub cheats: Vec<PlannedCheat>,
     /// Every profile that a fault of the kind `link` names.
     pub links: BTreeMap<String, Arc<LinkProfile>>,
     /// Expectations in order of the file.
@@ -88,6 +92,30 @@ impl Plan {
             key: planned.key,
             number: planned.number,
         }
+    }
+
+    /// How a device cheats, if it does, and the row in which that is counted.
+    pub fn cheat_of(&self, device: DeviceIndex) -> Option<(u16, Cheat)> {
+        let row = self
+            .cheats
+            .iter()
+            .position(|row| row.devices.binary_search(&device).is_ok())?;
+        Some(((self.first_cheat() + row) as u16, self.cheats[row].cheat))
+    }
+
+    /// Position of the first row of [`Plan::cheats`] among those that are counted.
+    pub fn first_cheat(&self) -> usize {
+        self.faults.len() + self.server_faults.len()
+    }
+
+    /// Whom a device steals from that does: the next one.
+    pub fn victim_of(&self, device: DeviceIndex) -> DeviceId {
+        self.devices[(device.at() + 1) % self.devices.len()].id.clone()
+    }
+
+    /// Every device that cheats.
+    pub fn cheaters(&self) -> impl Iterator<Item = DeviceIndex> {
+        self.cheats.iter().flat_map(|row| row.devices.iter().copied())
     }
 
     /// Devices that match a selection as they stand at the start, in their order; its pick is not looked at.
@@ -147,6 +175,21 @@ pub struct ServerPlan {
     pub deadline: Option<Duration>,
 }
 
+/// Where the real firmware of fleets with `engine = "qemu"` runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchPlan {
+    /// The program that emulates.
+    pub binary: String,
+    /// The machine that it emulates.
+    pub machine: String,
+    /// What stands at the start of flash; `None` is the built-in bootloader.
+    pub bootloader: Option<Bytes>,
+    /// Boards that may be starting at once.
+    pub parallel: u32,
+    /// How long a board may be silent before it is reset.
+    pub boot_timeout: Duration,
+}
+
 /// TLS of the embedded server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsPlan {
@@ -181,6 +224,8 @@ pub struct PlannedFleet {
     pub link: Arc<LinkProfile>,
     /// When its devices sleep, if they do.
     pub sleep: Option<Sleep>,
+    /// Its firmware is real and runs on boards; where there are none, it is simulated.
+    pub on_boards: bool,
     /// Settings of its devices.
     pub config: Arc<DeviceConfig>,
     /// What versions do on its devices.
@@ -210,6 +255,22 @@ pub struct PlannedDevice {
     pub boot_at: SimTime,
     /// Its tags at the start.
     pub tags: Arc<Tags>,
+}
+
+/// The name of the row in which a fleet's cheat is counted: no fault can be called so.
+pub(super) fn cheat_row(fleet: &str, cheat: Cheat) -> String {
+    format!("{fleet}.{cheat}")
+}
+
+/// The devices of a fleet that cheat alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedCheat {
+    /// Fleet and kind: `demo.flood`, which no fault can be called.
+    pub name: String,
+    /// What they do.
+    pub cheat: Cheat,
+    /// Who, in order.
+    pub devices: Vec<DeviceIndex>,
 }
 
 /// A cohort.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior, Quirks};
+use bytes::Bytes;
+
+use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
 use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
@@ -17,17 +19,24 @@ use super::deal::{deal, positions, taken};
 use super::document::{Place, Texts};
 use super::error::Problems;
 use super::fault;
+use super::fields::cut;
 use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, WhoFile,
 };
 use super::images::{self, Image};
 use super::names::Names;
-use super::plan::{PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan};
+use super::plan::{
+    BenchPlan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan,
+    cheat_row,
+};
+use super::source::read_at_most;
 use super::start::AtStart;
 
 /// Devices up to which `trace = "auto"` writes traces.
 const TRACED_DEVICES: usize = 10_000;
+/// Largest bootloader that is read; what a board has room for is said where it is started.
+const LARGEST_BOOTLOADER: u64 = 256 << 10;
 /// MQTT keep-alive of the devices (protocol 2.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -72,6 +81,31 @@ impl Resolver<'_> {
         }
     }
 
+    /// Where real firmware runs, if any fleet has it; a bootloader of the user's own must be readable.
+    pub fn bench(&self, folder: &Path) -> Option<BenchPlan> {
+        let qemu = &self.file.qemu;
+        let bootloader = qemu.bootloader.as_ref().and_then(|words| {
+            let read = read_at_most(&folder.join(&words.text), LARGEST_BOOTLOADER);
+            let unreadable = |error: std::io::Error| {
+                let message = format!("`bootloader` of `qemu` cannot be read: {}", cut(&error.to_string()));
+                self.problems
+                    .add(words.inner, message, "paths are relative to the scenario file");
+            };
+            read.map_err(unreadable).ok().map(Bytes::from)
+        });
+        self.file
+            .fleets
+            .iter()
+            .any(|fleet| fleet.engine.is_some())
+            .then(|| BenchPlan {
+                binary: qemu.binary.clone(),
+                machine: qemu.machine.to_owned(),
+                bootloader,
+                parallel: qemu.parallel,
+                boot_timeout: qemu.boot_timeout,
+            })
+    }
+
     /// Whether transitions are written.
     pub fn trace(&self, devices: usize) -> bool {
         match self.file.general.trace {
@@ -112,14 +146,16 @@ impl Resolver<'_> {
             max_artifacts: fleet.max_artifacts,
             tls: !matches!(self.file.server.tls, TlsFile::Off),
             sdk: fleet.sdk,
-            quirks: Quirks::default(),
+            quirks: fleet.quirks,
             heartbeat: fleet.heartbeat,
+            on_board: false,
         };
         let image = images.iter().find(|image| image.firmware == *main);
         PlannedFleet {
             name: fleet.name.clone(),
             link: Arc::clone(&fleet.link),
             sleep: fleet.sleep,
+            on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
             behaviors: Arc::new(self.behaviors(keys, images)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
@@ -217,6 +253,37 @@ impl Resolver<'_> {
             first.name, second.name, pair[0].id
         );
         self.problems.add(second.id.at, message, "put {fleet} into the pattern");
+    }
+
+    /// Who cheats: each fleet is ranked once, and dealt to its kinds in their order, so that nobody cheats in two ways.
+    pub fn cheats(&self) -> Vec<PlannedCheat> {
+        let mut rows = Vec::new();
+        let mut first = 0;
+        for fleet in &self.file.fleets {
+            let rank = |number: u32| self.luck.draw(Purpose::Cheat, device_key(&fleet.name, number), u64::MAX);
+            let mut ranked: Vec<(u64, u32)> = Vec::new();
+            if !fleet.cheats.is_empty() {
+                ranked.extend((0..fleet.count as u32).map(|number| (rank(number), number)));
+                ranked.sort_unstable();
+            }
+            let mut left = ranked.into_iter();
+            for (cheat, pick) in &fleet.cheats {
+                let wanted = taken(Some(*pick), fleet.count) as usize;
+                let mut devices: Vec<_> = left
+                    .by_ref()
+                    .take(wanted)
+                    .map(|(_, number)| DeviceIndex(first + number))
+                    .collect();
+                devices.sort_unstable();
+                rows.push(PlannedCheat {
+                    name: cheat_row(&fleet.name, *cheat),
+                    cheat: *cheat,
+                    devices,
+                });
+            }
+            first += fleet.count as u32;
+        }
+        rows
     }
 
     /// Cohorts with the members that they have by hand.
@@ -431,6 +498,7 @@ impl Resolver<'_> {
                 let found = start.matching(&who.selector);
                 self.check_found(&format!("`who` of {}", row.subject), who, found);
             }
+            fault::check_boards(row, start, self.problems);
             fault::planned(row, self.line(row.at))
         };
         self.file.faults.iter().filter_map(plan).collect()

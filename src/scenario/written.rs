@@ -9,6 +9,7 @@ use crate::measure::Measure;
 use crate::verdict::Modes;
 
 use super::fault;
+use super::file::quirks;
 use super::file::{
     ExpectFile, FaultFile, FleetFile, General, ImageFile, JudgedFile, LinkFile, MainFile, Moment, RuleFile, ScenarioFile,
     ServerFile, Shares, StepFile, TlsFile, Trace, VerbFile, VersionFile,
@@ -16,7 +17,7 @@ use super::file::{
 use super::images::Image;
 use super::plan::{Ends, Settle};
 use super::text::{backoff, exact_data_rate, exact_rate, exact_size, exact_time, exact_times, quoted};
-use crate::model::Share;
+use crate::model::{Pick, Share};
 
 /// The scenario as TOML that reads back as the same.
 pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
@@ -41,6 +42,7 @@ pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
     out.text("target", "embedded");
     out.text("listen", &file.server.listen.to_string());
     out.server(&file.server);
+    out.qemu(file, true);
     for version in sorted_versions(file) {
         out.version(version, None);
     }
@@ -61,6 +63,7 @@ pub(super) fn hash(file: &ScenarioFile, images: &[Image]) -> String {
     out.played(&file.general);
     out.table("server");
     out.server(&file.server);
+    out.qemu(file, false);
     for version in sorted_versions(file) {
         out.version(version, images.iter().find(|image| image.firmware == version.firmware));
     }
@@ -164,6 +167,24 @@ impl Writer {
         }
     }
 
+    /// The bench, where a fleet needs one; which program emulates it changes nothing that is played.
+    fn qemu(&mut self, file: &ScenarioFile, whole: bool) {
+        let qemu = &file.qemu;
+        if file.fleets.iter().all(|fleet| fleet.engine.is_none()) {
+            return;
+        }
+        self.table("qemu");
+        if whole {
+            self.text("binary", &qemu.binary);
+            self.raw("parallel", qemu.parallel);
+        }
+        self.text("machine", qemu.machine);
+        if let Some(bootloader) = &qemu.bootloader {
+            self.text("bootloader", &bootloader.text);
+        }
+        self.text("boot_timeout", &exact_time(qemu.boot_timeout));
+    }
+
     fn version(&mut self, version: &VersionFile, image: Option<&Image>) {
         let (slug, name) = (&version.firmware.slug, version.firmware.version.to_string());
         self.table(&format!("firmware.{slug}.{}", quoted(&name)));
@@ -211,9 +232,18 @@ impl Writer {
             Some(Sleep { awake, every }) => self.text("power", &format!("awake {} every {}", exact_time(awake), exact_time(every))),
         }
         self.text("sdk", fleet.sdk.word());
+        self.raw("quirks", quirks::written(fleet.quirks));
         self.raw("max_artifacts", fleet.max_artifacts);
+        if !fleet.cheats.is_empty() {
+            let cheats = fleet.cheats.iter().map(|(cheat, pick)| match pick {
+                Pick::Count(count) => format!("{cheat} = {count}"),
+                Pick::Share(share) => format!("{cheat} = {}", quoted(&share.to_string())),
+            });
+            let cheats: Vec<_> = cheats.collect();
+            self.raw("cheats", format!("{{ {} }}", cheats.join(", ")));
+        }
         self.text("heartbeat", &fleet.heartbeat.map_or_else(|| "off".to_owned(), exact_time));
-        self.text("engine", "simulated");
+        self.text("engine", if fleet.engine.is_some() { "qemu" } else { "simulated" });
     }
 
     fn cohorts(&mut self, file: &ScenarioFile) {

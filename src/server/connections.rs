@@ -38,6 +38,15 @@ pub(super) enum Wake {
     Chase(ConnectionId),
 }
 
+impl Wake {
+    /// The connection that it is for.
+    fn connection(self) -> ConnectionId {
+        match self {
+            Wake::Silence(id) | Wake::Chase(id) => id,
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -46,8 +55,8 @@ pub(super) struct Connection {
     /// Quality of service granted for the OTA topic; `None` while not subscribed.
     ota: Option<QoS>,
     heard_at: SimTime,
-    /// Longest silence.
-    silence: Duration,
+    /// Longest silence, milliseconds.
+    silence_ms: u32,
     silence_wake: Option<SimTime>,
     chase_wake: Option<SimTime>,
     last_packet: u16,
@@ -99,7 +108,7 @@ impl Connections {
                 device: None,
                 ota: None,
                 heard_at: now,
-                silence: self.connect_time,
+                silence_ms: millis(self.connect_time),
                 silence_wake: None,
                 chase_wake: None,
                 last_packet: 0,
@@ -112,7 +121,7 @@ impl Connections {
     /// Forgets a connection and its wakes.
     pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
         let connection = self.open.remove(&id)?;
-        self.skip_unwanted();
+        self.skip_unwanted_of(id);
         if let Some(device) = connection.device {
             self.by_device[device.0 as usize] = None;
         }
@@ -129,14 +138,14 @@ impl Connections {
         self.by_device[place] = Some(id);
         if let Some(connection) = self.open.get_mut(&id) {
             connection.device = Some(device);
-            connection.silence = match keep_alive_s {
+            connection.silence_ms = millis(match keep_alive_s {
                 0 => SILENCE_MAX,
                 seconds => Duration::from_millis(u64::from(seconds) * 1500),
-            };
+            });
             connection.silence_wake = None;
         }
         self.watch(id);
-        self.skip_unwanted();
+        self.skip_unwanted_of(id);
     }
 
     /// Grants or withdraws the OTA topic.
@@ -215,7 +224,7 @@ impl Connections {
             if let Some(at) = at {
                 self.wakes.add(at, Wake::Chase(id));
             }
-            self.skip_unwanted();
+            self.skip_unwanted_of(id);
         }
     }
 
@@ -229,6 +238,13 @@ impl Connections {
         };
         self.skip_unwanted();
         Some(wake)
+    }
+
+    /// A wake of this connection may have been called off: takes it off if it would come next.
+    fn skip_unwanted_of(&mut self, id: ConnectionId) {
+        if self.wakes.first().is_some_and(|(_, wake)| wake.connection() == id) {
+            self.skip_unwanted();
+        }
     }
 
     /// Takes off what was called off and would come next.
@@ -247,10 +263,7 @@ impl Connections {
 
     /// True if the connection has been silent for too long; arms its next look if not.
     pub fn is_silent(&mut self, id: ConnectionId, now: SimTime) -> bool {
-        let silent = self
-            .open
-            .get(&id)
-            .is_some_and(|connection| connection.heard_at + connection.silence <= now);
+        let silent = self.open.get(&id).is_some_and(|connection| connection.silent_from() <= now);
         if !silent {
             self.watch(id);
         }
@@ -283,14 +296,23 @@ impl Connections {
 
     fn watch(&mut self, id: ConnectionId) {
         if let Some(connection) = self.open.get_mut(&id) {
-            let at = connection.heard_at + connection.silence;
+            let at = connection.silent_from();
             connection.silence_wake = Some(at);
             self.wakes.add(at, Wake::Silence(id));
         }
     }
 }
 
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl Connection {
+    /// When it has been silent for too long.
+    fn silent_from(&self) -> SimTime {
+        self.heard_at + Duration::from_millis(u64::from(self.silence_ms))
+    }
+
     /// A packet identifier that is neither zero nor in flight.
     fn next_packet(&mut self) -> u16 {
         loop {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{DeviceId, Tags};
+use crate::model::{DeviceId, Few, Tags};
 
 use super::attempts::AttemptIndex;
 use super::record::{CohortNumber, DeviceNumber, SessionSeen};
@@ -22,7 +22,7 @@ pub(super) struct Device {
     /// Cohorts that it is in, growing, `all` left out.
     pub cohorts: Vec<CohortNumber>,
     /// Its attempts, oldest first.
-    pub attempts: Vec<AttemptIndex>,
+    pub attempts: Few<AttemptIndex>,
     /// The attempt In Progress.
     pub current: Option<AttemptIndex>,
     /// The attempt Pending, which is newer than the current one.
@@ -39,7 +39,7 @@ impl Registry {
             id,
             tags,
             cohorts: Vec::new(),
-            attempts: Vec::new(),
+            attempts: Few::None,
             current: None,
             pending: None,
             session: SessionSeen::default(),

@@ -81,11 +81,16 @@ pub(super) struct Engine {
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
-    /// The next event of a keep-alive, to be played before anything else if nothing stands against it.
+    /// The next event of a keep-alive, to be played before anything else if nothing stands against it; the reference does without.
     ahead: Option<Scheduled>,
+    runs_ahead: bool,
+    /// The device whose next wake is scheduled once its keep-alive is over: most wait for an answer that comes first.
+    unscheduled: Option<DeviceIndex>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
+    /// Flash operations are told of after every event.
+    asks_flash: bool,
     outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
@@ -99,9 +104,13 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key).sleeping(fleet.sleep)
+            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+                .sleeping(fleet.sleep)
+                .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
+        let director = Director::new(Arc::clone(&plan), Mode::Sim);
         Engine {
+            asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
             queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
@@ -111,10 +120,12 @@ impl Engine {
             process: Process::new(&plan),
             asked: BTreeMap::new(),
             crashes: 0,
-            director: Director::new(Arc::clone(&plan), Mode::Sim),
+            director,
             over: false,
             watched: false,
             ahead: None,
+            runs_ahead: kind != QueueKind::Heap,
+            unscheduled: None,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -192,7 +203,10 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        (0..self.edges.len() as u32).for_each(|index| self.tell_carried(DeviceIndex(index)));
+        for index in (0..self.edges.len() as u32).map(DeviceIndex) {
+            self.tell_carried(index);
+            self.tell_flash(index);
+        }
         for (index, device) in self.edges.iter().map(Edge::device).enumerate() {
             if !device.phase().at_rest() || device.stuck_by_firmware() {
                 let index = DeviceIndex(index as u32);
@@ -253,7 +267,10 @@ impl Engine {
             self.director.handle_timeout(self.now, &mut self.directives);
         }
         self.run_ahead();
-        self.carry_out_directives();
+        if !self.directives.is_empty() {
+            self.carry_out_directives();
+            self.run_ahead();
+        }
         true
     }
 
@@ -266,12 +283,15 @@ impl Engine {
             let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
             let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
             let alone = port.under_way == 0 && edge.is_untroubled() && self.process.is_prompt();
-            if alone && first(port.wake) && first(self.director.next_timeout()) {
+            if alone && first(self.director.next_timeout()) && first(edge.next_timeout()) {
                 self.now = next.at;
                 self.happen(next.device, next.event);
             } else {
                 self.enqueue(next);
             }
+        }
+        if let Some(device) = self.unscheduled.take() {
+            self.schedule_wake(device);
         }
         self.now = now;
     }
@@ -460,7 +480,15 @@ impl Engine {
             self.admission.download_over();
         }
         self.tell_carried(device);
+        if self.asks_flash {
+            self.tell_flash(device);
+        }
         self.schedule_wake(device);
+    }
+
+    fn tell_flash(&mut self, device: DeviceIndex) {
+        let counts = self.edges[device.at()].flash_counts();
+        self.sight(Sighting::Flash(device, counts));
     }
 
     fn tell_carried(&mut self, device: DeviceIndex) {
@@ -526,6 +554,8 @@ impl Engine {
                 port.connection = None;
                 port.download = None;
             }
+            // Boards are simulated like every other device: none of them asks for one.
+            DeviceOutput::Board(_) => {}
             DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
         }
     }
@@ -539,6 +569,10 @@ impl Engine {
     }
 
     fn schedule_wake(&mut self, device: DeviceIndex) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.device == device) {
+            self.unscheduled = Some(device);
+            return;
+        }
         let wanted = self.edges[device.at()].next_timeout().map(|at| at.max(self.now));
         let port = &mut self.ports[device.at()];
         if wanted != port.wake {
@@ -634,7 +668,7 @@ impl Engine {
             sequence,
             event,
         };
-        if self.ahead.is_none() && scheduled.event.is_keep_alive() {
+        if self.runs_ahead && self.ahead.is_none() && scheduled.event.is_keep_alive() {
             self.ahead = Some(scheduled);
         } else {
             self.enqueue(scheduled);

@@ -13,6 +13,8 @@ pub struct Build {
     pub retry: Waits,
     /// Invariants of protocol section 9 that an older SDK generation does not promise (protocol, section 11).
     pub lifted: Vec<u8>,
+    /// `isCanceled` in the manifest of an attempt under way cancels it, which the real SDK does not do (protocol 3.2.1).
+    pub duplicates_cancel: bool,
     /// Flawed images that tell another build id when they run than is found in them: the one found, and the one told.
     pub disguised: Vec<(BuildId, BuildId)>,
 }
@@ -28,6 +30,7 @@ impl Default for Build {
                 least: Least::Half,
             },
             lifted: Vec::new(),
+            duplicates_cancel: false,
             disguised: Vec::new(),
         }
     }

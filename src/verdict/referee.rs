@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::measure::{Census, Places};
-use crate::model::{AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey};
+use crate::measure::{Census, Register};
+use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey};
 use crate::model::{ServerEvent, UpdateState};
 use crate::time::SimTime;
 use crate::wire::ota::{DecodeError, Unreadable, decode_cloud, decode_results};
@@ -30,9 +30,7 @@ pub struct RefereeSetup<'a> {
 /// Holds every invariant at once.
 #[derive(Debug)]
 pub struct Referee {
-    ids: Vec<DeviceId>,
-    /// Positions in `ids`, by id.
-    places: Places,
+    register: Register,
     builds: Vec<Build>,
     views: Vec<View>,
     rules: Rules,
@@ -62,6 +60,12 @@ impl Referee {
 
     /// Ready to watch from the start of a run.
     pub fn new(setup: RefereeSetup<'_>) -> Self {
+        let ids = setup.census.devices.iter().map(|device| device.id.clone());
+        Referee::sharing(Register::new(ids), setup)
+    }
+
+    /// The same, with a register of the census that others keep too.
+    pub fn sharing(register: Register, setup: RefereeSetup<'_>) -> Self {
         let devices = &setup.census.devices;
         let mut builds = vec![Build::default()];
         let mut numbers = BTreeMap::new();
@@ -74,8 +78,7 @@ impl Referee {
             View::new(build, Numbers::of(&builds[usize::from(build)].lifted))
         });
         Referee {
-            ids: devices.iter().map(|device| device.id.clone()).collect(),
-            places: Places::new(devices.len(), |at| devices[at].id.as_str()),
+            register,
             views: views.collect(),
             rules: Rules {
                 messages: Messages::default(),
@@ -334,8 +337,8 @@ impl Referee {
             return;
         }
         let view = &mut self.views[device.at()];
-        let limit = self.builds[usize::from(view.build)].max_artifacts;
-        view.hear(at, &heard(publish, limit));
+        let build = &self.builds[usize::from(view.build)];
+        view.hear(at, &heard(publish, build.max_artifacts), build.duplicates_cancel);
         if publish.qos == QoS::AtMostOnce {
             // Without a PUBACK nothing tells when it has been handled.
             view.close_void();
@@ -372,10 +375,9 @@ impl Referee {
         else {
             return;
         };
-        let Some(place) = self.places.find(device.as_str(), |at| self.ids[at].as_str()) else {
+        let Some(device) = self.register.find(device.as_str()) else {
             return;
         };
-        let device = DeviceIndex(place as u32);
         self.rules.attempts.state(at, device, *attempt, (*from, *to), *reason);
         if *from == UpdateState::None {
             self.rules.assignment.reached(device, deployment);
@@ -396,9 +398,12 @@ impl Referee {
     /// rest; only then must an attempt that ended at the device have ended at the server too.
     pub fn finish(&mut self, at: SimTime, settled: bool) -> (Vec<Finding>, u64) {
         self.rules.assignment.finish();
-        self.rules.attempts.finish(at, settled);
+        let views = &self.views;
+        self.rules
+            .attempts
+            .finish(at, settled, |device| views[device.at()].lifted == Numbers::ALL);
         if settled {
-            self.rules.settling.settled(self.ids.len() as u64);
+            self.rules.settling.settled(self.views.len() as u64);
             for device in (0..self.views.len() as u32).map(DeviceIndex) {
                 let scene = scene(&self.views, &self.builds, at, device);
                 self.rules.messages.settled(&scene);
@@ -437,7 +442,7 @@ impl Referee {
         Some(Finding {
             rule: tally.rule.name,
             count: tally.broken,
-            device: self.ids.get(first.device.at()).cloned(),
+            device: self.register.ids().get(first.device.at()).cloned(),
             at: first.at,
             evidence: first.text.clone(),
         })

@@ -107,6 +107,8 @@ fn the_probation_record_goes_before_the_result_is_stored() {
         assert!(deleted.is_some() && deleted < stored, "{deleted:?} {stored:?}");
     };
     lifts("probation-around-the-upgrade", || setup(Sdk::Fota), story);
+    // What the result of main rests on is gone when it is stored.
+    lifts("main-succeeds-running", || setup(Sdk::Fota), story);
 }
 
 #[test]
@@ -183,6 +185,23 @@ fn a_wrong_range_is_not_noticed() {
         rig.run_for(200 * SECOND);
     };
     lifts("only-the-range-asked-for", || setup(Sdk::Fota), story);
+}
+
+#[test]
+fn bytes_from_another_place_are_written_into_the_image() {
+    let story = |rig: &mut Rig| {
+        rig.cloud.replies.push_back(Reply::BreakAfter(10_000, DownloadError::Reset));
+        rig.cloud.replies.push_back(Reply::From(12_000));
+        rig.offer(5, main_only());
+        rig.run_to_answer();
+        assert_eq!(rig.results(5), (vec![], vec![0], vec![]), "the bootloader notices");
+        assert_eq!(rig.device.running(), &version("app@1.0.0"));
+    };
+    let setup = || Setup {
+        images_known: true,
+        ..setup(Sdk::Fota)
+    };
+    lifts("bytes-once-in-order", setup, story);
 }
 
 #[test]
@@ -275,22 +294,25 @@ fn a_refused_subscription_is_passed_over() {
 
 #[test]
 fn the_slot_is_written_while_the_image_is_unconfirmed() {
-    let mut rig = Rig::online(Setup {
+    let setup = || Setup {
         boot: BootOutcome::ConfirmAfter(300 * SECOND),
         ..setup(Sdk::Fota)
+    };
+    // The image to go back to is overwritten.
+    lifts("unconfirmed-goes-back", setup, |rig| {
+        rig.offer(5, main_only());
+        rig.run_to(Phase::Probation);
+        rig.run_for(SECOND);
+        // The attempt is rejected, so that the device takes another while its image is still on trial.
+        let broken = [0xa3, 0x00, 0x06, 0x18, 0x20, 0x05, 0x18, 0x63, 0x00];
+        rig.deliver(broken.to_vec().into());
+        rig.run_for(SECOND);
+        rig.offer(6, manifest(&[("app@1.0.0", true)]));
+        rig.run_to_answer();
+        assert_eq!(rig.handlers(), [(5, 0), (6, 0)]);
+        assert_eq!(rig.results(6), (vec![0], vec![], vec![]), "the slot was not refused");
+        assert_eq!(rig.device.running(), &version("app@1.0.0"));
     });
-    rig.offer(5, main_only());
-    rig.run_to(Phase::Probation);
-    rig.run_for(SECOND);
-    // The attempt is rejected, so that the device takes another while its image is still on trial.
-    let broken = [0xa3, 0x00, 0x06, 0x18, 0x20, 0x05, 0x18, 0x63, 0x00];
-    rig.deliver(broken.to_vec().into());
-    rig.run_for(SECOND);
-    rig.offer(6, manifest(&[("app@1.0.0", true)]));
-    rig.run_to_answer();
-    assert_eq!(rig.handlers(), [(5, 0), (6, 0)]);
-    assert_eq!(rig.results(6), (vec![0], vec![], vec![]), "the slot was not refused");
-    assert_eq!(rig.device.running(), &version("app@1.0.0"));
 }
 
 #[test]
@@ -320,9 +342,14 @@ fn a_cancellation_while_a_result_is_stored_cancels_the_rest() {
         rig.cancel(5);
         rig.run_to_answer();
     };
-    let mut old = Rig::online(setup(Sdk::Fota));
-    story(&mut old);
-    assert_eq!(old.results(5), (vec![0], vec![], vec![1]));
+    lifts(
+        "late-cancel-is-void",
+        || setup(Sdk::Fota),
+        |rig| {
+            story(rig);
+            assert_eq!(rig.results(5), (vec![0], vec![], vec![1]));
+        },
+    );
     let mut newest = Rig::online(setup(Sdk::Newest));
     story(&mut newest);
     assert_eq!(newest.results(5), (vec![0, 1], vec![], vec![]));
@@ -330,8 +357,7 @@ fn a_cancellation_while_a_result_is_stored_cancels_the_rest() {
 
 #[test]
 fn a_query_without_a_path_is_lost() {
-    for (sdk, path) in [(Sdk::Newest, "/?rev=2"), (Sdk::Fota, "/")] {
-        let mut rig = Rig::online(setup(sdk));
+    let story = |rig: &mut Rig, path: &str| {
         let mut order = manifest(&[]);
         order.artifacts.push(squall::model::Artifact {
             url: "https://images.test?rev=2".parse().unwrap(),
@@ -344,7 +370,9 @@ fn a_query_without_a_path_is_lost() {
             _ => None,
         });
         assert_eq!(asked.as_deref(), Some(path));
-    }
+    };
+    story(&mut Rig::online(setup(Sdk::Newest)), "/?rev=2");
+    lifts("no-other-host", || setup(Sdk::Fota), |rig| story(rig, "/"));
 }
 
 #[test]

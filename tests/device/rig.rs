@@ -64,6 +64,8 @@ pub enum Reply {
     Break(DownloadError),
     /// Answered with this head.
     Head(ImageHead),
+    /// Served, but from this byte on, whatever was asked for.
+    From(usize),
     /// Closed without an answer.
     Close,
     /// Never answered.
@@ -438,7 +440,7 @@ impl Rig {
             DeviceOutput::StartDownload(request) => self.serve(request),
             DeviceOutput::StopDownload => self.stop_serving(),
             DeviceOutput::Read { bytes } => self.send_body(*bytes),
-            DeviceOutput::Observed(_) => {}
+            DeviceOutput::Board(_) | DeviceOutput::Observed(_) => {}
         }
     }
 
@@ -495,18 +497,22 @@ impl Rig {
             (_, None) => self.later(DeviceInput::Download(DownloadEvent::Answered(head(404)))),
             (reply, Some(image)) => {
                 let total = image.len() as u64;
+                let first = match reply {
+                    Some(Reply::From(first)) => first as u64,
+                    _ => request.offset,
+                };
                 let range = ContentRange {
-                    first: request.offset,
+                    first,
                     last: total - 1,
                     total,
                 };
                 self.later(DeviceInput::Download(DownloadEvent::Answered(ImageHead {
                     status: if request.offset > 0 { 206 } else { 200 },
-                    content_length: Some(total - request.offset),
+                    content_length: Some(total - first),
                     content_range: (request.offset > 0).then_some(range),
                 })));
                 self.serving = Some(Serving {
-                    body: image.slice(request.offset as usize..),
+                    body: image.slice(first as usize..),
                     breaks: match reply {
                         Some(Reply::BreakAfter(bytes, error)) => Some((bytes, error)),
                         _ => None,

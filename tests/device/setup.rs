@@ -17,6 +17,7 @@ use squall::measure::{Census, CensusDevice};
 use squall::model::{Artifact, AttemptId, BuildId, DeviceId, Digest, FirmwareVersion, IngestKey, Manifest};
 use squall::time::SimTime;
 use squall::verdict::{Build, Least, Referee, RefereeSetup, Waits};
+use squall::wire::ImagePrint;
 
 use super::rig::{Cloud, Rig};
 
@@ -114,6 +115,8 @@ pub struct Setup {
     pub heartbeat: Option<Duration>,
     /// What is wrong with the image of `app@1.1.0`.
     pub flaw: Option<Flaw>,
+    /// The referee knows what every image holds.
+    pub images_known: bool,
     /// Rules that the generation of the SDK breaks are held all the same.
     pub unlifted: bool,
     /// Versions whose images the device's fleet does not know.
@@ -141,6 +144,7 @@ impl Default for Setup {
             quirks: Quirks::default(),
             heartbeat: None,
             flaw: None,
+            images_known: false,
             unlifted: false,
             unknown: false,
             defect: None,
@@ -185,6 +189,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            on_board: false,
         }
     }
 
@@ -239,6 +244,7 @@ impl Setup {
             } else {
                 self.sdk.breaks().to_vec()
             },
+            duplicates_cancel: !self.quirks.ignores_canceled_duplicate,
             disguised: behaviors.disguised().collect(),
             ..Build::default()
         };
@@ -255,7 +261,12 @@ impl Setup {
         Referee::new(RefereeSetup {
             census: &census,
             builds: [("rig".into(), build)].into(),
-            images: Vec::new(),
+            images: behaviors
+                .images
+                .values()
+                .filter(|_| self.images_known)
+                .map(|known| (known.firmware.clone(), ImagePrint::of(&known.image)))
+                .collect(),
         })
     }
 }

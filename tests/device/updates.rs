@@ -29,6 +29,7 @@ fn words(rig: &Rig) -> Vec<String> {
         DeviceOutput::StopDownload => "stop".into(),
         DeviceOutput::Read { bytes } => format!("read {bytes}"),
         DeviceOutput::FallSilent => "silent".into(),
+        DeviceOutput::Board(order) => format!("{order:?}"),
         DeviceOutput::Observed(observation) => match observation {
             Observation::Transition { transition, .. } => transition.to_string(),
             Observation::Session(session) => format!("session {session}"),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use squall::device::{Backoff, Behaviors, BootOutcome, Chip, Dealt, DeviceConfig, ImageBehavior, Jitter, SwapMethod};
 use squall::faults::LinkProfile;
 use squall::luck::device_key;
-use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup};
+use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup, Trend};
 use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
@@ -101,6 +101,7 @@ pub fn plan() -> Plan {
             delay: std::time::Duration::ZERO,
             deadline: None,
         },
+        bench: None,
         server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
@@ -111,6 +112,7 @@ pub fn plan() -> Plan {
         cohorts: vec![cohort("canary", 0..CANARIES), cohort("rest", CANARIES..DEVICES)],
         steps: vec![deploy("canary", 9, 12, "canary"), deploy("everyone", 10, 40, "rest")],
         faults: Vec::new(),
+        cheats: Vec::new(),
         links: BTreeMap::new(),
         expectations: vec![
             expectation(14, "attempts{result:failed} share <= 10 %"),
@@ -153,6 +155,7 @@ fn fleet() -> PlannedFleet {
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
         heartbeat: None,
+        on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
@@ -171,6 +174,7 @@ fn fleet() -> PlannedFleet {
         sound: true,
     };
     PlannedFleet {
+        on_boards: false,
         name: "meter".to_owned(),
         sleep: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
@@ -388,6 +392,7 @@ fn harness() -> HarnessReport {
         valid: true,
         reasons: Vec::new(),
         late_p99_s: 0.0009,
+        late: Trend::default(),
         lateness: (1..=58)
             .map(|second| Lateness {
                 at: SimTime::from_secs(second),

@@ -154,6 +154,21 @@ fn a_fault_that_changes_images_lifts_no_more_than_it_must() {
     }
 }
 
+#[test]
+fn a_paused_update_waits_and_resumes_where_it_was() {
+    let outcome = played(
+        r#"fault = [{ name = "hold", inject = "app-pause", who = "all", at = "downloading 30 %", for = "20s" },
+          { name = "reboot", inject = "app-pause", who = "30 of all", at = "committing", for = "20s" },
+          { name = "late", inject = "app-pause", who = "10 of all", at = "probation+10ms", for = "1s" }]"#,
+        r#"step = [{ at = "5s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices{state:succeeded} count == 100", "resumes count == 100", "restarts count == 0",
+          "phase_time{phase:downloading} min >= 20s", "phase_time{phase:committing} max >= 20s", "update_time max < 60s"]"#,
+    );
+    let done = |name| figures(&outcome, name).done;
+    assert_eq!((done("hold"), done("reboot"), done("late")), (100, 30, 0));
+    assert_eq!(reasons(figures(&outcome, "late")), ["there was no update to pause"]);
+}
+
 /// 100 devices on a link without joins, played to the end and lawful.
 fn played(faults: &str, more: &str) -> Outcome {
     let plan = plan_of(&format!(

@@ -153,6 +153,26 @@ fn a_fleet_that_its_firmware_hangs_is_stuck_and_the_run_still_ends() {
 }
 
 #[test]
+fn an_older_generation_is_stuck_after_a_cut_and_breaks_nothing() {
+    let story = |sdk: &str| {
+        let plan = plan_of(&format!(
+            r#"
+            scenario = {{ duration = "60s", settle = "20s" }}
+            firmware.modem = {{ "1.0.0" = {{}}, "2.0.0" = {{ install = "succeed after 5s" }} }}
+            firmware.app = ["1.0.0", "1.1.0"]
+            fleet.demo = {{ count = 3, runs = ["app@1.0.0", "modem@1.0.0"], sdk = "{sdk}" }}
+            step = [{{ at = "2s", deploy = ["modem@2.0.0", "app@1.1.0"], main = "app", to = "all" }}]
+            fault = [{{ inject = "power-cut", who = "all", at = "downloading 50 %" }}]"#
+        ));
+        let outcome = play(Arc::new(plan));
+        let held = ["phase:waiting", "phase:succeeded"].map(|phase| count(&outcome, phase));
+        (outcome.end.clone(), outcome.status(), held)
+    };
+    assert_eq!(story("fota"), (RunEnd::Duration, Status::Passed, [3, 0]));
+    assert_eq!(story("newest"), (RunEnd::Settled, Status::Passed, [0, 3]));
+}
+
+#[test]
 fn connecting_takes_a_round_trip_each_for_tcp_tls_connect_and_subscribe() {
     let connect_time = |server: &str| {
         let plan = plan_of(&format!(

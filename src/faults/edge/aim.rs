@@ -187,7 +187,8 @@ impl Edge {
                 continue;
             };
             let bytes = share.of(total);
-            if armed.cuts() {
+            // The bytes that a board has cannot be counted more finely than by those that came.
+            if armed.cuts() && !device.config().on_board {
                 armed.share = None;
                 armed.targets = vec![began + download_ops(device.config(), total, bytes)];
             } else if received >= bytes {

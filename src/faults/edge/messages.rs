@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use super::{Edge, EdgeOutput, EdgeOutputs};
 
 /// Most artifacts of a manifest that any device takes (protocol 3.1).
-const ARTIFACTS_MAX: u8 = 32;
+pub(super) const ARTIFACTS_MAX: u8 = 32;
 
 /// What faults make of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +128,13 @@ impl Trouble {
 impl Edge {
     /// The device hands a packet to its transport.
     pub(super) fn transmit(&mut self, packet: Packet, now: SimTime, out: &mut EdgeOutputs) {
+        if let Some((packet, made_up)) = self.cheat_on_sending(packet, out) {
+            self.send(packet, now, out);
+            out.queue.extend(made_up.into_iter().map(EdgeOutput::Late));
+        }
+    }
+
+    fn send(&mut self, packet: Packet, now: SimTime, out: &mut EdgeOutputs) {
         let Some(fate) = self.judge(Way::Up, &packet, out) else {
             return out.device(DeviceOutput::Transmit(packet));
         };
@@ -143,6 +150,9 @@ impl Edge {
 
     /// A packet has come for the device.
     pub(super) fn receive(&mut self, packet: Packet, now: SimTime, out: &mut EdgeOutputs) {
+        let Some(packet) = self.cheat_on_receiving(packet, out) else {
+            return;
+        };
         self.note_manifest(&packet);
         let Some(fate) = self.judge(Way::Down, &packet, out) else {
             return self.pass(DeviceInput::Received(packet), now, out);

@@ -6,6 +6,7 @@
 
 mod aim;
 mod armed;
+mod cheating;
 mod messages;
 mod requests;
 mod strike;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Luck;
-use crate::model::{Carried, Observation, Session};
+use crate::model::{Carried, FlashCounts, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
 
@@ -165,7 +166,7 @@ impl Edge {
         match input {
             DeviceInput::Received(packet) => self.receive(packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
-            DeviceInput::Connected | DeviceInput::Disconnected(_) => self.pass(input, now, out),
+            DeviceInput::Connected | DeviceInput::Disconnected(_) | DeviceInput::Board(_) => self.pass(input, now, out),
             DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
@@ -221,6 +222,11 @@ impl Edge {
         self.device.latest_timeout().max(link).max(self.read_due())
     }
 
+    /// Whether the device's processor is not scheduled.
+    pub fn is_frozen(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.is_frozen())
+    }
+
     /// True if no fault was ever injected.
     pub fn is_untroubled(&self) -> bool {
         self.trouble.is_none()
@@ -234,6 +240,15 @@ impl Edge {
     /// What has crossed the path since this was last asked, on the wire.
     pub fn take_carried(&mut self) -> Carried {
         self.path.take_carried()
+    }
+
+    /// Flash operations so far.
+    pub fn flash_counts(&self) -> FlashCounts {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        FlashCounts {
+            ops: count(self.device.flash_ops()),
+            erases: count(self.device.flash_erases()),
+        }
     }
 
     /// When the handshakes of an MQTT connection that is opened at `now` are done.
@@ -299,11 +314,15 @@ impl Edge {
 
     fn hand_over(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         match &input {
-            DeviceInput::Connected => self.transport.connection = Connection::Up,
+            DeviceInput::Connected => {
+                self.transport.connection = Connection::Up;
+                self.cheat_on_connection(Some(now));
+            }
             DeviceInput::Disconnected(_) => self.lose_connection(),
             DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
             DeviceInput::Download(event) => self.see_event(event, now, out),
-            DeviceInput::PowerOn
+            DeviceInput::Board(_)
+            | DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
@@ -379,6 +398,7 @@ impl Edge {
                     self.on_power_lost(now, out);
                 }
             }
+            DeviceOutput::Board(order) => out.device(DeviceOutput::Board(order)),
             DeviceOutput::Observed(observation) => {
                 if let Observation::Booted { .. } = observation {
                     self.path.join(now);
@@ -404,6 +424,7 @@ impl Edge {
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
         self.transport.connect_fails = None;
+        self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
         }

@@ -133,6 +133,7 @@ impl Tampering {
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
+            | FaultKind::AppPause
             | FaultKind::FlashFail { .. }
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
@@ -141,6 +142,7 @@ impl Tampering {
             | FaultKind::Lose
             | FaultKind::Duplicate
             | FaultKind::Delay { .. }
+            | FaultKind::UartGarbage
             | FaultKind::BadTls => {}
         }
     }
@@ -232,8 +234,9 @@ impl Armed {
 
 impl Edge {
     /// The device wants an image.
-    pub(super) fn start_download(&mut self, request: DownloadRequest, now: SimTime, out: &mut EdgeOutputs) {
+    pub(super) fn start_download(&mut self, mut request: DownloadRequest, now: SimTime, out: &mut EdgeOutputs) {
         self.lose_download();
+        self.cheat_on_request(&mut request, out);
         self.transport.downloading = true;
         if self.link_down {
             self.transport.download_fails = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));

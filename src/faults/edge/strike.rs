@@ -1,6 +1,6 @@
 //! Faults strike and end: what each kind does to the device, and when it has come about.
 
-use crate::device::DeviceInput;
+use crate::device::{BoardOrder, DeviceInput, DeviceOutput};
 use crate::model::{Observation, Phase, RecordKey, Session};
 use crate::time::SimTime;
 
@@ -29,6 +29,7 @@ impl Edge {
         }
         self.let_go(Way::Up, now, out);
         self.let_go(Way::Down, now, out);
+        self.flood(now, out);
     }
 
     /// After each call: what has become possible or due by it.
@@ -68,7 +69,7 @@ impl Edge {
         let until = armed.lasts_until(now, draws);
         let mut missed = |why| out.fault(fault, Happening::Missed(why));
         match kind {
-            FaultKind::PowerCut | FaultKind::Reset | FaultKind::Freeze if off => missed("power was off"),
+            FaultKind::PowerCut | FaultKind::Reset | FaultKind::Freeze | FaultKind::UartGarbage if off => missed("power was off"),
             FaultKind::PowerCut | FaultKind::Reset => {
                 self.cut(index, until, out);
                 self.trouble()
@@ -98,6 +99,30 @@ impl Edge {
                 | Phase::Cancelled
                 | Phase::Rejected => missed("there was no download to abort"),
             },
+            FaultKind::AppPause => match phase {
+                Phase::Downloading | Phase::Retrying | Phase::Staged | Phase::Committing => {
+                    self.begin(index, until, out);
+                    self.trouble().reactions.push_back(DeviceInput::AppPause);
+                    out.fault(fault, Happening::Done);
+                }
+                Phase::Idle
+                | Phase::Waiting
+                | Phase::Accepted
+                | Phase::Installing
+                | Phase::Swapping
+                | Phase::Probation
+                | Phase::Reverting
+                | Phase::Succeeded
+                | Phase::Failed
+                | Phase::Cancelled
+                | Phase::Rejected => missed("there was no update to pause"),
+            },
+            FaultKind::UartGarbage if !self.device.config().on_board => missed("it is simulated, and has no serial line"),
+            FaultKind::UartGarbage => {
+                let draw = self.trouble().armed[index].place(0, draws);
+                out.device(DeviceOutput::Board(BoardOrder::Disturb(draw)));
+                out.fault(fault, Happening::Done);
+            }
             FaultKind::FlashFlip { .. } => {
                 self.trouble().armed[index].pending = true;
                 if phase == Phase::Committing {
@@ -185,6 +210,11 @@ impl Edge {
                     self.thaw(now, out);
                 }
             }
+            FaultKind::AppPause => {
+                if !self.trouble().is_on(|kind| *kind == FaultKind::AppPause) {
+                    self.trouble().reactions.push_back(DeviceInput::AppResume);
+                }
+            }
             FaultKind::LinkDown => self.check_link(now, out),
             FaultKind::Link { .. } => {
                 let other = self
@@ -200,6 +230,7 @@ impl Edge {
             FaultKind::AppAbort
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
+            | FaultKind::UartGarbage
             | FaultKind::Lose
             | FaultKind::Duplicate
             | FaultKind::Delay { .. }

@@ -11,6 +11,7 @@ use crate::wire::Packet;
 use super::super::kind::FaultKind;
 use super::super::plan::Injection;
 use super::armed::Armed;
+use super::cheating::Cheating;
 use super::requests::Tampering;
 
 /// Trouble of one device; there is none where nothing was injected.
@@ -31,6 +32,8 @@ pub(super) struct Trouble {
     /// Which fault has set the device's trap for its power, and for a flash error, and at which count.
     pub(super) cutting: Option<(usize, u64)>,
     pub(super) failing: Option<(usize, u64)>,
+    /// It cheats, and goes on when trouble is over.
+    pub(super) cheating: Option<Cheating>,
 }
 
 /// What must be known of the device's life.
@@ -64,7 +67,8 @@ impl Trouble {
         let armed = self.armed.iter().filter_map(Armed::next_due);
         let held = [&self.up, &self.down];
         let held = held.into_iter().filter_map(|queue| queue.front().map(|(due, _)| *due));
-        armed.chain(held).min()
+        let cheating = self.cheating.as_ref().and_then(Cheating::due);
+        armed.chain(held).chain(cheating).min()
     }
 
     pub(super) fn is_frozen(&self) -> bool {

@@ -46,6 +46,21 @@ impl FlashFile {
         FlashFile::named(chips::DEFAULT).expect("the default chip is a profile")
     }
 
+    /// The flash of boards.
+    pub fn of_boards() -> FlashFile {
+        FlashFile::named(chips::OF_BOARDS).expect("the chip of the boards is a profile")
+    }
+
+    /// Whether firmware that was linked for the boards finds everything where it expects it.
+    pub fn fits_boards(&self) -> bool {
+        let board = FlashFile::of_boards();
+        let geometry = |flash: &FlashFile| {
+            let chip = &flash.chip;
+            (flash.swap, chip.page_size, chip.write_size, chip.slot_size)
+        };
+        geometry(self) == geometry(&board)
+    }
+
     fn named(name: &str) -> Option<FlashFile> {
         Some(FlashFile {
             chip: chips::chip(name)?,

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Sdk};
-use crate::faults::{LinkProfile, Sleep};
-use crate::model::{FirmwareVersion, is_word, parse_duration};
+use crate::device::{Backoff, Jitter, Quirks, Sdk};
+use crate::faults::{Cheat, LinkProfile, Sleep};
+use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
 use super::super::arrival::Arrival;
+use super::super::deal::taken;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
-use super::super::fields::Need::{Later, Optional, Required};
+use super::super::fields::Need::{Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
 use super::super::links;
 use super::flash::FlashFile;
 use super::link::LinkFile;
+use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
@@ -32,10 +34,11 @@ const FLEET: Keys = &[
     ("flash", Optional),
     ("power", Optional),
     ("sdk", Optional),
+    ("quirks", Optional),
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
-    ("cheats", Later(None)),
-    ("engine", Later(Some("simulated"))),
+    ("cheats", Optional),
+    ("engine", Optional),
 ];
 /// Longest period of sleep.
 const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 86_400);
@@ -76,7 +79,12 @@ pub(in super::super) struct FleetFile {
     pub max_artifacts: u8,
     /// Generation of the SDK; it decides what `retry` is where none is given.
     pub sdk: Sdk,
+    pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// How many of its devices cheat, by kind, each once; together at most all of them.
+    pub cheats: BTreeMap<Cheat, Pick>,
+    /// Where it is written that its firmware is real and runs on boards.
+    pub engine: Option<Place>,
 }
 
 /// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
@@ -217,7 +225,10 @@ impl FleetFile {
             sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
+            quirks: Quirks::default(),
             heartbeat: None,
+            cheats: BTreeMap::new(),
+            engine: None,
             name,
         };
         if let Some(fields) = Fields::new(subject, entry.key_at, &entry.node, FLEET, problems) {
@@ -243,7 +254,9 @@ impl FleetFile {
         self.read_link(fields, own_links);
         self.read_sdk(fields);
         self.read_waits(fields);
+        self.read_engine(fields);
         if let Some(flash) = FlashFile::read(fields) {
+            self.check_board(&flash, fields);
             self.flash = flash;
         }
         if let Some(sleep) = fields.parsed("power", "\"awake 5m every 30m\"", parse_power) {
@@ -251,6 +264,26 @@ impl FleetFile {
         }
         if let Some(most) = fields.whole("max_artifacts", 1..=32) {
             self.max_artifacts = most.value as u8;
+        }
+        self.read_cheats(fields);
+    }
+
+    fn read_engine(&mut self, fields: &Fields<'_>) {
+        let engine = fields.parsed("engine", "\"qemu\"", |word| {
+            one_of(word, &["simulated", "qemu"], "engine", &fields.subject)
+        });
+        if let Some(engine) = engine.filter(|engine| engine.value == "qemu") {
+            self.engine = Some(engine.at);
+            self.flash = FlashFile::of_boards();
+        }
+    }
+
+    /// Real firmware has the flash that it was linked for.
+    fn check_board(&self, flash: &FlashFile, fields: &Fields<'_>) {
+        if self.engine.is_some() && !flash.fits_boards() {
+            let message = format!("`flash` of {} is not that of its boards", fields.subject);
+            let hint = "boards are an nrf51822 that swaps by offset: leave it out";
+            fields.problems.add(fields.key_at("flash"), message, hint);
         }
     }
 
@@ -293,6 +326,43 @@ impl FleetFile {
         }
     }
 
+    fn read_cheats(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.node("cheats") else { return };
+        let Value::Table(table) = &node.value else {
+            return fields.wrong("cheats", node, "a table", "{ claim-success = \"5 %\", flood = 1 }");
+        };
+        for entry in &table.0 {
+            let Some(cheat) = Cheat::from_word(&entry.key) else {
+                let words = || Cheat::ALL.iter().map(|cheat| cheat.word());
+                let hint = match closest(&entry.key, words()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("cheats are {}", words().collect::<Vec<_>>().join(", ")),
+                };
+                let message = format!("unknown cheat `{}` of {}", cut(&entry.key), fields.subject);
+                fields.problems.add(entry.key_at, message, hint);
+                continue;
+            };
+            match read_pick(&entry.node) {
+                Some(pick) => drop(self.cheats.insert(cheat, pick)),
+                None => {
+                    let message = format!("cheat `{cheat}` of {} is no part of the fleet", fields.subject);
+                    let hint = format!(
+                        "found {}: write a count such as 3, or a share such as \"5 %\"",
+                        show(&entry.node)
+                    );
+                    fields.problems.add(entry.node.at, message, hint);
+                }
+            }
+        }
+        let wanted: u64 = self.cheats.values().map(|pick| taken(Some(*pick), self.count)).sum();
+        let by_count = |pick: &Pick| matches!(pick, Pick::Count(count) if *count > self.count);
+        if wanted > self.count || self.cheats.values().any(by_count) {
+            let message = format!("more devices of {} cheat than it has", fields.subject);
+            let hint = format!("it has {}, and each cheats in one way: make the parts smaller", self.count);
+            fields.problems.add(node.at, message, hint);
+        }
+    }
+
     fn read_link(&mut self, fields: &Fields<'_>, own: &[LinkFile]) {
         let link = fields.parsed("link", "\"wifi\"", |name| {
             named_link(name, own).ok_or_else(|| {
@@ -318,6 +388,7 @@ impl FleetFile {
             self.sdk = sdk.value;
             self.retry = sdk.value.retry();
         }
+        self.quirks = quirks::read(fields);
         self.heartbeat = read_heartbeat(fields);
     }
 
@@ -336,6 +407,18 @@ impl FleetFile {
             self.connack_timeout = timeout.value;
             self.connack_at = Some(timeout.at);
         }
+    }
+}
+
+/// A count, or a share of the whole.
+fn read_pick(node: &Node) -> Option<Pick> {
+    match &node.value {
+        Value::Integer(count) => u64::try_from(*count).ok().map(Pick::Count),
+        Value::Text(words) => {
+            let share = parse_share(&words.text).ok()?;
+            (share <= Share::WHOLE).then_some(Pick::Share(share))
+        }
+        Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) | Value::Table(_) => None,
     }
 }
 

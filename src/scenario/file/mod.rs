@@ -8,6 +8,8 @@ mod flash;
 mod fleet;
 mod general;
 mod link;
+mod qemu;
+pub(super) mod quirks;
 mod shares;
 mod step;
 
@@ -28,6 +30,7 @@ pub(super) use firmware::{ImageFile, VersionFile};
 pub(super) use fleet::{FleetFile, MOST_DEVICES, link_names, named_link};
 pub(super) use general::{General, ServerFile, TlsFile, Trace};
 pub(super) use link::LinkFile;
+pub(super) use qemu::QemuFile;
 pub(super) use shares::Shares;
 pub(super) use step::{Asked, MainFile, RolloutVerb, StepFile, VerbFile};
 
@@ -36,6 +39,7 @@ pub(super) use step::{Asked, MainFile, RolloutVerb, StepFile, VerbFile};
 pub(super) struct ScenarioFile {
     pub general: General,
     pub server: ServerFile,
+    pub qemu: QemuFile,
     /// In order of the file.
     pub versions: Vec<VersionFile>,
     /// By name.
@@ -52,7 +56,7 @@ pub(super) struct ScenarioFile {
     pub expects: Vec<ExpectFile>,
 }
 
-/// Tables and lists of the language; those that are not supported yet are refused where they are read.
+/// Tables and lists of the language.
 const ROOT: &[&str] = &[
     "scenario", "server", "firmware", "fleet", "cohort", "step", "expect", "fault", "link", "qemu",
 ];
@@ -70,10 +74,8 @@ impl ScenarioFile {
             ..root.at
         };
         for entry in &table.0 {
-            match entry.key.as_str() {
-                "qemu" => problems.add(entry.key_at, "not supported yet: `qemu`", "leave it out"),
-                known if ROOT.contains(&known) => {}
-                unknown => unknown_table(unknown, entry, problems),
+            if !ROOT.contains(&entry.key.as_str()) {
+                unknown_table(&entry.key, entry, problems);
             }
         }
         let entry = |name: &'static str| table.entry(name).or_else(|| meant(table, name));
@@ -82,6 +84,7 @@ impl ScenarioFile {
         ScenarioFile {
             general: General::read(entry("scenario"), start, problems),
             server: ServerFile::read(entry("server"), problems),
+            qemu: QemuFile::read(entry("qemu"), problems),
             versions: firmware::read_all(entry("firmware"), problems),
             fleets: fleet::read_all(entry("fleet"), start, &links, problems),
             links,

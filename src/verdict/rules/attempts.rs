@@ -1,6 +1,6 @@
 //! Attempts as server and device tell of them: one open at a time, ends that are final, and agreement in the end.
 
-use crate::model::{AttemptId, AttemptResult, DeviceIndex, Phase, StateReason, UpdateState};
+use crate::model::{AttemptId, AttemptResult, DeviceIndex, Few, Phase, StateReason, UpdateState};
 use crate::time::SimTime;
 
 use super::{Rule, Tally, row};
@@ -40,7 +40,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Row {
     /// By id.
-    entries: Vec<Entry>,
+    entries: Few<Entry>,
     /// Greatest id that the server gave.
     newest: Option<AttemptId>,
     /// The attempt that the device has accepted and not ended.
@@ -64,7 +64,6 @@ impl Row {
                     truth: None,
                     replaced: false,
                 };
-                self.entries.reserve_exact(1);
                 self.entries.insert(at, fresh);
                 at
             });
@@ -180,10 +179,10 @@ impl Attempts {
         entry.truth = Some(result);
     }
 
-    /// The run is over. Unless it `settled`, results may still be on their way.
-    pub(in crate::verdict) fn finish(&mut self, at: SimTime, settled: bool) {
-        for (device, row) in self.rows.iter().enumerate() {
-            let device = DeviceIndex(device as u32);
+    /// The run is over. Unless it `settled`, results may still be on their way. Of a device that cheats nobody knows the truth.
+    pub(in crate::verdict) fn finish(&mut self, at: SimTime, settled: bool, cheats: impl Fn(DeviceIndex) -> bool) {
+        let rows = (0..).map(DeviceIndex).zip(&self.rows);
+        for (device, row) in rows.filter(|(device, _)| !cheats(*device)) {
             for entry in row.entries.iter().filter(|entry| !entry.closed_by_server && !entry.replaced) {
                 let id = entry.id;
                 match (entry.state.ended(), entry.truth) {
@@ -277,7 +276,7 @@ mod tests {
         watch.phase(SimTime::ZERO, DEVICE, Phase::Accepted, Some(id(2)));
         watch.ended(DEVICE, id(2), AttemptResult::Succeeded);
         state(&mut watch, 2, InProgress, Succeeded);
-        watch.finish(SimTime::from_secs(9), true);
+        watch.finish(SimTime::from_secs(9), true, |_| false);
         assert_eq!(broken(&watch), [0, 0, 0]);
         assert_eq!(watch.truth.checks, 2);
     }
@@ -340,7 +339,7 @@ mod tests {
         let mut watch = open(1);
         watch.ended(DEVICE, id(1), AttemptResult::Failed);
         state(&mut watch, 1, InProgress, Succeeded);
-        watch.finish(SimTime::from_secs(9), false);
+        watch.finish(SimTime::from_secs(9), false, |_| false);
         assert_eq!(
             watch.truth.first.unwrap().text,
             "attempt 1 is succeeded at the server and failed at the device"
@@ -348,7 +347,7 @@ mod tests {
 
         let mut watch = open(1);
         state(&mut watch, 1, InProgress, Succeeded);
-        watch.finish(SimTime::from_secs(9), false);
+        watch.finish(SimTime::from_secs(9), false, |_| false);
         assert_eq!(broken(&watch)[2], 1, "it has not ended at the device");
     }
 
@@ -357,7 +356,7 @@ mod tests {
         for (settled, expected) in [(false, 0), (true, 1)] {
             let mut watch = open(1);
             watch.ended(DEVICE, id(1), AttemptResult::Succeeded);
-            watch.finish(SimTime::from_secs(9), settled);
+            watch.finish(SimTime::from_secs(9), settled, |_| false);
             assert_eq!(broken(&watch)[2], expected);
         }
     }
@@ -372,7 +371,7 @@ mod tests {
         watch.ended(DEVICE, id(2), AttemptResult::Succeeded);
         state(&mut watch, 2, InProgress, Succeeded);
         watch.ended(DEVICE, id(2), AttemptResult::Rejected);
-        watch.finish(SimTime::from_secs(9), true);
+        watch.finish(SimTime::from_secs(9), true, |_| false);
         assert_eq!(broken(&watch), [0, 0, 0]);
     }
 }

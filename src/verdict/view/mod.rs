@@ -6,7 +6,7 @@
 mod attempt;
 mod record;
 
-use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Manifest, RecordKey, Session, Slug, Version};
+use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, Manifest, RecordKey, Session, Slug, Version};
 use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, DecodeError, UpdateResults};
 use crate::wire::session::SessionMetadata;
@@ -32,7 +32,7 @@ pub(super) struct View {
     /// The last probation record.
     pub(super) trial: Option<Trial>,
     /// Version records: slug and version, folded.
-    pub(super) versions: Vec<(u64, u64)>,
+    pub(super) versions: Few<(u64, u64)>,
     /// Its images.
     pub(super) images: Images,
     /// The boot under way.
@@ -182,7 +182,7 @@ impl View {
             lifted,
             stored: None,
             trial: None,
-            versions: Vec::new(),
+            versions: Few::None,
             images: Images::default(),
             boot: Boot::default(),
             line: Line::default(),
@@ -249,13 +249,12 @@ impl View {
         })
     }
 
-    /// A message on the OTA topic is being handed to the device.
-    pub(super) fn hear(&mut self, at: SimTime, heard: &Heard) {
+    /// A message on the OTA topic is being handed to the device; `duplicates_cancel` as in [`super::Build`].
+    pub(super) fn hear(&mut self, at: SimTime, heard: &Heard, duplicates_cancel: bool) {
         let harmless = match heard {
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) if self.current == Some(*attempt) => {
-                self.hear_again(manifest);
                 self.note_cause();
-                None
+                self.hear_again(manifest, duplicates_cancel)
             }
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) => {
                 self.make_way(*attempt, Offer::new(*attempt, manifest));
@@ -294,22 +293,28 @@ impl View {
         self.offer = Some(Box::new(offer));
     }
 
-    fn hear_again(&mut self, manifest: &Manifest) {
-        let Some(current) = self.current else {
-            return;
-        };
+    fn hear_again(&mut self, manifest: &Manifest, duplicates_cancel: bool) -> Option<Harmless> {
+        let current = self.current?;
         let (terminal, fits) = match self.marks_of(current) {
             Some(marks) => (marks.pending() == 0, usize::from(marks.count) == manifest.artifacts.len()),
             None => (self.stored_of(current).is_some(), true),
         };
         if terminal {
-            return;
+            return None;
         }
         let (untouched, succeeded) = self.progress(current);
         let damaged = self.trial_of(current).is_some();
         let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(current)));
-        if (fits || damaged) && open.rehydrate(manifest) && manifest.canceled && !succeeded {
+        if !fits && !damaged {
+            return None;
+        }
+        let rehydrated = open.rehydrate(manifest);
+        if rehydrated && manifest.canceled && !succeeded {
             open.cancel(CalledOff::Late, untouched);
+        }
+        match manifest.canceled && !rehydrated && duplicates_cancel {
+            true => self.hear_cancel(current),
+            false => None,
         }
     }
 
@@ -330,10 +335,13 @@ impl View {
         }
         let (untouched, succeeded) = self.progress(attempt);
         let over = self.stored_of(attempt).is_some_and(Stored::is_terminal);
+        let returned = self.open_of(attempt).and_then(|open| open.returned);
+        // What a handler came to is being stored (protocol 6.6).
+        let settling = returned.is_some_and(|(index, _)| self.marks_of(attempt).is_none_or(|marks| marks.of(index).is_none()));
         let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(attempt)));
         if open.committing {
             Some(Harmless::Committing(attempt))
-        } else if succeeded || over {
+        } else if succeeded || over || settling {
             open.late_cancel = true;
             Some(Harmless::TooLate(attempt))
         } else {
@@ -433,7 +441,6 @@ impl View {
         match self.versions.iter_mut().find(|(known, _)| *known == slug) {
             Some((_, stored)) => *stored = version,
             None => {
-                self.versions.reserve_exact(1);
                 self.versions.push((slug, version));
             }
         }

@@ -1,0 +1,131 @@
+//! A list that holds one item for most of its life.
+
+use std::ops::{Deref, DerefMut};
+
+/// None, one or many: the one stands in place, so that a million lists of one item take no heap.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Few<T> {
+    /// Nothing.
+    #[default]
+    None,
+    /// One item.
+    One(T),
+    /// Any number of them.
+    Many(Vec<T>),
+}
+
+impl<T> Few<T> {
+    /// Adds an item at the end.
+    pub(crate) fn push(&mut self, item: T) {
+        self.insert(self.len(), item);
+    }
+
+    /// Adds an item at a place, which is at most the number of items.
+    pub(crate) fn insert(&mut self, place: usize, item: T) {
+        *self = match std::mem::take(self) {
+            Few::None => Few::One(item),
+            Few::One(first) => {
+                let mut items = vec![first];
+                items.insert(place, item);
+                Few::Many(items)
+            }
+            Few::Many(mut items) => {
+                items.insert(place, item);
+                Few::Many(items)
+            }
+        };
+    }
+
+    /// Keeps the items that are wanted.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
+        match self {
+            Few::None => {}
+            Few::One(item) => {
+                if !wanted(item) {
+                    *self = Few::None;
+                }
+            }
+            Few::Many(items) => items.retain(wanted),
+        }
+    }
+
+    /// Takes away the item at a place, if there is one.
+    pub(crate) fn remove(&mut self, place: usize) {
+        let mut at = 0;
+        self.retain(|_| {
+            at += 1;
+            at - 1 != place
+        });
+    }
+}
+
+impl<T> Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Few::None => &[],
+            Few::One(item) => std::slice::from_ref(item),
+            Few::Many(items) => items,
+        }
+    }
+}
+
+impl<T> DerefMut for Few<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Few::None => &mut [],
+            Few::One(item) => std::slice::from_mut(item),
+            Few::Many(items) => items,
+        }
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T> FromIterator<T> for Few<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let mut few = Few::None;
+        items.into_iter().for_each(|item| few.push(item));
+        few
+    }
+}
+
+impl<T: PartialEq> PartialEq for Few<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq> Eq for Few<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_items_are_a_list_like_any_other() {
+        let mut few: Few<u32> = [5].into_iter().collect();
+        few.insert(0, 3);
+        few.push(9);
+        assert_eq!(*few, [3, 5, 9]);
+        few.remove(1);
+        few.retain(|item| *item != 9);
+        assert_eq!((&*few, &few), (&[3][..], &Few::One(3)));
+        few.remove(0);
+        assert!(few.is_empty());
+    }
+
+    #[test]
+    fn one_item_takes_no_more_room_than_a_list_elsewhere() {
+        assert_eq!(size_of::<Few<(u64, u64)>>(), size_of::<Vec<u64>>());
+        assert_eq!(size_of::<Few<u16>>(), size_of::<Vec<u64>>());
+    }
+}
