@@ -97,7 +97,7 @@ pub(crate) async fn accept<P>(
     mut admit: impl FnMut() -> Option<P>,
     mut serve: impl FnMut(TcpStream, P),
 ) -> io::Result<Infallible> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut listener = tokio::net::TcpListener::from_std(listener)?;
     let mut full = false;
     loop {
         match listener.accept().await {
@@ -120,11 +120,21 @@ pub(crate) async fn accept<P>(
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => tokio::time::sleep(SHUT_PAUSE).await,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => listener = opened_again(listener).await?,
             // The client was gone before it was accepted.
             Err(_) => {}
         }
     }
+}
+
+/// Waits until a shut listener is open, and registers it anew: the runtime keeps for good that a socket was once closed, and would
+/// have `accept` try without a pause ever after.
+async fn opened_again(listener: tokio::net::TcpListener) -> io::Result<tokio::net::TcpListener> {
+    let listener = listener.into_std()?;
+    while !SockRef::from(&listener).is_listener()? {
+        tokio::time::sleep(SHUT_PAUSE).await;
+    }
+    tokio::net::TcpListener::from_std(listener)
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {
