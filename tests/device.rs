@@ -6,6 +6,7 @@ mod faults;
 mod generations;
 mod histories;
 mod messages;
+mod on_board;
 mod power;
 mod quirks;
 mod reference;

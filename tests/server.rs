@@ -11,3 +11,4 @@ mod offers;
 mod rig;
 mod rollouts;
 mod sessions;
+mod witnessed;

@@ -74,6 +74,8 @@ impl Way {
         };
         let mut connect = v4::Connect::new("");
         connect.set_login(device, self.key.as_str());
+        // Nobody here says that it is still there.
+        connect.keep_alive = 3_600;
         device_on.send(v4::Packet::Connect(connect)).await?;
         match device_on.receive().await? {
             v4::Packet::ConnAck(ack) if ack.code == v4::ConnectReturnCode::Success => Ok(device_on),

@@ -29,6 +29,9 @@ pub fn memory() {
             let devices = connect(&way, "device", CONNECTED).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             let after = resident(serve.child.id());
+            let metrics = serve.ask("GET", "/metrics", "").text();
+            let online = format!("squall_devices_online {CONNECTED}\n");
+            assert!(metrics.contains(&online), "not every device is online: {metrics}");
             drop(devices);
             after
         });
@@ -104,6 +107,11 @@ fn pages(serve: &Serve) {
         "/v1/deployments/all/attempts?limit=100",
         "/v1/deployments/all/attempts?limit=100&after=50000",
         "/v1/cohorts/all/members?limit=100",
+        "/v1/cohorts",
+        "/v1/devices?limit=100&tag=region:r3",
+        "/v1/devices?limit=100&state=succeeded",
+        "/v1/devices?limit=100&version=app@9.9.9",
+        "/v1/devices?limit=100&cohort=none",
     ] {
         let mut times: Vec<Duration> = (0..30)
             .map(|_| {

@@ -257,16 +257,16 @@ impl Device {
         };
         let swapped = stood != known.as_ref().map(|image| &image.image);
         let wanted = swap::wanted(&self.flash.primary, &self.flash.secondary);
-        if swapped && wanted == Some(Wanted::Begin(SwapType::Revert)) {
-            out.push(DeviceOutput::Observed(Observation::RolledBack));
-        } else if swapped && self.shown.phase == Phase::Swapping {
-            self.enter(Phase::Probation, Cause::Normal, None, out);
-        }
         let bytes = known.as_ref().map(|image| image.image.clone()).unwrap_or_default();
         self.flash.primary = in_slot(bytes, slots.confirmed);
         self.flash.secondary = Slot::default();
         if slots.pending {
             self.flash.secondary.trailer = asked_for_a_trial();
+        }
+        if swapped && wanted == Some(Wanted::Begin(SwapType::Revert)) {
+            out.push(DeviceOutput::Observed(Observation::RolledBack));
+        } else if swapped && self.shown.phase == Phase::Swapping && self.is_the_expected_one() {
+            self.enter(Phase::Probation, Cause::Normal, None, out);
         }
         let (firmware, build_id, outcome) = match known {
             Some(image) => (image.firmware, image.own_build_id, *image.boot.of(self.identity.number)),

@@ -330,7 +330,7 @@ impl Device {
     }
 
     /// False where the probation record names another image than the one that was swapped in.
-    fn is_the_expected_one(&self) -> bool {
+    pub(super) fn is_the_expected_one(&self) -> bool {
         let slot = &self.flash.primary;
         let found = slot.image(0, &self.behaviors);
         let own = found.and_then(|found| slot.own_build_id(0, &found));

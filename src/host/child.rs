@@ -74,7 +74,13 @@ mod tests {
     #[test]
     fn orders_are_one_line() {
         let mut input = &b"{\"epoch_monotonic_ns\":12}\nrest"[..];
-        assert_eq!(read_orders(&mut input).unwrap(), ChildOrders { epoch_monotonic_ns: 12 });
+        assert_eq!(
+            read_orders(&mut input).unwrap(),
+            ChildOrders {
+                epoch_monotonic_ns: 12,
+                audit: false
+            }
+        );
         assert_eq!(input, b"rest");
         assert_eq!(
             read_orders(&mut &b""[..]).unwrap_err().to_string(),

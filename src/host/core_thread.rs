@@ -202,17 +202,18 @@ impl CoreThread {
             self.take_in(message, now);
         }
         if self.server.next_timeout().is_some_and(|due| due <= now) {
+            let before = self.outputs.len();
             self.server.handle_timeout(now, &mut self.outputs);
+            if let Some(judge) = &self.judge {
+                judge.after(now, &self.server, &self.outputs[before..]);
+            }
         }
         self.commit_and_carry_out(now).await?;
         while !self.cut.is_empty() {
             for id in std::mem::take(&mut self.cut) {
-                self.server.handle_input(ServerInput::Closed(id), now, &mut self.outputs);
+                self.hand_in(ServerInput::Closed(id), now);
             }
             self.commit_and_carry_out(now).await?;
-        }
-        if let Some(judge) = &self.judge {
-            judge.speak();
         }
         for look in self.looks.drain(..) {
             look(&self.server);
@@ -264,14 +265,25 @@ impl CoreThread {
                 return;
             }
         };
-        let shown = self.judge.as_ref().and_then(|_| self.heard(&input));
+        self.hand_in(input, now);
+    }
+
+    /// Gives the core an input, before the judge's eyes.
+    fn hand_in(&mut self, input: ServerInput, now: SimTime) {
+        let Some(judge) = self.judge.clone() else {
+            return self.server.handle_input(input, now, &mut self.outputs);
+        };
+        let shown = self.heard(&input);
+        judge.before(now, &input);
+        let before = self.outputs.len();
         self.server.handle_input(input, now, &mut self.outputs);
-        if let (Some(judge), Some((from, device, packet))) = (&self.judge, shown) {
+        if let Some((from, device, packet)) = shown {
             // Whose a CONNECT is shows when it has been accepted.
             if let Some(device) = device.or_else(|| self.server.device_on(from)) {
                 judge.sent(now, &device, &packet);
             }
         }
+        judge.after(now, &self.server, &self.outputs[before..]);
     }
 
     /// What the judge is shown of an input: the packet, and whose it is, if that is known already.
@@ -282,37 +294,18 @@ impl CoreThread {
         }
     }
 
-    /// Shows the judge what is about to be carried out.
-    fn show(judge: &Judge, server: &Server, output: &ServerOutput, now: SimTime) {
-        match output {
-            ServerOutput::Record {
-                record: Record::VersionCreated { firmware, .. },
-                ..
-            } => judge.stored(firmware, server),
-            ServerOutput::Transmit { to, packet } => {
-                if let Some(device) = server.device_on(*to) {
-                    judge.transmitted(now, &device, packet);
-                }
-            }
-            ServerOutput::Observed(event) => judge.server(now, event),
-            ServerOutput::Record { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => {}
-        }
-    }
-
     async fn commit_and_carry_out(&mut self, now: SimTime) -> Result<(), StoreError> {
         let mut records: Vec<(Stamp, Record)> = Vec::new();
         let mut seen: Vec<ServerEvent> = Vec::new();
         let mut revealing = Vec::with_capacity(self.outputs.len());
         for output in std::mem::take(&mut self.outputs) {
-            if let Some(judge) = &self.judge {
-                CoreThread::show(judge, &self.server, &output, now);
-            }
             match output {
                 ServerOutput::Record { stamp, record } => records.push((stamp, record)),
                 ServerOutput::Observed(event) => seen.push(event),
                 ServerOutput::Transmit { .. } | ServerOutput::Close(_) | ServerOutput::Answer { .. } => revealing.push(output),
             }
         }
+        seen.extend(self.judge.iter().flat_map(|judge| judge.speak(now)));
         self.commit(now, &records, &seen).await?;
         for output in revealing {
             match output {

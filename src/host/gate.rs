@@ -3,9 +3,10 @@
 //! It is asked before a byte is read and before TLS, so that a connection that is refused costs an accept and a close.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -19,8 +20,10 @@ use crate::wire::api::ChildCondition;
 
 /// Descriptors that are kept for the management API, its event streams and the server's own files.
 const DESCRIPTORS_KEPT: u64 = 256;
-/// Connections of the management API at once; well within the descriptors that are kept.
-const MANAGERS_MAX: usize = 128;
+/// How often it is looked whether everything that was under way has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long the last bytes of answers may take, once the server is ending.
+const LAST_BYTES_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of an image handed over at once. A body lives until its last piece is taken, and with it the download is counted.
 const PIECE_BYTES: usize = 256 * 1024;
 /// The last piece, which is taken when nearly all before it is written.
@@ -40,6 +43,10 @@ struct Shared {
     managers: Arc<Semaphore>,
     /// The person at the terminal knows that descriptors have run out.
     told_full: AtomicBool,
+    /// Nobody is let in any more: the server is ending.
+    closed: AtomicBool,
+    /// Management requests that are being answered.
+    requests: AtomicU64,
 }
 
 /// A connection that was let in; dropped when it is gone.
@@ -47,6 +54,9 @@ pub(crate) struct Pass {
     gate: Gate,
     door: Door,
 }
+
+/// A management request under way; dropped when it is answered.
+pub(crate) struct Request(Gate);
 
 /// A download under way; dropped when it is over.
 struct Download(Gate);
@@ -61,13 +71,16 @@ impl Gate {
     /// A gate with these limits in a process that may open `descriptors`.
     pub(crate) fn new(limits: Limits, descriptors: u64, clock: Clock, condition: watch::Receiver<ChildCondition>) -> Gate {
         let kept = DESCRIPTORS_KEPT.min(descriptors / 2);
+        let managers = usize::try_from(limits.management).unwrap_or(usize::MAX);
         Gate(Arc::new(Shared {
             admission: Mutex::new(Admission::new(limits.clone(), descriptors - kept)),
             limits,
             clock,
             condition,
-            managers: Arc::new(Semaphore::new(MANAGERS_MAX)),
+            managers: Arc::new(Semaphore::new(managers)),
             told_full: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
         }))
     }
 
@@ -78,12 +91,40 @@ impl Gate {
 
     /// Lets a connection to the management API in, or not.
     pub(crate) fn enter_management(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.managers).try_acquire_owned().ok()
+        let permit = Arc::clone(&self.0.managers).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.put_out(Refusal::Management);
+        }
+        permit
+    }
+
+    /// Counts a management request until what is given here is dropped.
+    pub(crate) fn begin_request(&self) -> Request {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        Request(self.clone())
+    }
+
+    /// Lets nobody in from here on.
+    pub(crate) fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no download and no management request is under way, and then a moment for what was answered to be read.
+    pub(crate) async fn idle(&self) {
+        while self.look(Admission::downloads) > 0 || self.0.requests.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let read = async {
+            while self.look(|admission| admission.inside(Door::Images)) > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _keeps_its_connection = tokio::time::timeout(LAST_BYTES_TIMEOUT, read).await;
     }
 
     /// Lets a connection in, or not.
     pub(crate) fn enter(&self, door: Door) -> Option<Pass> {
-        if self.0.condition.borrow().outage {
+        if self.0.condition.borrow().outage || self.0.closed.load(Ordering::Relaxed) {
             return None;
         }
         let now = self.0.clock.now();
@@ -149,6 +190,12 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.lock().leave(self.door);
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.0.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

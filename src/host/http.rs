@@ -1,6 +1,7 @@
 //! HTTP/1.1 on an accepted stream, with limits on everything a client can draw out.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::gate::Gate;
+use crate::server::Refusal;
+
 /// How long a client may take for a request's headers, and a kept connection may idle.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave an answer unread. Longer than the 120 s after which a device gives up by itself (protocol 5.4).
@@ -21,8 +25,9 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(150);
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// Answers requests on `stream` until it ends, none with a head longer than `header` bytes. A client's misbehavior ends it quietly.
-pub(crate) async fn answer<S, V, B>(stream: S, service: V, header: u64)
+/// Answers requests on `stream` until it ends, none with a longer head than the gate's limits say. A client's misbehavior ends it
+/// quietly; what went over a limit is counted at the gate.
+pub(crate) async fn answer<S, V, B>(stream: S, service: V, gate: &Gate)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     V: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -33,9 +38,21 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(usize::try_from(header).unwrap_or(usize::MAX))
+        .max_buf_size(usize::try_from(gate.limits().header).unwrap_or(usize::MAX))
         .serve_connection(TokioIo::new(Unstalled::new(stream)), service);
-    let _ended_by_the_client = connection.await;
+    if let Err(error) = connection.await {
+        if error.is_parse_too_large() {
+            gate.put_out(Refusal::Header);
+        } else if is_unread(&error) {
+            gate.put_out(Refusal::Unread);
+        }
+    }
+}
+
+/// True if the client took nothing of an answer for too long.
+fn is_unread(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A stream whose writes fail once the peer has taken nothing for [`UNREAD_TIMEOUT`].

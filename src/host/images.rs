@@ -30,7 +30,7 @@ pub(crate) async fn serve_image(
         .map_or_else(|| "/".to_owned(), ToString::to_string);
     let authorization = text_of(&request, &AUTHORIZATION);
     let range = text_of(&request, &RANGE);
-    let seen = core.is_judged().then(|| (path.clone(), authorization.clone()));
+    let seen = core.is_judged().then(|| (path.clone(), authorization.clone(), range.clone()));
     let answer = core
         .look(move |server| {
             server.serve_image(&ImageRequest {
@@ -40,11 +40,12 @@ pub(crate) async fn serve_image(
             })
         })
         .await;
-    if let (Some((path, authorization)), Ok(answer)) = (seen, &answer) {
+    if let (Some((path, authorization, range)), Ok(answer)) = (seen, &answer) {
         let request = Box::new(SeenRequest {
             path,
             authorization,
-            status: answer.status,
+            range,
+            answer: answer.clone(),
         });
         // With the core gone, the answer below says so.
         let _core_gone = core.tell(Message::Requested(request)).await;

@@ -1,20 +1,26 @@
-//! The judge of `squall serve --judge`: shows a [`Witness`] what the host sees of devices, and says what it finds.
+//! The judge at the server's door: shows an [`Auditor`], and with `--judge` a [`Witness`], what passes, and says what they find.
+//!
+//! The auditor holds the server against its own rules; the witness holds the devices. A run carries the auditor alone, since its
+//! devices are watched where they are.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use serde::Serialize;
+use std::time::Duration;
 
 use super::{Verdict, listen};
 use crate::model::{DeviceId, FirmwareVersion, ServerEvent, UpdateState};
-use crate::server::Server;
+use crate::server::{ConnectionId, Server, ServerInput, ServerOutput};
 use crate::time::SimTime;
-use crate::verdict::{Fetched, Finding, Witness};
-use crate::wire::Packet;
+use crate::verdict::{Auditor, Fetched, Finding, Witness};
+use crate::wire::api::{JudgeFinding, JudgeView, JudgedRule};
+use crate::wire::{ImageAnswer, ImageRequest, Packet};
 
-/// Findings kept for the last line; beyond them they are counted alone.
+/// Findings kept for the summary; beyond them they are counted alone.
 const FINDINGS_MAX: usize = 1_000;
-/// Schema of the last line.
+/// Schema of the summary.
 const SCHEMA: &str = "squall.judge/1";
+/// Devices and attempts read at once when the watch begins.
+const PAGE: usize = 1_000;
 
 /// An image request that was answered, on its way to the judge.
 #[derive(Debug)]
@@ -23,46 +29,41 @@ pub(crate) struct SeenRequest {
     pub(crate) path: String,
     /// Value of `Authorization`.
     pub(crate) authorization: Option<String>,
-    /// Status of the answer.
-    pub(crate) status: u16,
+    /// Value of `Range`.
+    pub(crate) range: Option<String>,
+    /// What the core answered.
+    pub(crate) answer: ImageAnswer,
 }
 
 /// The judge; clones are the same one.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Judge(Arc<Mutex<Bench>>);
 
-#[derive(Default)]
 struct Bench {
-    witness: Witness,
+    auditor: Auditor,
+    /// Holds devices too.
+    witness: Option<Witness>,
+    chase: Duration,
+    /// When it is looked next whether the server fell silent.
+    look_at: SimTime,
     findings: Vec<Finding>,
-}
-
-/// What is said last, as one line of JSON on standard output.
-#[derive(Serialize)]
-struct Summary<'a> {
-    schema: &'static str,
-    devices: usize,
-    checks: u64,
-    rules: Vec<RuleLine>,
-    findings: Vec<FindingLine<'a>>,
-}
-
-#[derive(Serialize)]
-struct RuleLine {
-    rule: &'static str,
-    checks: u64,
-    broken: u64,
-}
-
-#[derive(Serialize)]
-struct FindingLine<'a> {
-    rule: &'static str,
-    device: Option<&'a DeviceId>,
-    at_ns: u64,
-    evidence: &'a str,
+    /// Rule and device of the server's rules whose first break was told.
+    told: BTreeSet<(&'static str, Option<DeviceId>)>,
 }
 
 impl Judge {
+    /// A judge of a server that asks for missing results every `chase`, and of its devices if they are to be held too.
+    pub(crate) fn new(chase: Duration, devices_too: bool) -> Judge {
+        Judge(Arc::new(Mutex::new(Bench {
+            auditor: Auditor::new(chase),
+            witness: devices_too.then(Witness::default),
+            chase,
+            look_at: SimTime::ZERO + chase,
+            findings: Vec::new(),
+            told: BTreeSet::new(),
+        })))
+    }
+
     /// Begins to watch what a server holds already.
     pub(crate) fn begin(&self, server: &Server) {
         let mut bench = self.lock();
@@ -71,12 +72,19 @@ impl Judge {
             let named = versions.filter_map(|version| format!("{}@{}", firmware.slug, version.version).parse().ok());
             named.for_each(|firmware| bench.stored(&firmware, server));
         }
+        for deployment in server.deployments() {
+            bench.auditor.had(&deployment);
+        }
         let mut after = None;
         loop {
-            let page = server.devices(after.as_ref(), 1_000);
-            for device in &page.items {
+            let page = server.devices(after.as_ref(), PAGE);
+            for device in page.items {
                 let sent = device.attempts.iter().filter(|attempt| attempt.state != UpdateState::Pending);
-                bench.witness.meet(&device.id, sent.map(|attempt| attempt.id).max());
+                let last_sent = sent.map(|attempt| attempt.id).max();
+                if let Some(witness) = &mut bench.witness {
+                    witness.meet(&device.id, last_sent);
+                }
+                bench.auditor.had_device(&device);
             }
             match page.next {
                 Some(next) => after = Some(DeviceId::new(next)),
@@ -85,102 +93,97 @@ impl Judge {
         }
     }
 
-    /// The catalog has a new version.
-    pub(crate) fn stored(&self, firmware: &FirmwareVersion, server: &Server) {
-        self.lock().stored(firmware, server);
+    /// The server is about to be given this input.
+    pub(crate) fn before(&self, at: SimTime, input: &ServerInput) {
+        let auditor = &mut self.lock().auditor;
+        match input {
+            ServerInput::Opened(line) => auditor.opened(line.0),
+            ServerInput::Closed(line) => auditor.closed(line.0),
+            ServerInput::Received { from, packet } => auditor.received(at, from.0, packet),
+            ServerInput::Admin { action, .. } => auditor.asked(action),
+        }
     }
 
-    /// A device sent a packet.
+    /// The server has handled an input, or what was due, and this is what it wants done.
+    pub(crate) fn after(&self, at: SimTime, server: &Server, outputs: &[ServerOutput]) {
+        let mut bench = self.lock();
+        let refused = |output: &ServerOutput| matches!(output, ServerOutput::Answer { result: Err(_), .. });
+        bench.auditor.decided(!outputs.iter().any(refused));
+        for output in outputs {
+            bench.watch(at, server, output);
+        }
+        bench.auditor.handled(at);
+    }
+
+    /// A device sent a packet, which the server has handled.
     pub(crate) fn sent(&self, at: SimTime, device: &DeviceId, packet: &Packet) {
-        self.lock().witness.sent(at, device, packet);
-    }
-
-    /// A device was sent a packet.
-    pub(crate) fn transmitted(&self, at: SimTime, device: &DeviceId, packet: &Packet) {
-        self.lock().witness.transmitted(at, device, packet);
+        if let Some(witness) = &mut self.lock().witness {
+            witness.sent(at, device, packet);
+        }
     }
 
     /// An image request was answered.
-    pub(crate) fn fetched(&self, at: SimTime, request: &SeenRequest, server: &Server) {
-        let Some((device, attempt, index)) = server.artifact_at(&request.path) else {
+    pub(crate) fn fetched(&self, at: SimTime, seen: &SeenRequest, server: &Server) {
+        let mut bench = self.lock();
+        let request = ImageRequest {
+            path: &seen.path,
+            authorization: seen.authorization.as_deref(),
+            range: seen.range.as_deref(),
+        };
+        bench.auditor.served(at, &request, &seen.answer);
+        let (Some((device, attempt, index)), Some(witness)) = (server.artifact_at(&seen.path), &mut bench.witness) else {
             return;
         };
-        let secret = request
-            .authorization
-            .as_deref()
-            .and_then(|value| value.strip_prefix("OtaSecret "));
+        let secret = request.authorization.and_then(|value| value.strip_prefix("OtaSecret "));
         let fetched = Fetched {
             attempt,
             index,
             secret,
-            status: request.status,
+            status: seen.answer.status,
         };
-        self.lock().witness.fetched(at, &device, &fetched);
+        witness.fetched(at, &device, &fetched);
     }
 
-    /// The server told something.
-    pub(crate) fn server(&self, at: SimTime, event: &ServerEvent) {
-        self.lock().witness.server(at, event);
-    }
-
-    /// Says what was found since the last time.
-    pub(crate) fn speak(&self) {
+    /// Says what was found since the last time, and gives it as events.
+    pub(crate) fn speak(&self, now: SimTime) -> Vec<ServerEvent> {
         let mut bench = self.lock();
-        for finding in bench.witness.take_findings() {
-            listen::say(&line(&finding));
-            if bench.findings.len() < FINDINGS_MAX {
-                bench.findings.push(finding);
-            }
+        if now >= bench.look_at && !bench.chase.is_zero() {
+            bench.look_at = now + bench.chase;
+            bench.auditor.look(now);
         }
+        bench.speak()
     }
 
-    /// Says the sum; gives the verdict.
-    pub(crate) fn end(&self) -> Verdict {
-        self.speak();
-        let bench = self.lock();
-        let held = bench.witness.held();
-        let checks = held.iter().map(|held| held.checks).sum();
-        let broken: Vec<_> = held.iter().filter(|held| held.broken > 0).collect();
-        let (devices, rules) = (bench.witness.devices(), held.len());
+    /// How the rules have fared.
+    pub(crate) fn view(&self) -> JudgeView {
+        self.lock().view()
+    }
+
+    /// Says the sum; gives the verdict where devices were held too.
+    pub(crate) fn end(&self, now: SimTime) -> Option<Verdict> {
+        let mut bench = self.lock();
+        bench.auditor.finish(now);
+        let _last_events = bench.speak();
+        bench.witness.as_ref()?;
+        let view = bench.view();
+        let broken: Vec<_> = view.rules.iter().filter(|rule| rule.broken > 0).collect();
         let outcome = match broken.len() {
             0 => "none broke".to_owned(),
             1 => "1 broke:".to_owned(),
             several => format!("{several} broke:"),
         };
+        let (devices, rules, checks) = (view.devices, view.rules.len(), view.checks);
         listen::say(&format!(
             "judge: {devices} devices, {rules} rules, {checks} checks, {outcome}"
         ));
-        for held in &broken {
-            let (name, statement) = (held.rule.name, held.rule.statement);
-            listen::say(&format!("judge: {name}, {} of {}: {statement}", held.broken, held.checks));
+        for JudgedRule { rule, checks, broken } in broken.iter().copied() {
+            let statement = bench.statement(rule);
+            listen::say(&format!("judge: {rule}, {broken} of {checks}: {statement}"));
         }
-        let summary = Summary {
-            schema: SCHEMA,
-            devices,
-            checks,
-            rules: held
-                .iter()
-                .map(|held| RuleLine {
-                    rule: held.rule.name,
-                    checks: held.checks,
-                    broken: held.broken,
-                })
-                .collect(),
-            findings: bench
-                .findings
-                .iter()
-                .map(|finding| FindingLine {
-                    rule: finding.rule,
-                    device: finding.device.as_ref(),
-                    at_ns: finding.at.as_nanos(),
-                    evidence: &finding.evidence,
-                })
-                .collect(),
-        };
-        Verdict {
-            line: serde_json::to_string(&summary).expect("a summary has a JSON form"),
-            broken: bench.witness.is_broken(),
-        }
+        Some(Verdict {
+            line: serde_json::to_string(&view).expect("a summary has a JSON form"),
+            broken: !broken.is_empty(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Bench> {
@@ -190,19 +193,116 @@ impl Judge {
 
 impl Bench {
     fn stored(&mut self, firmware: &FirmwareVersion, server: &Server) {
-        if let Some(build_id) = server.build_id_of(firmware) {
-            self.witness.stored(firmware.clone(), build_id);
+        if let (Some(build_id), Some(witness)) = (server.build_id_of(firmware), &mut self.witness) {
+            witness.stored(firmware.clone(), build_id);
         }
+        if let Some(image) = server.image_of(firmware) {
+            self.auditor.stored(firmware.clone(), image);
+        }
+    }
+
+    /// Looks at what is about to be carried out.
+    fn watch(&mut self, at: SimTime, server: &Server, output: &ServerOutput) {
+        match output {
+            ServerOutput::Record { record, .. } => {
+                if let Some(firmware) = record.created_version() {
+                    self.stored(firmware, server);
+                }
+            }
+            ServerOutput::Transmit { to, packet } => {
+                self.auditor.sent(at, to.0, packet);
+                if let (Some(witness), Some(device)) = (&mut self.witness, server.device_on(*to)) {
+                    witness.transmitted(at, &device, packet);
+                }
+            }
+            ServerOutput::Observed(event) => {
+                self.auditor.told(at, event);
+                if let Some(witness) = &mut self.witness {
+                    witness.server(at, event);
+                }
+            }
+            ServerOutput::Close(ConnectionId(line)) => self.auditor.closed(*line),
+            ServerOutput::Answer { .. } => {}
+        }
+    }
+
+    /// Says of each rule and device the first break.
+    fn speak(&mut self) -> Vec<ServerEvent> {
+        let told = &mut self.told;
+        let mut fresh = self.auditor.take_findings();
+        fresh.retain(|finding| told.insert((finding.rule, finding.device.clone())));
+        if let Some(witness) = &mut self.witness {
+            fresh.extend(witness.take_findings());
+        }
+        let mut events = Vec::with_capacity(fresh.len());
+        for finding in fresh {
+            listen::say(&line(&finding));
+            events.push(ServerEvent::RuleBroken {
+                rule: finding.rule.to_owned(),
+                device: finding.device.clone(),
+                evidence: shown(&finding.evidence),
+            });
+            if self.findings.len() < FINDINGS_MAX {
+                self.findings.push(finding);
+            }
+        }
+        events
+    }
+
+    fn view(&self) -> JudgeView {
+        let server = self.auditor.audit();
+        let own = server.rules.iter().map(|(rule, checks, broken)| JudgedRule {
+            rule: (*rule).to_owned(),
+            checks: *checks,
+            broken: *broken,
+        });
+        let held = self.witness.iter().flat_map(Witness::held);
+        let rules: Vec<_> = held
+            .map(|held| JudgedRule {
+                rule: held.rule.name.to_owned(),
+                checks: held.checks,
+                broken: held.broken,
+            })
+            .chain(own)
+            .collect();
+        JudgeView {
+            schema: SCHEMA.to_owned(),
+            devices: self.witness.as_ref().map_or(self.auditor.devices(), Witness::devices) as u64,
+            checks: rules.iter().map(|rule| rule.checks).sum(),
+            rules,
+            findings: self.findings.iter().map(view_of).collect(),
+        }
+    }
+
+    /// What a rule says.
+    fn statement(&self, name: &str) -> &'static str {
+        let held = self.witness.iter().flat_map(Witness::held).map(|held| held.rule);
+        let mut rules = held.chain(self.auditor.rules());
+        rules.find(|rule| rule.name == name).map_or("", |rule| rule.statement)
+    }
+}
+
+fn view_of(finding: &Finding) -> JudgeFinding {
+    JudgeFinding {
+        rule: finding.rule.to_owned(),
+        device: finding.device.clone(),
+        at_ns: finding.at.as_nanos(),
+        evidence: finding.evidence.clone(),
     }
 }
 
 /// A finding in one line. What a device sent is shown without its control characters.
 fn line(finding: &Finding) -> String {
     let device = finding.device.as_ref().map(ToString::to_string).unwrap_or_default();
-    let text = format!("judge: {} s {device}: {}: {}", finding.at, finding.rule, finding.evidence);
-    text.chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect()
+    shown(&format!(
+        "judge: {} s {device}: {}: {}",
+        finding.at, finding.rule, finding.evidence
+    ))
+}
+
+fn shown(text: &str) -> String {
+    let harmless = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    text.chars().map(harmless).collect()
 }
 
 #[cfg(test)]

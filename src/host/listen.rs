@@ -15,8 +15,6 @@ use super::HostError;
 const BACKLOG: i32 = 4096;
 /// Least number of descriptors with which serving makes sense: sockets of a handful of devices beside the server's own files.
 const DESCRIPTORS_MIN: u64 = 64;
-/// Pause after an accept on a listener that is shut.
-const SHUT_PAUSE: Duration = Duration::from_millis(10);
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,19 +62,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Shuts a listener, so that the kernel refuses every connection to its port, or opens it again. It must be bound to a port by number:
-/// the kernel takes back one that it chose.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn set_open(listener: &TcpListener, open: bool) -> io::Result<()> {
-    let socket = SockRef::from(listener);
-    match open {
-        true => socket.listen(BACKLOG),
-        false => socket.shutdown(std::net::Shutdown::Read),
-    }
-}
-
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
@@ -97,7 +82,7 @@ pub(crate) async fn accept<P>(
     mut admit: impl FnMut() -> Option<P>,
     mut serve: impl FnMut(TcpStream, P),
 ) -> io::Result<Infallible> {
-    let mut listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut full = false;
     loop {
         match listener.accept().await {
@@ -120,21 +105,10 @@ pub(crate) async fn accept<P>(
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => listener = opened_again(listener).await?,
             // The client was gone before it was accepted.
             Err(_) => {}
         }
     }
-}
-
-/// Waits until a shut listener is open, and registers it anew: the runtime keeps for good that a socket was once closed, and would
-/// have `accept` try without a pause ever after.
-async fn opened_again(listener: tokio::net::TcpListener) -> io::Result<tokio::net::TcpListener> {
-    let listener = listener.into_std()?;
-    while !SockRef::from(&listener).is_listener()? {
-        tokio::time::sleep(SHUT_PAUSE).await;
-    }
-    tokio::net::TcpListener::from_std(listener)
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {
@@ -152,26 +126,6 @@ pub(crate) fn say(message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_shut_listener_refuses_and_accepts_when_it_is_open_again() {
-        let free = open("--listen", "127.0.0.1:0".parse().unwrap())
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let listener = open("--listen", free).unwrap();
-        let (told, mut accepted) = tokio::sync::mpsc::unbounded_channel();
-        let copy = listener.try_clone().unwrap();
-        tokio::spawn(accept(copy, "test", || Some(()), move |_, ()| told.send(()).unwrap()));
-        for _ in 0..2 {
-            TcpStream::connect(free).await.unwrap();
-            accepted.recv().await.unwrap();
-            set_open(&listener, false).unwrap();
-            let refused = TcpStream::connect(free).await.unwrap_err();
-            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-            set_open(&listener, true).unwrap();
-        }
-    }
 
     #[test]
     fn a_taken_port_is_named_with_its_flag() {

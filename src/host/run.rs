@@ -31,6 +31,8 @@ use crate::wire::api::{ChildCondition, ReadyLine};
 
 /// Threads that serve connections of devices.
 const SHARDS: usize = 2;
+/// How long downloads and management requests that are under way may take to end.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the threads may take to let their connections go.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     outlive_file_limit(&main)?;
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
+    let audit = parent.as_ref().is_some_and(|parent| parent.orders.audit);
     let clock = match &parent {
         Some(parent) => Clock::since(parent.orders.epoch_monotonic_ns),
         None => home.clock(),
@@ -87,10 +90,9 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         deadline: config.deadline,
     };
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
-    let judge = config.judge.then(Judge::default);
+    let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
     let (store, folder) = home.into_store();
-    let door = condition.clone();
     let (core_thread, core) = CoreThread::new(
         server,
         clock,
@@ -99,11 +101,13 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         judge.clone(),
         Pressure::new(config.delay, condition),
     );
+    let drained = gate.clone();
     let api = Api {
         core: core.clone(),
         events,
         answers: Default::default(),
         token: secrets.token,
+        judge: judge.clone(),
         gate: gate.clone(),
     };
     let shard = Shard {
@@ -136,20 +140,35 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     drop(shard);
 
     let ended = main.block_on(async {
-        let signals = Signals::open()?;
+        let mut signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
-        tokio::select! {
-            never = keep_doors([listeners.mqtt, listeners.images], door) => match never {},
+        let ended = tokio::select! {
             broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
-            ended = signals.wait(parent_end) => Ok(ended),
-            defect = threads.first_to_end() => Err(defect),
+            ended = signals.wait(parent_end) => ended,
+            defect = threads.first_to_end() => return Err(defect),
+        };
+        if ended != Ended::ParentGone {
+            drain(&drained, &mut signals).await;
         }
+        Ok(ended)
     });
     main.shutdown_background();
     threads.end();
     drop(folder);
-    let verdict = judge.map(|judge| judge.end());
+    let verdict = judge.and_then(|judge| judge.end(clock.now()));
     ended.map(|ended| Served { ended, verdict })
+}
+
+/// Lets what is under way end; a second signal, or too long a wait, ends it all the same.
+async fn drain(gate: &Gate, signals: &mut Signals) {
+    gate.close();
+    tokio::select! {
+        () = gate.idle() => {}
+        _ = signals.wait(None) => {}
+        () = tokio::time::sleep(DRAIN_MAX) => {
+            listen::say("what is still under way is cut off");
+        }
+    }
 }
 
 /// Image URLs name the address, so it must be one that devices can use; whoever holds the token commands the server, so the token
@@ -196,25 +215,6 @@ impl Listeners {
             admin,
             admin_address,
         })
-    }
-}
-
-/// Shuts what devices come in by while a parent wants nobody let in.
-async fn keep_doors(doors: [TcpListener; 2], mut condition: watch::Receiver<ChildCondition>) -> Infallible {
-    let mut open = true;
-    loop {
-        let wanted = !condition.borrow_and_update().outage;
-        if std::mem::replace(&mut open, wanted) != wanted {
-            for door in &doors {
-                if let Err(error) = listen::set_open(door, wanted) {
-                    listen::say(&format!("a listener cannot be shut or opened: {error}"));
-                }
-            }
-        }
-        if condition.changed().await.is_err() {
-            // Nobody wants anything any more.
-            std::future::pending::<()>().await;
-        }
     }
 }
 
@@ -299,7 +299,7 @@ impl Signals {
         })
     }
 
-    async fn wait(mut self, parent: Option<oneshot::Receiver<()>>) -> Ended {
+    async fn wait(&mut self, parent: Option<oneshot::Receiver<()>>) -> Ended {
         let gone = async {
             match parent {
                 Some(end) => drop(end.await),

@@ -65,17 +65,16 @@ impl Shard {
 
     fn spawn_images(&self, stream: TcpStream, pass: Pass) {
         let (core, gate) = (self.core.clone(), self.gate.clone());
-        let header = gate.limits().header;
         let service = service_fn(move |request: Request<Incoming>| -> ImageFuture {
             Box::pin(serve_image(core.clone(), gate.clone(), request))
         });
         match self.tls.clone() {
             None => drop(tokio::spawn(async move {
-                unless_outage(pass.gate(), http::answer(stream, service, header)).await;
+                unless_outage(pass.gate(), http::answer(stream, service, pass.gate())).await;
             })),
             Some(tls) => drop(tokio::spawn(async move {
                 if let Some(stream) = Box::pin(handshake(tls, stream, pass.gate())).await {
-                    unless_outage(pass.gate(), http::answer(stream, service, header)).await;
+                    unless_outage(pass.gate(), http::answer(stream, service, pass.gate())).await;
                 }
             })),
         }

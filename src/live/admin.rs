@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::{AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, Whom};
 use crate::wire::api::{
-    CohortBody, Credentials, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, MembersBody, Problem, TagsBody,
+    CohortBody, Credentials, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody,
 };
 
 /// How long one change may take: an image of megabytes, or a thousand devices.
@@ -75,6 +75,19 @@ impl Admin {
         let answer = self.request(action).timeout(TIMEOUT).send().await;
         let answer = answer.map_err(|error| Unmade::Unanswered(format!("management API: {}", chain(&error))))?;
         accepted(answer).await.map(drop)
+    }
+
+    /// How the server's own rules have fared.
+    ///
+    /// # Errors
+    ///
+    /// What the server said against it, or what happened on the way.
+    pub async fn judged(&self) -> Result<JudgeView, String> {
+        let asked = self.at(Method::GET, &["v1", "judge"]).timeout(TIMEOUT).send().await;
+        let answer = asked.map_err(|error| format!("management API: {}", chain(&error)))?;
+        let answer = accepted(answer).await.map_err(|unmade| unmade.to_string())?;
+        let body = answer.bytes().await.map_err(|error| chain(&error))?;
+        serde_json::from_slice(&body).map_err(|error| format!("management API: the judge's answer is none: {error}"))
     }
 
     /// Opens the event stream behind event number `after`.

@@ -1,4 +1,4 @@
-//! Where a server that is killed or shut finds its way back to: ports that nobody takes meanwhile, and a folder for its store.
+//! Where a server that is killed finds its way back to: ports that nobody takes meanwhile, and a folder for its store.
 
 use std::io;
 use std::net::SocketAddr;

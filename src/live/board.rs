@@ -24,7 +24,7 @@ use super::clock::Stopwatch;
 /// Between two looks at a board that starts.
 const STARTING: Duration = Duration::from_millis(5);
 /// Between two looks at an image that is on trial.
-const ON_TRIAL: Duration = Duration::from_millis(50);
+const ON_TRIAL: Duration = Duration::from_millis(100);
 /// Between two looks at a board that has nothing to do.
 const AT_REST: Duration = Duration::from_secs(1);
 /// How long a board may take to answer a look.

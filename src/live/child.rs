@@ -196,6 +196,7 @@ impl ChildServer {
     async fn greet(&mut self) -> Result<Reachable, String> {
         let orders = ChildOrders {
             epoch_monotonic_ns: self.epoch_monotonic_ns,
+            audit: true,
         };
         let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
         if let Some(input) = &mut self.input {

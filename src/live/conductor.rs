@@ -9,10 +9,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::faults::{ServerCondition, ServerFaultKind};
-use crate::model::{AdminAction, DeviceIndex, IngestKey};
+use crate::model::{AdminAction, DeviceIndex, IngestKey, ServerEvent};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{Plan, TlsPlan};
 use crate::time::SimTime;
+use crate::verdict::{Audit, server_rule};
 use crate::wire::api::EventLine;
 
 use super::PlayOptions;
@@ -36,6 +37,8 @@ const LEAD: Duration = Duration::from_millis(100);
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server's exit is awaited once its event stream has ended.
 const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// How long the server may take to say how its own rules have fared.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a change that was not answered is asked for again.
 const ASK_PAUSE: Duration = Duration::from_millis(200);
 /// How often the harness looks at itself.
@@ -166,6 +169,7 @@ struct Conductor {
     reports: UnboundedReceiver<Report>,
     events: UnboundedReceiver<Vec<EventLine>>,
     following: JoinHandle<String>,
+    admin: Admin,
     requests: UnboundedSender<Request>,
     answers: UnboundedReceiver<Answer>,
     gauges: Vec<Arc<Gauges>>,
@@ -190,7 +194,7 @@ impl Conductor {
         }
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
-        tokio::spawn(administer(stage.admin, asked, answer, stage.troubled));
+        tokio::spawn(administer(stage.admin.clone(), asked, answer, stage.troubled));
         let clock = Clock::starting_in(LEAD);
         for shard in &stage.shards {
             // A shard that is gone has said so.
@@ -204,6 +208,7 @@ impl Conductor {
             reports: stage.reports,
             events: stage.events,
             following: stage.following,
+            admin: stage.admin,
             requests,
             answers,
             gauges: stage.gauges,
@@ -362,8 +367,30 @@ impl Conductor {
         self.audience.show(viewer, picture);
     }
 
+    /// Asks how the server's own rules have fared. A server that is gone, or too busy, held none to the end.
+    async fn hear_the_auditor(&mut self) {
+        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, self.admin.judged()).await else {
+            return;
+        };
+        for finding in view.findings {
+            let at = self.clock.stamped(self.server.epoch_monotonic_ns, finding.at_ns);
+            self.sight(
+                at,
+                Sighting::Server(ServerEvent::RuleBroken {
+                    rule: finding.rule,
+                    device: finding.device,
+                    evidence: finding.evidence,
+                }),
+            );
+        }
+        let rules = view.rules.iter();
+        let named = rules.filter_map(|judged| Some((server_rule(&judged.rule)?.name, judged.checks, judged.broken)));
+        self.director.audited(Audit { rules: named.collect() });
+    }
+
     async fn end(mut self, started_at: Option<String>) -> Outcome {
         let ended_at = self.clock.now();
+        self.hear_the_auditor().await;
         let harness = self.watch.report(ended_at);
         self.following.abort();
         for shard in &self.shards {

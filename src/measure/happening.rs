@@ -336,7 +336,8 @@ impl Happening {
             | ServerEvent::DeviceConnected { .. }
             | ServerEvent::DeviceDisconnected { .. }
             | ServerEvent::CohortJoined { .. }
-            | ServerEvent::CohortLeft { .. } => None,
+            | ServerEvent::CohortLeft { .. }
+            | ServerEvent::RuleBroken { .. } => None,
         }
     }
 }

@@ -291,8 +291,10 @@ impl Recorder {
                     self.enter(at, device, Entry::Manifest { repeat: *repeat }, facts);
                 }
             }
-            ServerEvent::DeviceRegistered { .. } | ServerEvent::DeviceConnected { .. } | ServerEvent::DeviceDisconnected { .. } => {
-            }
+            ServerEvent::DeviceRegistered { .. }
+            | ServerEvent::DeviceConnected { .. }
+            | ServerEvent::DeviceDisconnected { .. }
+            | ServerEvent::RuleBroken { .. } => {}
         }
     }
 

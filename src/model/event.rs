@@ -63,6 +63,15 @@ pub enum ServerEvent {
         /// True from the second time on.
         repeat: bool,
     },
+    /// A judge beside the server saw a rule broken: one of its own, or one of a device.
+    RuleBroken {
+        /// Its name: `manifest-within-limits`.
+        rule: String,
+        /// Whom it concerns, if one device.
+        device: Option<DeviceId>,
+        /// What was seen, in words.
+        evidence: String,
+    },
 }
 
 word_enum! {

@@ -4,6 +4,7 @@
 //! sighting and calls [`Director::handle_timeout`] when [`Director::next_timeout`] is due; it decides nothing itself. After
 //! [`Directive::Stop`] it names the devices that are still busy ([`Director::left_open`]) and takes the [`Outcome`].
 
+mod audited;
 mod ending;
 mod faults;
 mod io;
@@ -26,10 +27,12 @@ use std::time::Duration;
 use crate::device::Jitter;
 use crate::faults::Happening;
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
-use crate::model::{AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Session, UpdateState, Why};
+use crate::model::{
+    AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, UpdateState, Why,
+};
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
-use crate::verdict::{Build, Expectation, Least, Referee, RefereeSetup, Waits};
+use crate::verdict::{Audit, Build, Expectation, Least, Referee, RefereeSetup, Waits};
 use crate::wire::{ImagePrint, Packet};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
@@ -40,6 +43,7 @@ pub use picture::{
 };
 pub use server_faults::ServerFaultWindow;
 
+use audited::Audited;
 use ending::{QUIET, Stage};
 use faults::Faults;
 use judging::Judging;
@@ -59,6 +63,7 @@ pub struct Director {
     mode: Mode,
     recorder: Recorder,
     referee: Referee,
+    audited: Audited,
     timeline: Timeline,
     faults: Faults,
     server_faults: ServerFaults,
@@ -98,6 +103,7 @@ impl Director {
             recorder,
             timeline: Timeline::new(&plan),
             faults: Faults::new(&plan),
+            audited: Audited::default(),
             server_faults: ServerFaults::new(&plan),
             judging: Judging::new(&plan, mode),
             requests: Requests::default(),
@@ -146,6 +152,9 @@ impl Director {
             Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
+            Sighting::Server(ServerEvent::RuleBroken { rule, device, evidence }) => {
+                self.audited.told(at, &rule, device.as_ref(), &evidence);
+            }
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -179,7 +188,7 @@ impl Director {
             second = true;
         }
         if second {
-            self.recorder.observe_findings(self.referee.broken());
+            self.recorder.observe_findings(self.broken());
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
         self.judging.judge_timed(&self.plan, &self.timeline, now, measured);
@@ -233,6 +242,11 @@ impl Director {
         self.left_open.insert(device, (why, stuck_by_firmware));
     }
 
+    /// After [`Directive::Stop`]: what holding the server against its own rules came to, where somebody did.
+    pub fn audited(&mut self, audit: Audit) {
+        self.audited.summed(audit);
+    }
+
     /// Figures for the progress line.
     #[must_use]
     pub fn snapshot(&self, now: SimTime) -> Snapshot {
@@ -259,8 +273,10 @@ impl Director {
         let server_windows = self.server_faults.windows();
         let fired = (0..self.plan.steps.len()).map(|step| self.timeline.fired_at(step)).collect();
         let settled = !unsettled && matches!(end, RunEnd::Settled | RunEnd::Duration) && self.honest_attempts() == 0;
-        let (findings, checks) = self.referee.finish(now, settled);
-        self.recorder.observe_findings(self.referee.broken());
+        let (mut findings, checks) = self.referee.finish(now, settled);
+        findings.extend(self.audited.findings());
+        let (audited_rules, audited_checks) = self.audited.checks();
+        self.recorder.observe_findings(self.broken());
         if let Some(harness) = &harness {
             self.recorder.observe_harness(harness.figures());
         }
@@ -277,8 +293,8 @@ impl Director {
             judgements,
             findings,
             checks: Checks {
-                rules: Referee::RULES,
-                checks,
+                rules: Referee::RULES + audited_rules,
+                checks: checks + audited_checks,
             },
             left_open: self
                 .left_open
@@ -478,6 +494,13 @@ impl Director {
             let why = left.map_or_else(|| "the server holds its attempt open".to_owned(), |(why, _)| why.to_string());
             self.referee.unsettled(now, device.index, device.phase, &why);
         }
+    }
+
+    /// Rules that were broken so far, and how often.
+    fn broken(&self) -> Vec<(&'static str, u64)> {
+        let mut broken = self.referee.broken();
+        broken.extend(self.audited.broken());
+        broken
     }
 
     fn over(&self) -> bool {

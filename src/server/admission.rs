@@ -51,6 +51,12 @@ pub enum Refusal {
     Malformed,
     /// What was sent was not read.
     Unread,
+    /// The head of an HTTP request was too long.
+    Header,
+    /// The body of an HTTP request was too long, or came too slowly.
+    Body,
+    /// More connections to the management API than are allowed.
+    Management,
 }
 
 /// How often somebody was turned away, by reason.
@@ -86,7 +92,7 @@ struct Pace {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Refusal; 12] = [
+    pub const ALL: [Refusal; 15] = [
         Refusal::Connections,
         Refusal::Connects,
         Refusal::Descriptors,
@@ -99,6 +105,9 @@ impl Refusal {
         Refusal::Packet,
         Refusal::Malformed,
         Refusal::Unread,
+        Refusal::Header,
+        Refusal::Body,
+        Refusal::Management,
     ];
 
     /// Its name in metrics.
@@ -116,6 +125,9 @@ impl Refusal {
             Refusal::Packet => "packet",
             Refusal::Malformed => "malformed",
             Refusal::Unread => "unread",
+            Refusal::Header => "header",
+            Refusal::Body => "body",
+            Refusal::Management => "management",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The catalog: firmwares, their versions, and the images behind them, each image once.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -56,6 +57,16 @@ impl Catalog {
     /// Firmwares by slug, versions in order of creation.
     pub fn firmwares(&self) -> impl Iterator<Item = (&Slug, &[(Version, Digest)])> {
         self.firmwares.iter().map(|(slug, versions)| (slug, versions.as_slice()))
+    }
+
+    /// Firmwares by slug, from the one behind `after`, which has to be there.
+    pub fn firmwares_behind(&self, after: Option<&Slug>) -> Option<impl Iterator<Item = (&Slug, &[(Version, Digest)])>> {
+        let start = match after {
+            None => Bound::Unbounded,
+            Some(after) => Bound::Excluded(self.firmwares.get_key_value(after)?.0),
+        };
+        let rest = self.firmwares.range::<Slug, _>((start, Bound::Unbounded));
+        Some(rest.map(|(slug, versions)| (slug, versions.as_slice())))
     }
 
     pub fn versions(&self, slug: &Slug) -> Option<&[(Version, Digest)]> {

@@ -1,6 +1,7 @@
 //! Cohorts: sets of devices that deployments target, by hand or by a rule on tags. `all` has number zero and holds every device.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::model::{CohortName, CohortRule, Key, Selector};
 
@@ -55,9 +56,18 @@ impl Cohorts {
         self.by_name.get(name).copied()
     }
 
-    /// Numbers by name.
-    pub fn by_name(&self) -> impl Iterator<Item = CohortNumber> {
-        self.by_name.values().copied()
+    pub fn named(&self, name: &str) -> Option<CohortNumber> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Numbers by name, from the cohort behind `after`, which has to be there.
+    pub fn behind(&self, after: Option<&CohortName>) -> Option<impl Iterator<Item = CohortNumber>> {
+        let start = match after {
+            None => Bound::Unbounded,
+            Some(after) => Bound::Excluded(self.by_name.get_key_value(after)?.0),
+        };
+        let rest = self.by_name.range::<CohortName, _>((start, Bound::Unbounded));
+        Some(rest.map(|(_, number)| *number))
     }
 
     pub fn at(&self, number: CohortNumber) -> &Cohort {

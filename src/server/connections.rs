@@ -14,15 +14,13 @@ use super::record::DeviceNumber;
 use super::table::ByConnection;
 use super::wakes::Wakes;
 
-/// Longest silence of a client that turned keep-alive off: that of one that asks for the longest keep-alive. MQTT 3.1.1, 3.1.2.10 lets
-/// a server end a connection that it finds unused.
-const SILENCE_MAX: Duration = Duration::from_millis(u16::MAX as u64 * 1500);
-
 /// Every connection, and when to look at which.
 #[derive(Debug)]
 pub(super) struct Connections {
     /// How long a new connection may take to its CONNECT.
     connect_time: Duration,
+    /// How long a client may be silent at most; one that turned keep-alive off may be so long.
+    silence_max: Duration,
     open: ByConnection<Box<Connection>>,
     by_device: Vec<Option<ConnectionId>>,
     wakes: Wakes,
@@ -90,9 +88,10 @@ pub(super) struct Stamp {
 }
 
 impl Connections {
-    pub fn new(connect_time: Duration) -> Self {
+    pub fn new(connect_time: Duration, silence_max: Duration) -> Self {
         Connections {
             connect_time,
+            silence_max,
             open: ByConnection::default(),
             by_device: Vec::new(),
             wakes: Wakes::default(),
@@ -139,8 +138,8 @@ impl Connections {
         if let Some(connection) = self.open.get_mut(&id) {
             connection.device = Some(device);
             connection.silence_ms = millis(match keep_alive_s {
-                0 => SILENCE_MAX,
-                seconds => Duration::from_millis(u64::from(seconds) * 1500),
+                0 => self.silence_max,
+                seconds => Duration::from_millis(u64::from(seconds) * 1500).min(self.silence_max),
             });
             connection.silence_wake = None;
         }

@@ -69,6 +69,19 @@ impl Deployments {
         &mut self.deployments[number.0 as usize]
     }
 
+    pub fn len(&self) -> usize {
+        self.deployments.len()
+    }
+
+    /// Oldest first, from the one behind `after`, which has to be there.
+    pub fn behind(&self, after: Option<&DeploymentName>) -> Option<impl Iterator<Item = &Deployment>> {
+        let start = match after {
+            None => 0,
+            Some(after) => self.find(after)?.0 as usize + 1,
+        };
+        Some(self.deployments[start..].iter())
+    }
+
     /// Oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Deployment> {
         self.deployments.iter()

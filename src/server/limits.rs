@@ -30,7 +30,22 @@ pub struct Limits {
     pub queue: u64,
     /// Longest head of an HTTP request, bytes.
     pub header: u64,
+    /// Longest body of a management request but an image, bytes.
+    pub body: u64,
+    /// Longest image that is taken, bytes.
+    pub image: u64,
+    /// Connections to the management API at once.
+    pub management: u64,
+    /// How long a client may be silent at most, whatever keep-alive its CONNECT names; one that names none may be silent so long.
+    pub silence: Duration,
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Most connections to the management API, well within the descriptors that are kept for it.
+const MANAGEMENT_MAX: u64 = 128;
+/// One and a half times the longest keep-alive that a CONNECT can name. MQTT 3.1.1, 3.1.2.10 lets a server end a connection that it
+/// finds unused.
+const SILENCE_MAX: Duration = Duration::from_millis(u16::MAX as u64 * 1_500);
 
 /// What a limit may be written as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,13 +81,17 @@ impl Default for Limits {
             unread: Duration::from_secs(30),
             queue: 256,
             header: 16 * 1024,
+            body: 16 << 20,
+            image: 64 << 20,
+            management: MANAGEMENT_MAX,
+            silence: SILENCE_MAX,
         }
     }
 }
 
 impl Limits {
     /// Names of the limits on a command line.
-    pub const KEYS: [&'static str; 11] = [
+    pub const KEYS: [&'static str; 15] = [
         "connections",
         "connects",
         "downloads",
@@ -84,6 +103,10 @@ impl Limits {
         "unread",
         "queue",
         "header",
+        "body",
+        "image",
+        "management",
+        "silence",
     ];
 
     /// As the default, with nothing counted: what a scenario without `limits` plays against.
@@ -116,11 +139,15 @@ impl Limits {
             "egress" => self.egress = counted(value, data_rate).map_err(wrong)?,
             "offers" => self.offers = counted(value, rate).map_err(wrong)?,
             "packet" => self.packet = sized(value, 256..=256 << 20).map_err(wrong)?,
-            "connect-time" => self.connect_time = timed(value).map_err(wrong)?,
-            "handshake" => self.handshake = timed(value).map_err(wrong)?,
-            "unread" => self.unread = timed(value).map_err(wrong)?,
+            "connect-time" => self.connect_time = timed(value, HOUR).map_err(wrong)?,
+            "handshake" => self.handshake = timed(value, HOUR).map_err(wrong)?,
+            "unread" => self.unread = timed(value, HOUR).map_err(wrong)?,
             "queue" => self.queue = count(value).map_err(wrong)?,
-            _ => self.header = sized(value, 8 << 10..=1 << 20).map_err(wrong)?,
+            "header" => self.header = sized(value, 8 << 10..=1 << 20).map_err(wrong)?,
+            "body" => self.body = sized(value, 1 << 10..=1 << 30).map_err(wrong)?,
+            "image" => self.image = sized(value, 1 << 10..=4 << 30).map_err(wrong)?,
+            "management" => self.management = few(value, MANAGEMENT_MAX).map_err(wrong)?,
+            _ => self.silence = timed(value, SILENCE_MAX).map_err(wrong)?,
         }
         Ok(())
     }
@@ -140,6 +167,10 @@ impl Limits {
             format!("{}ns", self.unread.as_nanos()),
             self.queue.to_string(),
             format!("{}B", self.header),
+            format!("{}B", self.body),
+            format!("{}B", self.image),
+            self.management.to_string(),
+            format!("{}ns", self.silence.as_nanos()),
         ];
         Limits::KEYS
             .iter()
@@ -205,12 +236,19 @@ fn sized(value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Strin
         .ok_or_else(|| format!("`{value}` is not within {least} and {most} bytes"))
 }
 
-fn timed(value: &str) -> Result<Duration, String> {
+fn timed(value: &str, most: Duration) -> Result<Duration, String> {
     let time = parse_duration(value).map_err(|error| error.to_string())?;
-    let most = Duration::from_secs(3600);
     (!time.is_zero() && time <= most)
         .then_some(time)
-        .ok_or_else(|| format!("`{value}` is not within 1ns and 1h"))
+        .ok_or_else(|| format!("`{value}` is not within 1ns and {} s", most.as_secs()))
+}
+
+/// A count above zero that descriptors are kept for.
+fn few(value: &str, most: u64) -> Result<u64, String> {
+    let number = count(value)?;
+    (number <= most)
+        .then_some(number)
+        .ok_or_else(|| format!("`{value}` is above {most}, for which descriptors are kept"))
 }
 
 #[cfg(test)]
@@ -228,6 +266,10 @@ mod tests {
             "packet=4 KiB",
             "connect-time=500ms",
             "queue=9",
+            "body=1 MiB",
+            "image=1 GiB",
+            "management=5",
+            "silence=90s",
         ] {
             strict.set(written).unwrap();
         }

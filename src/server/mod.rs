@@ -95,7 +95,7 @@ impl Server {
             chase: config.chase,
             first_attempt: config.first_attempt,
             ledger: Ledger::new(config.keep_history),
-            connections: Connections::new(config.limits.connect_time),
+            connections: Connections::new(config.limits.connect_time, config.limits.silence),
             pace: Pace::new(config.limits.offers),
             deadlines: Deadlines::new(config.deadline),
             ignored: 0,

@@ -206,6 +206,16 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The version that this adds to the catalog, if it does.
+    pub fn created_version(&self) -> Option<&FirmwareVersion> {
+        match self {
+            Record::VersionCreated { firmware, .. } => Some(firmware),
+            _ => None,
+        }
+    }
+}
+
 /// What a device last told of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSeen {

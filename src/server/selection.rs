@@ -60,7 +60,7 @@ impl Server {
             Key::Device => device.id.as_str() == value,
             Key::Tag(tag) => device.tags.get(tag).is_some_and(|set| set == value),
             Key::Cohort => {
-                let cohort = self.ledger.cohorts.find(&value.into());
+                let cohort = self.ledger.cohorts.named(value);
                 cohort.is_some_and(|cohort| device.is_in(cohort))
             }
             Key::Session => self.session_of(number).word() == value,
@@ -70,7 +70,7 @@ impl Server {
                 let mut reached = device.attempts.iter().map(|&index| self.ledger.attempts.at(index).deployment);
                 asked.is_some_and(|asked| reached.any(|deployment| deployment == asked))
             }
-            Key::Runs => self.installed(number).iter().any(|version| version.to_string() == value),
+            Key::Runs => self.may_run(number) && self.installed(number).iter().any(|version| version.to_string() == value),
             Key::Fleet | Key::Phase => false,
         }
     }
@@ -97,6 +97,12 @@ impl Server {
         attempts
             .find(|attempt| steps.is_none_or(|steps| steps.contains(&attempt.deployment)))
             .map_or(UpdateState::None, |attempt| attempt.state)
+    }
+
+    /// Whether a device has told anything that says what it runs; most of a large registry has not.
+    fn may_run(&self, number: DeviceNumber) -> bool {
+        let device = self.ledger.registry.at(number);
+        device.session.build_id.is_some() || !device.attempts.is_empty()
     }
 
     /// What a device runs as far as it told: the version whose build id it reports, and of other firmware the version that it last

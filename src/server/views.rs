@@ -83,9 +83,26 @@ impl Server {
         Some(self.view_device(self.ledger.registry.find(id)?))
     }
 
-    /// Every cohort by name, `all` among them.
-    pub fn cohorts(&self) -> Vec<CohortView> {
-        self.ledger.cohorts.by_name().map(|number| self.view_cohort(number)).collect()
+    /// Firmware by slug, from the one behind `after`, at most `limit`; `None` if there is no such firmware.
+    pub fn firmware_behind(&self, after: Option<&Slug>, limit: usize) -> Option<Page<FirmwareView>> {
+        let firmwares = self.ledger.catalog.firmwares_behind(after)?;
+        Some(page(
+            firmwares,
+            limit,
+            |(slug, versions)| self.view_firmware(slug, versions),
+            |view| view.slug.clone(),
+        ))
+    }
+
+    /// Cohorts by name, `all` among them, from the one behind `after`, at most `limit`; `None` if there is no such cohort.
+    pub fn cohorts_behind(&self, after: Option<&CohortName>, limit: usize) -> Option<Page<CohortView>> {
+        let numbers = self.ledger.cohorts.behind(after)?;
+        Some(page(
+            numbers,
+            limit,
+            |&number| self.view_cohort(number),
+            |view| view.name.to_string(),
+        ))
     }
 
     /// One cohort.
@@ -108,6 +125,27 @@ impl Server {
             .iter()
             .map(|deployment| self.view_deployment(deployment))
             .collect()
+    }
+
+    /// Deployments, oldest first, from the one behind `after`, at most `limit`; `None` if there is no such deployment.
+    pub fn deployments_behind(&self, after: Option<&DeploymentName>, limit: usize) -> Option<Page<DeploymentView>> {
+        let deployments = self.ledger.deployments.behind(after)?;
+        Some(page(
+            deployments,
+            limit,
+            |deployment| self.view_deployment(deployment),
+            |view| view.name.to_string(),
+        ))
+    }
+
+    /// The first of `deployment-1`, `deployment-2` and on that no deployment has, from as many as there are.
+    pub fn free_deployment_name(&self) -> DeploymentName {
+        let deployments = &self.ledger.deployments;
+        let numbered = |number| DeploymentName::new(format!("deployment-{number}"));
+        let mut names = (deployments.len() + 1..).map(numbered);
+        names
+            .find(|name| deployments.find(name).is_none())
+            .expect("names never run out")
     }
 
     /// One deployment.

@@ -3,6 +3,7 @@
 //! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
 //! and including that moment.
 
+mod audit;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
+use crate::verdict::Auditor;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
 
 use super::link::{Port, connection_id, connection_of};
@@ -31,6 +33,9 @@ const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
 const OUTPUTS_KEPT: usize = 4_096;
+
+/// In a fleet of more devices than this the server's rules are held for one device in so many.
+const AUDITED_MAX: usize = 100_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -73,6 +78,7 @@ pub(super) struct Engine {
     ports: Vec<Port>,
     server: Server,
     admission: Admission,
+    auditor: Auditor,
     process: Process,
     /// Changes asked for and not answered, where a crash may lose the answer.
     asked: BTreeMap<u64, Asked>,
@@ -117,6 +123,7 @@ impl Engine {
             ports: indices().map(|_| Port::default()).collect(),
             server: Server::new(server_config(&plan)),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
+            auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
             process: Process::new(&plan),
             asked: BTreeMap::new(),
             crashes: 0,
@@ -214,6 +221,13 @@ impl Engine {
                     .left_open(index, device.explain(self.now), device.stuck_by_firmware());
             }
         }
+        // One that stands still asks for nothing, and will once it goes on.
+        let audit = match self.process.is_still() {
+            true => self.auditor.audit(),
+            false => self.auditor.finish(self.now),
+        };
+        self.tell_findings();
+        self.director.audited(audit);
         self.director.finish(self.now, None, None)
     }
 
@@ -221,8 +235,7 @@ impl Engine {
     fn set_up(&mut self) {
         for (number, action) in self.director.setup().into_iter().enumerate() {
             let request = RequestId(number as u64);
-            self.server
-                .handle_input(ServerInput::Admin { request, action }, self.now, &mut self.server_outputs);
+            self.hand_in(ServerInput::Admin { request, action });
             let mut outputs = std::mem::take(&mut self.server_outputs);
             for output in outputs.drain(..) {
                 match output {
@@ -374,6 +387,7 @@ impl Engine {
         }
         if self.server.next_timeout().is_some_and(|due| due <= self.now) && !self.process.is_still() {
             self.server.handle_timeout(self.now, &mut self.server_outputs);
+            self.audit();
             self.carry_out_server();
         }
     }
@@ -444,14 +458,17 @@ impl Engine {
         self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
     }
 
-    fn answer(&self, request: &DownloadRequest) -> ImageAnswer {
+    fn answer(&mut self, request: &DownloadRequest) -> ImageAnswer {
         let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
         let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
-        self.server.serve_image(&ImageRequest {
+        let request = ImageRequest {
             path: &request.target.path,
             authorization: Some(&authorization),
             range: range.as_deref(),
-        })
+        };
+        let answer = self.server.serve_image(&request);
+        self.auditor.served(self.now, &request, &answer);
+        answer
     }
 
     fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
@@ -586,7 +603,7 @@ impl Engine {
     }
 
     fn tell_server(&mut self, input: ServerInput) {
-        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        self.hand_in(input);
         self.carry_out_server();
     }
 
@@ -718,3 +735,6 @@ fn server_config(plan: &Plan) -> ServerConfig {
         keep_history: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ mod rules;
 mod view;
 mod witness;
 
-pub use auditor::{Auditor, SECRETS_OPEN_IMAGES, SERVER_RULES};
+pub use auditor::{Audit, Auditor, SECRETS_OPEN_IMAGES, SERVER_RULES, server_rule};
 pub use build::{Build, Least, Waits};
 pub use expectation::{Expectation, JudgedAt, Judgement, Modes, judge};
 pub use finding::Finding;

@@ -38,6 +38,9 @@ pub struct Credentials {
 pub struct ChildOrders {
     /// The parent's start of the run on the machine's monotonic clock, nanoseconds.
     pub epoch_monotonic_ns: u64,
+    /// The server is to be held against its own rules.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 /// Any later line of a child's standard input: how the server is to stand from here on.
@@ -313,6 +316,46 @@ pub struct DeploymentView {
     /// Attempts that have ended, by why: `results` and its like for those that devices ended, and what closed the others.
     #[schemars(with = "BTreeMap<String, u64>")]
     pub reasons: BTreeMap<StateReason, u64>,
+}
+
+/// How rules have fared at a server with a judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgeView {
+    /// `squall.judge/1`.
+    pub schema: String,
+    /// Devices that were seen.
+    pub devices: u64,
+    /// Single checks made.
+    pub checks: u64,
+    /// Every rule that is held, in the order of findings.
+    pub rules: Vec<JudgedRule>,
+    /// The first break of each rule and device, as they came; beyond a thousand they are counted alone.
+    pub findings: Vec<JudgeFinding>,
+}
+
+/// A rule at a server with a judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgedRule {
+    /// Its name.
+    pub rule: String,
+    /// How often it was checked.
+    pub checks: u64,
+    /// How often it was broken.
+    pub broken: u64,
+}
+
+/// The first break of a rule by a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgeFinding {
+    /// Name of the rule.
+    pub rule: String,
+    /// Whom it concerns, if one device.
+    #[schemars(with = "Option<String>")]
+    pub device: Option<DeviceId>,
+    /// When, nanoseconds since the server's epoch.
+    pub at_ns: u64,
+    /// What was seen, in words.
+    pub evidence: String,
 }
 
 /// A page of anything: items and where the next page begins.

@@ -113,6 +113,8 @@ pub struct Setup {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// Its firmware runs on a board, which the test plays.
+    pub on_board: bool,
     /// What is wrong with the image of `app@1.1.0`.
     pub flaw: Option<Flaw>,
     /// The referee knows what every image holds.
@@ -143,6 +145,7 @@ impl Default for Setup {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            on_board: false,
             flaw: None,
             images_known: false,
             unlifted: false,
@@ -173,7 +176,10 @@ impl Setup {
         DeviceConfig {
             main: "app".parse().unwrap(),
             ingest_key: IngestKey::new("ingest-key"),
-            chip: Arc::new(self.chip.clone()),
+            chip: Arc::new(match self.on_board {
+                true => self.chip.without_times(),
+                false => self.chip.clone(),
+            }),
             swap: self.swap,
             key: Some(key().verifying_key()),
             reconnect: Backoff {
@@ -189,7 +195,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
-            on_board: false,
+            on_board: self.on_board,
         }
     }
 

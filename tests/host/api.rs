@@ -107,10 +107,10 @@ fn errors_name_thing_and_value() {
 
 #[test]
 fn an_image_beyond_the_limit_is_refused_as_it_comes() {
-    let serve = Serve::start(&["--tls", "off"]);
+    let serve = Serve::start(&["--tls", "off", "--limit", "image=1 MiB"]);
     serve.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
-    let answer = serve.ask("PUT", "/v1/firmware/app/versions/1.0.0", vec![0; (16 << 20) + 1]);
-    assert_problem(&answer, 413, None, &["the image", "16777216"]);
+    let answer = serve.ask("PUT", "/v1/firmware/app/versions/1.0.0", vec![0; (1 << 20) + 1]);
+    assert_problem(&answer, 413, None, &["the image", "1048576"]);
     assert_eq!(serve.done("GET", "/v1/firmware/app", "")["versions"], json!([]));
 }
 

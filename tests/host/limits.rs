@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::images::offered;
 use super::mqtt::Client;
-use super::rig::{PATIENCE, Serve, request, within_patience};
+use super::rig::{PATIENCE, Serve, address, open_request, request, within_patience};
 
 /// The value of a metric.
 pub fn metric(serve: &Serve, series: &str) -> u64 {
@@ -130,6 +130,41 @@ fn a_head_that_is_too_long_is_refused() {
     let answer = request(serve.images(), "GET", "/a/1/0", &[("Authorization", &long)], b"");
     assert_eq!(answer.status, 431);
     assert_eq!(request(serve.images(), "GET", "/a/1/0", &[], b"").status, 401);
+    assert!(within_patience(|| refused(&serve, "header") == 1));
+}
+
+#[test]
+fn bodies_that_are_too_long_are_refused_by_their_own_limits_and_counted() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "body=1 KiB", "--limit", "image=2 KiB"]);
+    serve.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
+    let long = format!(r#"{{"slug":"{}"}}"#, "x".repeat(1024));
+    assert_eq!(serve.ask("POST", "/v1/firmware", long).status, 413);
+    let upload = |bytes: usize| serve.ask("PUT", "/v1/firmware/app/versions/1.0.0", vec![7; bytes]).status;
+    assert_eq!((upload(2049), upload(2048)), (413, 201));
+    assert_eq!(refused(&serve, "body"), 2);
+}
+
+#[test]
+fn connections_to_the_management_beyond_their_number_are_turned_away_and_counted() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "management=1"]);
+    let admin = address(&serve.ready.admin);
+    let inside = TcpStream::connect(admin).unwrap();
+    assert!(is_turned_away(admin));
+    drop(inside);
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let metrics = || {
+        let stream = open_request(admin, "GET", "/metrics", &[("Authorization", &bearer)], b"");
+        let mut text = String::new();
+        // One that comes before the first has left is turned away too.
+        let _turned_away = { stream }.read_to_string(&mut text);
+        text
+    };
+    let mut counted = String::new();
+    let answered = within_patience(|| {
+        counted = metrics();
+        counted.contains("squall_refused_total")
+    });
+    assert!(answered && !counted.contains("{reason=\"management\"} 0\n"), "{counted}");
 }
 
 #[test]

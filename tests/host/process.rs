@@ -1,15 +1,16 @@
 //! `squall serve` as a process: how it starts, how it ends, what it says.
 
 use std::io::{BufRead, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
+use socket2::{Domain, Socket, Type};
 
-use super::rig::{Serve, squall};
+use super::rig::{Serve, address, squall, within_patience};
 
 const ORDERS: &str = "{\"epoch_monotonic_ns\":0}\n";
 
@@ -40,6 +41,41 @@ fn a_signal_ends_it_in_good_order() {
         serve.stdout.read_line(&mut more).unwrap();
         assert_eq!(more, "", "stdout is one line");
     }
+}
+
+#[test]
+fn a_signal_lets_what_is_under_way_end_and_nobody_in() {
+    let mut serve = Serve::start(&["--tls", "off"]);
+    let image = serve.deploy_image_to_all("d", 12 << 20);
+    let (path, secret) = super::images::offered(&serve, "meter-1");
+    // A client that takes its time, through a small window.
+    let slow = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    slow.set_recv_buffer_size(4096).unwrap();
+    slow.connect(&serve.images().into()).unwrap();
+    let mut download = TcpStream::from(slow);
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {secret}\r\n\r\n");
+    download.write_all(head.as_bytes()).unwrap();
+    assert!(within_patience(|| super::limits::metric(&serve, "squall_downloads") == 1));
+    let mut upload = TcpStream::connect(address(&serve.ready.admin)).unwrap();
+    let token = &serve.credentials.token;
+    let head = format!(
+        "PUT /v1/firmware/app/versions/2.0.0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: 8\r\n\r\nhalf"
+    );
+    upload.write_all(head.as_bytes()).unwrap();
+    // What came before this has been begun.
+    serve.done("GET", "/v1/firmware", "");
+
+    signal(&serve, Signal::TERM);
+    let closed = within_patience(|| TcpStream::connect(address(&serve.ready.admin)).is_err());
+    assert!(closed, "the management still lets people in");
+    upload.write_all(b"half").unwrap();
+    let mut answer = String::new();
+    upload.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let mut got = Vec::new();
+    download.read_to_end(&mut got).unwrap();
+    assert!(got.ends_with(&image), "{} bytes of {}", got.len(), image.len());
+    assert_eq!(serve.exit_code(), Some(0));
 }
 
 #[test]

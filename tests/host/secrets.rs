@@ -26,7 +26,11 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
 
 #[test]
 fn no_secret_is_told_or_kept_in_clear() {
-    let mut serve = Serve::from_command(squall(&["--tls", "off"]).stdin(Stdio::null()).stderr(Stdio::piped()));
+    // A store and a judge keep and say the most.
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let flags = ["--tls", "off", "--judge", "--store", store.to_str().unwrap()];
+    let mut serve = Serve::from_command(squall(&flags).stdin(Stdio::null()).stderr(Stdio::piped()));
     serve.deploy_to_all("d");
     let mut client = Client::connect(&serve, "meter-1");
     client.subscribe("ota-cbor-c2d");
@@ -69,6 +73,7 @@ fn no_secret_is_told_or_kept_in_clear() {
         "/v1/cohorts",
         "/v1/deployments",
         "/v1/deployments/d/attempts",
+        "/v1/judge",
         "/openapi.json",
         "/metrics",
     ];
@@ -82,6 +87,7 @@ fn no_secret_is_told_or_kept_in_clear() {
     let mut kept = Vec::new();
     files(credentials.parent().unwrap(), &mut kept);
     kept.retain(|file| *file != credentials);
+    assert!(kept.contains(&store.join("squall.db")), "{kept:?}");
     for file in kept {
         told.push((file.display().to_string(), std::fs::read(&file).unwrap()));
     }

@@ -58,6 +58,24 @@ fn a_client_without_keep_alive_is_kept_as_long_as_one_with_the_longest_and_no_lo
 }
 
 #[test]
+fn no_keep_alive_is_longer_than_the_silence_that_is_allowed() {
+    for keep_alive_s in [0, 60] {
+        let mut limits = config().limits;
+        limits.set("silence=45s").unwrap();
+        let mut rig = Rig::with(Server::new(ServerConfig { limits, ..config() }));
+        rig.input(ServerInput::Opened(ConnectionId(1)));
+        let Packet::Connect(plain) = connect("d1", KEY) else {
+            panic!("no CONNECT")
+        };
+        rig.received(1, Packet::Connect(Connect { keep_alive_s, ..plain }));
+        rig.pass(Duration::from_millis(44_999));
+        assert!(!closed(&mut rig));
+        rig.pass(Duration::from_millis(1));
+        assert!(closed(&mut rig), "keep-alive {keep_alive_s}");
+    }
+}
+
+#[test]
 fn a_packet_of_the_longest_length_is_taken_and_one_byte_more_ends_the_connection() {
     // Fixed header, three bytes of length, topic with its length.
     let frame = 1 + 3 + 2 + topic::INGEST.len();

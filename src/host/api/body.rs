@@ -13,23 +13,24 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::Api;
 use super::problem::ApiError;
+use crate::host::gate::Gate;
+use crate::server::Refusal;
 
-/// Longest JSON body, bytes: some 100,000 devices with a few tags.
-pub(crate) const JSON_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Longest image, bytes; the largest slot of a supported chip is far smaller.
-pub(crate) const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Room that is made for a body before its bytes come.
+const AHEAD_MAX: usize = 1 << 20;
 /// How long a client may pause within a body.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body of type `T`, whatever its content type says.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let bytes = gather(request, "the JSON body", JSON_MAX_BYTES).await?;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let bytes = gather(request, "the JSON body", api.gate.limits().body, &api.gate).await?;
         parse(&bytes).map(JsonBody)
     }
 }
@@ -37,12 +38,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// The bytes of an image.
 pub(crate) struct ImageBody(pub(crate) Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for ImageBody {
+impl FromRequest<Api> for ImageBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let promised = request.headers().get("content-digest").cloned();
-        let image = gather(request, "the image", IMAGE_MAX_BYTES).await?;
+        let image = gather(request, "the image", api.gate.limits().image, &api.gate).await?;
         check_digest(promised.as_ref(), &image)?;
         Ok(ImageBody(image))
     }
@@ -66,7 +67,16 @@ fn check_digest(promised: Option<&HeaderValue>, body: &[u8]) -> Result<(), ApiEr
     Err(ApiError::invalid("Content-Digest", detail))
 }
 
-pub(crate) async fn gather(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
+/// Takes a body of at most `limit` bytes in; one that is longer, or pauses, is counted at the gate.
+pub(crate) async fn gather(request: Request, what: &str, limit: u64, gate: &Gate) -> Result<Bytes, ApiError> {
+    let gathered = gather_within(request, what, usize::try_from(limit).unwrap_or(usize::MAX)).await;
+    if gathered.as_ref().is_err_and(ApiError::is_over_a_limit) {
+        gate.put_out(Refusal::Body);
+    }
+    gathered
+}
+
+async fn gather_within(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -75,7 +85,8 @@ pub(crate) async fn gather(request: Request, what: &str, limit: usize) -> Result
         return Err(ApiError::too_large(what, limit));
     }
     let mut body: Body = request.into_body();
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
+    // What is announced is not yet there.
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(AHEAD_MAX));
     loop {
         let next = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
         let next = next.map_err(|_| {

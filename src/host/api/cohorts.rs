@@ -14,8 +14,10 @@ use crate::wire::api::{CohortBody, CohortView, MembersBody, Page};
 
 /// `GET /v1/cohorts`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<CohortView>>, ApiError> {
-    let all = api.look(|server| server.cohorts()).await?;
-    query.cut(all, |cohort| cohort.name.as_str()).map(Json)
+    let limit = query.limit();
+    let after = query.after.as_deref().map(CohortName::new);
+    let page = api.look(move |server| server.cohorts_behind(after.as_ref(), limit)).await?;
+    page.map(Json).ok_or_else(|| query.nothing_there())
 }
 
 /// `POST /v1/cohorts`.

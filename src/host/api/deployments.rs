@@ -14,12 +14,17 @@ use super::page::PageQuery;
 use super::problem::ApiError;
 use super::{Api, idempotency, page};
 use crate::model::{AdminAction, AttemptId, DeploymentName, UpdateState};
+use crate::server::Server;
 use crate::wire::api::{AttemptView, DeploymentBody, DeploymentView, HistoryEntry, Page};
 
 /// `GET /v1/deployments`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<DeploymentView>>, ApiError> {
-    let all = api.look(|server| server.deployments()).await?;
-    query.cut(all, |deployment| deployment.name.as_str()).map(Json)
+    let limit = query.limit();
+    let after = query.after.as_deref().map(DeploymentName::new);
+    let page = api
+        .look(move |server| server.deployments_behind(after.as_ref(), limit))
+        .await?;
+    page.map(Json).ok_or_else(|| query.nothing_there())
 }
 
 /// `POST /v1/deployments`.
@@ -31,7 +36,7 @@ pub(crate) async fn create(
     let name = match (body.name, idempotency::key_of(&headers)?) {
         (Some(name), _) => name,
         (None, Some(key)) => name_under(&key),
-        (None, None) => api.look(|server| free_name(server.deployments())).await?,
+        (None, None) => api.look(Server::free_deployment_name).await?,
     };
     let packages = body
         .packages
@@ -146,18 +151,6 @@ fn name_under(key: &str) -> DeploymentName {
     let hash = Sha256::digest(key);
     let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     DeploymentName::new(format!("deployment-{hex}"))
-}
-
-/// The first of `deployment-1`, `deployment-2` and on that no deployment has.
-fn free_name(taken: Vec<DeploymentView>) -> DeploymentName {
-    let mut number = taken.len() + 1;
-    loop {
-        let name = DeploymentName::new(format!("deployment-{number}"));
-        if taken.iter().all(|deployment| deployment.name != name) {
-            return name;
-        }
-        number += 1;
-    }
 }
 
 fn parse_attempt(text: &str) -> Result<AttemptId, ApiError> {

@@ -20,8 +20,11 @@ const FLASH_ALIGN: u32 = 4;
 
 /// `GET /v1/firmware`.
 pub(crate) async fn list(State(api): State<Api>, query: PageQuery) -> Result<Json<Page<FirmwareView>>, ApiError> {
-    let all = api.look(|server| server.firmware()).await?;
-    query.cut(all, |firmware| &firmware.slug).map(Json)
+    let limit = query.limit();
+    let after = query.after.as_deref().map(parse_slug).transpose();
+    let after = after.map_err(|_| query.nothing_there())?;
+    let page = api.look(move |server| server.firmware_behind(after.as_ref(), limit)).await?;
+    page.map(Json).ok_or_else(|| query.nothing_there())
 }
 
 /// `POST /v1/firmware`.

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
 use super::Api;
-use super::body::{JSON_MAX_BYTES, gather};
+use super::body::gather;
 use super::problem::ApiError;
 use crate::host::core_thread::CoreGone;
 
@@ -128,7 +128,7 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
         Err(error) => return error.into_response(),
     };
     // On a task of its own, so that it is carried out, and its answer kept, also when the client leaves meanwhile.
-    let carried_out = tokio::spawn(async move { under_key(&api.answers, key, request, next).await });
+    let carried_out = tokio::spawn(async move { under_key(&api, key, request, next).await });
     match carried_out.await {
         Ok(answer) => answer.unwrap_or_else(|answer| answer),
         Err(_) => ApiError::from(CoreGone).into_response(),
@@ -148,9 +148,10 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Err(ApiError::invalid("Idempotency-Key", detail))
 }
 
-async fn under_key(answers: &Answers, key: String, request: Request, next: Next) -> Result<Response, Response> {
+async fn under_key(api: &Api, key: String, request: Request, next: Next) -> Result<Response, Response> {
     let (parts, body) = request.into_parts();
-    let body = gather(Request::from_parts(parts.clone(), body), "the JSON body", JSON_MAX_BYTES)
+    let limit = api.gate.limits().body;
+    let body = gather(Request::from_parts(parts.clone(), body), "the JSON body", limit, &api.gate)
         .await
         .map_err(IntoResponse::into_response)?;
     let mut hash = Sha256::new();
@@ -159,7 +160,7 @@ async fn under_key(answers: &Answers, key: String, request: Request, next: Next)
     hash.update(parts.uri.to_string());
     hash.update([0]);
     hash.update(&body);
-    let claim = answers.claim(&key, hash.finalize().into()).map_err(|answer| *answer)?;
+    let claim = api.answers.claim(&key, hash.finalize().into()).map_err(|answer| *answer)?;
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     if answer.status().is_server_error() {
         return Ok(answer);

@@ -9,6 +9,7 @@ mod etag;
 mod events;
 mod firmware;
 mod idempotency;
+mod judge;
 mod metrics;
 mod openapi;
 mod page;
@@ -34,6 +35,7 @@ use self::problem::ApiError;
 use super::core_thread::{CoreHandle, Guard};
 use super::events::EventLog;
 use super::gate::Gate;
+use super::judge::Judge;
 use super::shard::handshake;
 use super::{http, listen};
 use crate::model::{AdminAction, KeyHash};
@@ -50,6 +52,8 @@ pub(crate) struct Api {
     pub(crate) answers: Answers,
     /// Who may use the API.
     pub(crate) token: KeyHash,
+    /// Who holds the server and its devices against the rules, if somebody does.
+    pub(crate) judge: Option<Judge>,
     /// Who may come in.
     pub(crate) gate: Gate,
 }
@@ -62,17 +66,16 @@ impl Api {
     pub(crate) async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<Infallible> {
         let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
-        let header = gate.limits().header;
         let admit = || gate.enter_management();
         listen::accept(listener, "admin", admit, |stream, permit| {
             let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
             drop(tokio::spawn(async move {
                 let _permit = permit;
                 match tls {
-                    None => http::answer(stream, service, header).await,
+                    None => http::answer(stream, service, &gate).await,
                     Some(tls) => {
                         if let Some(stream) = Box::pin(handshake(tls, stream, &gate)).await {
-                            http::answer(stream, service, header).await;
+                            http::answer(stream, service, &gate).await;
                         }
                     }
                 }
@@ -110,6 +113,7 @@ impl Api {
             .route("/v1/deployments/{name}/resume", post(deployments::resume))
             .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
+            .route("/v1/judge", get(judge::show))
             .route("/metrics", get(metrics::show))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
@@ -142,6 +146,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     if token.is_some_and(|(_, token)| api.token.knows(token.trim())) {
+        let _under_way = api.gate.begin_request();
         return problem::worded(next.run(request).await).await;
     }
     let mut refused = ApiError::unauthorized().into_response();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::api::{
     AttemptView, CohortBody, CohortView, DeploymentBody, DeploymentView, DeviceView, DevicesBody, EventLine, FirmwareBody,
-    FirmwareView, HistoryEntry, MembersBody, Page, Problem, TagsBody, VersionView,
+    FirmwareView, HistoryEntry, JudgeView, MembersBody, Page, Problem, TagsBody, VersionView,
 };
 
 /// Makes the schema of one type.
@@ -134,6 +134,23 @@ const fn post(path: &'static str, summary: &'static str, takes: Content, success
         success,
         errors: &[409],
     }
+}
+
+/// What needs no token.
+const fn open_to_all(path: &'static str, summary: &'static str, gives: Content) -> Operation {
+    Operation {
+        method: "get",
+        path,
+        summary,
+        parameters: &[],
+        body: Content::Nothing,
+        success: (200, gives),
+        errors: &[],
+    }
+}
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    Schema::from(true)
 }
 
 /// A verb on a deployment.
@@ -273,6 +290,21 @@ const OPERATIONS: &[Operation] = &[
         of::<Vec<HistoryEntry>>,
     ),
     Operation {
+        errors: &[404],
+        ..get(
+            "/v1/judge",
+            "How the rules have fared, at a server that was started with `--judge`",
+            &[],
+            of::<JudgeView>,
+        )
+    },
+    open_to_all("/healthz", "Alive, if it answers", Content::Raw("text/plain")),
+    open_to_all("/openapi.json", "This document", Content::Json(anything)),
+    Operation {
+        success: (200, Content::Raw("text/plain")),
+        ..get("/metrics", "Counts in the text format of Prometheus", &[], anything)
+    },
+    Operation {
         method: "get",
         path: "/v1/events",
         summary: "Events as they happen, without end: NDJSON, or server-sent events if `Accept` asks for them",
@@ -282,6 +314,9 @@ const OPERATIONS: &[Operation] = &[
         errors: &[410],
     },
 ];
+
+/// Paths that need no token.
+const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 
 /// What any operation may answer: bad request, no token, too slow, too large, a wrong value, the server is ending.
 const COMMON: [u16; 6] = [400, 401, 408, 413, 422, 503];
@@ -339,6 +374,9 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
         "parameters": parameters(operation),
         "responses": answers,
     });
+    if OPEN.contains(&operation.path) {
+        described["security"] = json!([]);
+    }
     if let Some(content) = media(&operation.body, generator) {
         described["requestBody"] = json!({ "required": true, "content": content });
     }
@@ -394,9 +432,7 @@ mod tests {
     fn every_route_is_described_and_nothing_else() {
         let source = include_str!("mod.rs");
         let routes = source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1));
-        let mut routes: Vec<_> = routes
-            .filter(|path| !["/healthz", "/metrics", "/openapi.json"].contains(path))
-            .collect();
+        let mut routes: Vec<_> = routes.collect();
         routes.sort_unstable();
         let document = document();
         let mut described: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();

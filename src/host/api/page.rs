@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 use super::problem::ApiError;
-use crate::wire::api::Page;
 
 /// Items of a page if nobody says otherwise.
 const LIMIT_DEFAULT: usize = 100;
@@ -29,22 +28,10 @@ impl PageQuery {
         limit_of(self.limit)
     }
 
-    /// The page of `items` that stands behind the item with key `after`.
-    ///
-    /// # Errors
-    /// If there is no such item.
-    pub(crate) fn cut<T>(&self, items: Vec<T>, key: impl Fn(&T) -> &str) -> Result<Page<T>, ApiError> {
-        let start = match &self.after {
-            None => 0,
-            Some(after) => {
-                let last = items.iter().position(|item| key(item) == after);
-                last.ok_or_else(|| ApiError::invalid("after", format!("after: nothing in this list is named `{after}`")))? + 1
-            }
-        };
-        let more = items.len() > start + self.limit();
-        let items: Vec<T> = items.into_iter().skip(start).take(self.limit()).collect();
-        let next = items.last().filter(|_| more).map(|item| key(item).to_owned());
-        Ok(Page { items, next })
+    /// What is said where nothing has the key of the item before.
+    pub(crate) fn nothing_there(&self) -> ApiError {
+        let after = self.after.as_deref().unwrap_or_default();
+        ApiError::invalid("after", format!("after: nothing in this list is named `{after}`"))
     }
 }
 
@@ -65,37 +52,4 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
 /// What is wrong with a query.
 pub(crate) fn refused(error: &QueryRejection) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "invalid-query", "Invalid query", error.body_text())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(after: Option<&str>, limit: usize) -> Result<Page<String>, ApiError> {
-        let query = PageQuery {
-            after: after.map(str::to_owned),
-            limit: Some(limit),
-        };
-        query.cut(["a", "b", "c"].map(str::to_owned).to_vec(), |item| item)
-    }
-
-    #[test]
-    fn pages_follow_one_another_to_the_end() {
-        assert_eq!(
-            page(None, 2).unwrap(),
-            Page {
-                items: vec!["a".to_owned(), "b".to_owned()],
-                next: Some("b".to_owned())
-            }
-        );
-        assert_eq!(
-            page(Some("b"), 2).unwrap(),
-            Page {
-                items: vec!["c".to_owned()],
-                next: None
-            }
-        );
-        assert_eq!(page(None, 3).unwrap().next, None);
-        assert!(page(Some("x"), 2).is_err());
-    }
 }

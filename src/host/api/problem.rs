@@ -52,6 +52,13 @@ impl ApiError {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail)
     }
 
+    /// True for a body that was too long or came too slowly.
+    pub(crate) fn is_over_a_limit(&self) -> bool {
+        [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT]
+            .map(|status| status.as_u16())
+            .contains(&self.0.status)
+    }
+
     /// The same error about `field`.
     pub(crate) fn at(mut self, field: &str) -> Self {
         self.0.field = Some(field.to_owned());

@@ -192,7 +192,7 @@ fn shown(server: &Server) -> String {
     format!(
         "{:#?}{devices:#?}{:#?}{:#?}",
         server.firmware(),
-        server.cohorts(),
+        server.cohorts_behind(None, usize::MAX),
         server.deployments()
     )
 }

@@ -67,6 +67,7 @@ impl Engine {
         self.crashes += 1;
         let records = self.process.kill(written);
         self.server = Server::restore(server_config(&self.plan), records);
+        self.audit_anew();
         self.admission = Admission::new(self.plan.server.limits.clone(), u64::MAX);
         for device in self.devices() {
             for connection in self.ports[device.at()].believed() {

@@ -1,0 +1,71 @@
+//! The auditor at the door of the simulated server. It sees what the server wants done when it is decided, whatever a store makes of it
+//! later; a crash that loses some of it has the auditor learn anew from what the store holds.
+
+use crate::model::{DeviceId, ServerEvent};
+use crate::play::Sighting;
+use crate::server::{ServerInput, ServerOutput};
+
+use super::Engine;
+
+/// Devices read at once.
+const PAGE: usize = 1_000;
+
+impl Engine {
+    /// Gives the server an input, before the auditor's eyes.
+    pub(super) fn hand_in(&mut self, input: ServerInput) {
+        let asked = matches!(input, ServerInput::Admin { .. });
+        match &input {
+            ServerInput::Opened(line) => self.auditor.opened(line.0),
+            ServerInput::Closed(line) => self.auditor.closed(line.0),
+            ServerInput::Received { from, packet } => self.auditor.received(self.now, from.0, packet),
+            ServerInput::Admin { action, .. } => self.auditor.asked(action),
+        }
+        self.server.handle_input(input, self.now, &mut self.server_outputs);
+        if asked {
+            let refused = |output: &ServerOutput| matches!(output, ServerOutput::Answer { result: Err(_), .. });
+            self.auditor.decided(!self.server_outputs.iter().any(refused));
+        }
+        self.audit();
+    }
+
+    /// Shows the auditor what the server wants done.
+    pub(super) fn audit(&mut self) {
+        for output in &self.server_outputs {
+            match output {
+                ServerOutput::Transmit { to, packet } => self.auditor.sent(self.now, to.0, packet),
+                ServerOutput::Close(line) => self.auditor.closed(line.0),
+                ServerOutput::Observed(event) => self.auditor.told(self.now, event),
+                ServerOutput::Record { .. } | ServerOutput::Answer { .. } => {}
+            }
+        }
+        self.auditor.handled(self.now);
+        self.tell_findings();
+    }
+
+    /// The server is another one, which knows what its store does.
+    pub(super) fn audit_anew(&mut self) {
+        self.auditor.restarted();
+        for deployment in self.server.deployments() {
+            self.auditor.had(&deployment);
+        }
+        let mut after = None;
+        loop {
+            let page = self.server.devices(after.as_ref(), PAGE);
+            page.items.iter().for_each(|device| self.auditor.had_device(device));
+            match page.next {
+                Some(next) => after = Some(DeviceId::new(next)),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn tell_findings(&mut self) {
+        for finding in self.auditor.take_findings() {
+            self.sight(Sighting::Server(ServerEvent::RuleBroken {
+                rule: finding.rule.to_owned(),
+                device: finding.device,
+                evidence: finding.evidence,
+            }));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the auditor remembers: connections, devices, attempts, deployments. Small, for a simulation has a hundred thousand of each.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::model::{
+    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, UpdateState,
+};
+use crate::time::SimTime;
+use crate::wire::api::AttemptView;
+use crate::wire::ota::Report;
+use crate::wire::{ImageAnswer, ImageRequest};
+
+/// A connection.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    pub(super) device: Option<DeviceId>,
+    pub(super) subscribed: bool,
+    /// It has subscribed before.
+    pub(super) again: bool,
+    /// When something about an attempt last passed, either way.
+    pub(super) busy_at: SimTime,
+}
+
+/// A device.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) cohorts: Vec<CohortName>,
+    pub(super) current: Option<AttemptId>,
+    /// The greatest attempt that it has had, and the greatest whose manifest it was sent.
+    pub(super) newest: Option<AttemptId>,
+    pub(super) sent: Option<AttemptId>,
+}
+
+/// A deployment, as it was asked for.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    pub(super) name: DeploymentName,
+    pub(super) cohort: CohortName,
+    /// In manifest order.
+    pub(super) packages: Vec<FirmwareVersion>,
+}
+
+/// An attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) device: DeviceIndex,
+    /// Position of its deployment; `None` if nobody was seen to ask for it.
+    pub(super) rollout: Option<u32>,
+    pub(super) state: UpdateState,
+    succeeded: u32,
+    failed: u32,
+    canceled: u32,
+    /// Prints of the secrets, by artifact, once its manifest was sent.
+    secrets: Box<[u64]>,
+}
+
+/// Deployments and which of them holds for a cohort.
+#[derive(Debug, Default)]
+pub(super) struct Rollouts {
+    all: Vec<Rollout>,
+    by_name: BTreeMap<DeploymentName, u32>,
+    holding: BTreeMap<CohortName, u32>,
+    /// Images of the catalog.
+    images: BTreeMap<FirmwareVersion, Bytes>,
+}
+
+impl Rollouts {
+    /// Takes a deployment in; from here on it holds for its cohort, if it is `active`.
+    pub(super) fn add(&mut self, rollout: Rollout, active: bool) {
+        let number = self.all.len() as u32;
+        if active {
+            self.holding.insert(rollout.cohort.clone(), number);
+        }
+        self.by_name.insert(rollout.name.clone(), number);
+        self.all.push(rollout);
+    }
+
+    /// A deployment holds for nobody any more.
+    pub(super) fn cancel(&mut self, name: &DeploymentName) {
+        let cancelled = self.find(name);
+        self.holding.retain(|_, holding| Some(*holding) != cancelled);
+    }
+
+    /// Forgets every deployment; images stay what they are.
+    pub(super) fn forget(&mut self) {
+        self.all.clear();
+        self.by_name.clear();
+        self.holding.clear();
+    }
+
+    pub(super) fn find(&self, name: &DeploymentName) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn store(&mut self, firmware: FirmwareVersion, image: Bytes) {
+        self.images.insert(firmware, image);
+    }
+
+    /// The number of artifacts of an attempt; `None` where its deployment is not known.
+    pub(super) fn artifacts(&self, attempt: &Attempt) -> Option<usize> {
+        Some(self.all[attempt.rollout? as usize].packages.len())
+    }
+
+    /// The image behind an artifact of an attempt, if it is known.
+    fn image(&self, attempt: &Attempt, index: u8) -> Option<&Bytes> {
+        let package = self.all[attempt.rollout? as usize].packages.get(usize::from(index))?;
+        self.images.get(package)
+    }
+
+    /// Whether an attempt's deployment still holds for its device.
+    pub(super) fn holds(&self, attempt: &Attempt, device: &Known) -> bool {
+        let Some(number) = attempt.rollout else { return false };
+        let cohort = &self.all[number as usize].cohort;
+        let member = *cohort == CohortName::all() || device.cohorts.contains(cohort);
+        member && self.holding.get(cohort) == Some(&number)
+    }
+
+    /// Whether an answer to an image request is right, and whether the secret was; `None` where that cannot be told.
+    pub(super) fn right(
+        &self,
+        attempt: &Attempt,
+        index: u8,
+        request: &ImageRequest<'_>,
+        answer: &ImageAnswer,
+    ) -> Option<(bool, bool)> {
+        let secret = attempt.secrets.get(usize::from(index))?;
+        let given = request.authorization.and_then(|value| value.strip_prefix("OtaSecret "));
+        let right = given.is_some_and(|given| print(given.as_bytes()) == *secret);
+        let image = self.image(attempt, index);
+        let holds = match (right, answer.status) {
+            (false, status) => matches!(status, 401 | 403) && answer.body.is_empty(),
+            (true, 200) => image.is_none_or(|image| same(&answer.body, image)),
+            (true, 206) => answer.content_range.is_some_and(|range| {
+                let whole = range.last.checked_sub(range.first).map(|beyond| beyond + 1) == Some(answer.body.len() as u64);
+                whole
+                    && image.is_none_or(|image| {
+                        let part = image.get(range.first as usize..=range.last as usize);
+                        range.total == image.len() as u64 && part.is_some_and(|part| same(&answer.body, part))
+                    })
+            }),
+            (true, status) => status == 416,
+        };
+        Some((holds, right))
+    }
+}
+
+impl Attempt {
+    pub(super) fn of(device: DeviceIndex, rollout: Option<u32>) -> Self {
+        Attempt {
+            device,
+            rollout,
+            state: UpdateState::None,
+            succeeded: 0,
+            failed: 0,
+            canceled: 0,
+            secrets: Box::default(),
+        }
+    }
+
+    /// As the server showed it before the watch began.
+    pub(super) fn had(device: DeviceIndex, rollout: Option<u32>, view: &AttemptView) -> Self {
+        let with = |result: ArtifactResult| {
+            let results = view.results.iter().take(32).enumerate();
+            let matching = results.filter(|(_, known)| known.as_deref() == Some(result.word()));
+            matching.fold(0, |mask, (index, _)| mask | 1 << index)
+        };
+        Attempt {
+            state: view.state,
+            succeeded: with(ArtifactResult::Succeeded),
+            failed: with(ArtifactResult::Failed),
+            canceled: with(ArtifactResult::Canceled),
+            ..Attempt::of(device, rollout)
+        }
+    }
+
+    /// Its manifest was sent.
+    pub(super) fn offer(&mut self, manifest: &Manifest) {
+        let secrets = manifest.artifacts.iter().map(|artifact| print(artifact.secret.as_bytes()));
+        self.secrets = secrets.collect();
+    }
+
+    /// Takes in a report on `count` artifacts; gives the state that it must lead to, or `None` if it must change nothing (protocol
+    /// O12, O25, section 10).
+    pub(super) fn report(&mut self, report: &Report, count: usize) -> Option<UpdateState> {
+        let Report::Results {
+            succeeded,
+            failed,
+            canceled,
+        } = report
+        else {
+            return Some(UpdateState::Failed);
+        };
+        let mask = |indexes: &[u64]| {
+            indexes
+                .iter()
+                .try_fold(0u32, |mask, &index| (index < count as u64).then(|| mask | 1 << index))
+        };
+        let (succeeded, failed, canceled) = (
+            self.succeeded | mask(succeeded)?,
+            self.failed | mask(failed)?,
+            self.canceled | mask(canceled)?,
+        );
+        if succeeded & failed != 0 || succeeded & canceled != 0 || failed & canceled != 0 {
+            return None;
+        }
+        (self.succeeded, self.failed, self.canceled) = (succeeded, failed, canceled);
+        Some(if ((succeeded | failed | canceled).count_ones() as usize) < count {
+            UpdateState::InProgress
+        } else if failed != 0 {
+            UpdateState::Failed
+        } else if canceled != 0 {
+            UpdateState::Cancelled
+        } else {
+            UpdateState::Succeeded
+        })
+    }
+}
+
+/// Attempt and index of `/a/{attempt}/{index}`.
+pub(super) fn named(path: &str) -> Option<(AttemptId, u8)> {
+    let (attempt, index) = path.strip_prefix("/a/")?.split_once('/')?;
+    Some((AttemptId::new(attempt.parse().ok()?)?, index.parse().ok()?))
+}
+
+/// True for equal bytes; those that lie in one place need no reading.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    std::ptr::eq(one, other) || one == other
+}
+
+/// FNV-1a over bytes, enough to tell a secret from another, and to deal devices out.
+pub(super) fn print(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |print, &byte| {
+        (print ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

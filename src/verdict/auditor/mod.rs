@@ -1,0 +1,565 @@
+//! Watches a server at its own door, and holds the rules that are the server's (protocol, section 9).
+//!
+//! It sees what goes in and what comes out, in the order of the core's queue: packets of every connection, management requests, events,
+//! image answers. No network lies between, so what a server owes for an input is judged as soon as the input has been handled. It never
+//! asks the server anything. A driver calls, for each input: [`Auditor::received`] or its like before the server, [`Auditor::decided`]
+//! behind it if it was a management request, [`Auditor::sent`] and [`Auditor::told`] for what comes out, [`Auditor::handled`] at last.
+
+mod known;
+mod table;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::{
+    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason, UpdateState,
+};
+use crate::time::SimTime;
+use crate::wire::api::{DeploymentView, DeviceView};
+use crate::wire::ota::{CloudMessage, UpdateResults, decode_cloud, decode_results};
+use crate::wire::{ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
+
+use super::finding::Finding;
+use super::rules::{Rule, Tally};
+use known::{Attempt, Known, Line, Rollout, Rollouts, named, print};
+
+pub use table::{SECRETS_OPEN_IMAGES, SERVER_RULES, server_rule};
+
+/// Most artifacts of a manifest (protocol 3.1).
+const ARTIFACTS_MAX: u8 = 32;
+
+/// Watches one server.
+#[derive(Debug)]
+pub struct Auditor {
+    /// The server asks for missing results as often as this; zero never does.
+    chase: Duration,
+    /// Of so many devices one is watched.
+    one_in: u64,
+    lines: BTreeMap<u64, Line>,
+    numbers: BTreeMap<DeviceId, DeviceIndex>,
+    ids: Vec<DeviceId>,
+    devices: Vec<Known>,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    rollouts: Rollouts,
+    /// A change that was asked for, and whether it is made.
+    asked: Option<Asked>,
+    /// What the input that is being handled asks for.
+    due: Option<Due>,
+    tallies: Vec<Tally>,
+    /// Findings not yet taken.
+    fresh: Vec<Finding>,
+}
+
+/// A change that bears on the rules.
+#[derive(Debug)]
+enum Asked {
+    Deploy(Rollout),
+    Cancel(DeploymentName),
+    Store(FirmwareVersion, Bytes),
+}
+
+/// What an input asks for, to be judged once it has been handled.
+#[derive(Debug)]
+enum Due {
+    /// A subscription: what was sent on the line since.
+    Subscribe {
+        line: u64,
+        again: bool,
+        sent: Vec<CloudMessage>,
+    },
+    /// A report: the state that it must lead to; `None` if it must change nothing. States as they stood before.
+    Report {
+        device: DeviceId,
+        attempt: AttemptId,
+        expected: Option<UpdateState>,
+        changed: bool,
+    },
+}
+
+/// What an audit came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// How often each rule was checked, and how often it was broken, in the order of findings.
+    pub rules: Vec<(&'static str, u64, u64)>,
+}
+
+impl Auditor {
+    /// Ready to watch a server that asks for missing results every `chase`.
+    pub fn new(chase: Duration) -> Self {
+        Auditor {
+            chase,
+            one_in: 1,
+            lines: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            ids: Vec::new(),
+            devices: Vec::new(),
+            attempts: BTreeMap::new(),
+            rollouts: Rollouts::default(),
+            asked: None,
+            due: None,
+            tallies: table::all().map(Tally::new).collect(),
+            fresh: Vec::new(),
+        }
+    }
+
+    /// The same, watching one device of so many, chosen by their ids.
+    #[must_use]
+    pub fn one_in(mut self, share: u64) -> Self {
+        self.one_in = share.max(1);
+        self
+    }
+
+    /// The catalog holds this image.
+    pub fn stored(&mut self, firmware: FirmwareVersion, image: Bytes) {
+        self.rollouts.store(firmware, image);
+    }
+
+    /// The server is another one, to which nobody is connected; what it knows has yet to be said. What was found stands.
+    pub fn restarted(&mut self) {
+        self.lines.clear();
+        self.devices.fill_with(Known::default);
+        self.attempts.clear();
+        self.rollouts.forget();
+        (self.asked, self.due) = (None, None);
+    }
+
+    /// The server had this deployment before the watch began; in the order of their making.
+    pub fn had(&mut self, deployment: &DeploymentView) {
+        let packages = deployment.packages.iter().filter_map(|package| package.parse().ok());
+        let rollout = Rollout {
+            name: deployment.name.clone(),
+            cohort: deployment.cohort.clone(),
+            packages: packages.collect(),
+        };
+        self.rollouts.add(rollout, deployment.active);
+    }
+
+    /// The server had this device before the watch began, with these attempts.
+    pub fn had_device(&mut self, device: &DeviceView) {
+        if !self.watches(&device.id) {
+            return;
+        }
+        let number = self.number(&device.id);
+        self.devices[number.at()].cohorts.clone_from(&device.cohorts);
+        for view in &device.attempts {
+            let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
+            let known = &mut self.devices[number.at()];
+            known.newest = known.newest.max(Some(view.id));
+            if view.state == UpdateState::InProgress {
+                known.current = Some(view.id);
+            }
+            if view.state != UpdateState::Pending {
+                known.sent = known.sent.max(Some(view.id));
+            }
+            self.attempts.insert(view.id, attempt);
+        }
+    }
+
+    /// A connection is up.
+    pub fn opened(&mut self, line: u64) {
+        self.lines.insert(line, Line::default());
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, line: u64) {
+        self.lines.remove(&line);
+    }
+
+    /// Somebody asks for a change, which the server has not handled yet.
+    pub fn asked(&mut self, action: &AdminAction) {
+        self.asked = match action {
+            AdminAction::Deploy {
+                deployment,
+                cohort,
+                packages,
+                ..
+            } => Some(Asked::Deploy(Rollout {
+                name: deployment.clone(),
+                cohort: cohort.clone(),
+                packages: packages.clone(),
+            })),
+            AdminAction::Cancel { deployment } => Some(Asked::Cancel(deployment.clone())),
+            AdminAction::CreateVersion { firmware, image } => Some(Asked::Store(firmware.clone(), image.clone())),
+            _ => None,
+        };
+    }
+
+    /// The change that was asked for is made, or refused; called ahead of what the server says for it.
+    pub fn decided(&mut self, granted: bool) {
+        match self.asked.take().filter(|_| granted) {
+            Some(Asked::Deploy(rollout)) => self.rollouts.add(rollout, true),
+            Some(Asked::Cancel(deployment)) => self.rollouts.cancel(&deployment),
+            Some(Asked::Store(firmware, image)) => self.rollouts.store(firmware, image),
+            None => {}
+        }
+    }
+
+    /// The server was given this packet, and has not handled it yet.
+    pub fn received(&mut self, at: SimTime, line: u64, packet: &Packet) {
+        let Some(state) = self.lines.get_mut(&line) else { return };
+        match packet {
+            Packet::Connect(connect) => {
+                let one_in = self.one_in;
+                let name = connect.user_name.as_ref();
+                state.device = name.filter(|name| is_dealt(one_in, name)).cloned();
+            }
+            Packet::Subscribe { filters, .. } => {
+                let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
+                let Some(device) = &state.device else { return };
+                if filters
+                    .iter()
+                    .any(|(filter, _)| *filter == topic::OTA_C2D || **filter == own(device))
+                {
+                    let again = std::mem::replace(&mut state.again, true);
+                    state.subscribed = true;
+                    state.busy_at = at;
+                    let sent = Vec::new();
+                    self.due = Some(Due::Subscribe { line, again, sent });
+                }
+            }
+            Packet::Unsubscribe { .. } => state.subscribed = false,
+            Packet::Publish(publish) if publish.topic == topic::OTA_D2C => {
+                state.busy_at = at;
+                if let (Some(device), Ok(results)) = (state.device.clone(), decode_results(&publish.payload)) {
+                    self.reported(device, &results);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reported(&mut self, device: DeviceId, results: &UpdateResults) {
+        let attempt = results.attempt;
+        let current = self.find(&device).and_then(|known| known.current);
+        let mut expected = None;
+        if current == Some(attempt)
+            && let Some(open) = self.attempts.get_mut(&attempt)
+        {
+            // Of a deployment that nobody was seen to ask for nothing can be expected.
+            let Some(count) = self.rollouts.artifacts(open) else { return };
+            expected = open.report(&results.report, count);
+        }
+        let changed = false;
+        self.due = Some(Due::Report {
+            device,
+            attempt,
+            expected,
+            changed,
+        });
+    }
+
+    /// The server transmitted this packet.
+    pub fn sent(&mut self, at: SimTime, line: u64, packet: &Packet) {
+        let Packet::Publish(publish) = packet else { return };
+        if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
+            return;
+        }
+        let Some(state) = self.lines.get_mut(&line) else { return };
+        state.busy_at = at;
+        let Some(device) = state.device.clone() else { return };
+        let number = self.number(&device);
+        let decoded = decode_cloud(&publish.payload, ARTIFACTS_MAX);
+        self.hold(10, decoded.is_ok(), at, number, || {
+            format!("a message that no device takes: {decoded:?}")
+        });
+        let Ok(message) = decoded else { return };
+        self.addressed(at, number, &device, publish, &message);
+        if let CloudMessage::UpdateArtifacts { attempt, manifest } = &message {
+            self.manifest(at, number, *attempt, manifest, publish.payload.len());
+        }
+        if let Some(Due::Subscribe { line: asked, sent, .. }) = &mut self.due
+            && *asked == line
+        {
+            sent.push(message);
+        }
+    }
+
+    fn addressed(&mut self, at: SimTime, number: DeviceIndex, device: &DeviceId, publish: &Publish, message: &CloudMessage) {
+        let attempt = message.attempt();
+        let owner = self.attempts.get(&attempt).map(|attempt| attempt.device);
+        let suffix = publish.topic.strip_prefix(topic::OTA_C2D).unwrap_or_default();
+        let own_topic = suffix.is_empty() || suffix.strip_prefix('/') == Some(device.as_str());
+        let owner_id = owner.and_then(|owner| self.ids.get(owner.at()).cloned());
+        self.hold(46, owner == Some(number) && own_topic, at, number, || match &owner_id {
+            Some(owner) => format!("attempt {attempt} of {owner} was sent to {device} on `{}`", publish.topic),
+            None => format!("attempt {attempt}, which nobody has, was sent to {device}"),
+        });
+    }
+
+    fn manifest(&mut self, at: SimTime, number: DeviceIndex, attempt: AttemptId, manifest: &Manifest, bytes: usize) {
+        let artifacts = &manifest.artifacts;
+        let mains = artifacts.iter().filter(|artifact| artifact.main).count();
+        let count = artifacts.len().min(usize::from(ARTIFACTS_MAX)) as u8;
+        let fits = bytes <= receive_limit(count);
+        let within = (1..=usize::from(ARTIFACTS_MAX)).contains(&artifacts.len()) && mains <= 1 && fits;
+        self.hold(10, within, at, number, || {
+            format!(
+                "the manifest of attempt {attempt} has {} artifacts, {mains} of them main, in {bytes} bytes",
+                artifacts.len()
+            )
+        });
+        let slug = |at: usize| artifacts[at].slug.as_bytes();
+        let named = (0..artifacts.len()).all(|at| {
+            let slug_at = slug(at);
+            !slug_at.is_empty() && !slug_at.contains(&b'/') && (0..at).all(|before| slug(before) != slug_at)
+        });
+        self.hold(11, named, at, number, || {
+            format!("the manifest of attempt {attempt} names an artifact twice, or badly")
+        });
+        let known = &mut self.devices[number.at()];
+        let before = known.sent;
+        known.sent = known.sent.max(Some(attempt));
+        self.hold(49, before.is_none_or(|before| attempt >= before), at, number, || {
+            format!("the manifest of attempt {attempt} was sent behind that of a newer one")
+        });
+        if let Some(open) = self.attempts.get_mut(&attempt) {
+            open.offer(manifest);
+        }
+    }
+
+    /// The server told this.
+    pub fn told(&mut self, at: SimTime, event: &ServerEvent) {
+        match event {
+            ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
+                self.known(device).cohorts.push(cohort.clone());
+            }
+            ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
+                self.known(device).cohorts.retain(|other| other != cohort);
+            }
+            ServerEvent::StateChanged {
+                device,
+                deployment,
+                attempt,
+                from,
+                to,
+                reason,
+            } if self.watches(device) => self.moved(at, device, deployment, *attempt, (*from, *to), *reason),
+            _ => {}
+        }
+    }
+
+    fn moved(
+        &mut self,
+        at: SimTime,
+        device: &DeviceId,
+        deployment: &DeploymentName,
+        id: AttemptId,
+        (from, to): (UpdateState, UpdateState),
+        reason: StateReason,
+    ) {
+        let number = self.number(device);
+        if let Some(Due::Report {
+            device: asked,
+            changed,
+            attempt,
+            ..
+        }) = &mut self.due
+            && asked == device
+            && *attempt == id
+        {
+            *changed = true;
+        }
+        if from == UpdateState::None {
+            let known = &mut self.devices[number.at()];
+            let before = known.newest;
+            known.newest = before.max(Some(id));
+            let grows = before.is_none_or(|newest| id > newest) && !self.attempts.contains_key(&id);
+            self.hold(49, grows, at, number, || {
+                format!("attempt {id} was made although a later one was there")
+            });
+            let rollout = self.rollouts.find(deployment);
+            self.attempts.insert(id, Attempt::of(number, rollout));
+        }
+        let stood = self.attempts.get(&id).map(|attempt| attempt.state);
+        let final_before = stood.is_some_and(UpdateState::ended);
+        self.hold(48, !final_before, at, number, || {
+            format!("attempt {id} left its end for {to}")
+        });
+        if from == UpdateState::InProgress && reason == StateReason::Superseded {
+            let known = &self.devices[number.at()];
+            let attempt = self.attempts.get(&id);
+            let holds = attempt.is_some_and(|attempt| self.rollouts.holds(attempt, known));
+            self.hold(50, !holds, at, number, || {
+                format!("attempt {id} was superseded although its deployment holds")
+            });
+        }
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.state = to;
+        }
+        let current = self.devices[number.at()].current;
+        if to == UpdateState::InProgress {
+            let alone = current.is_none_or(|current| current == id);
+            self.hold(49, alone, at, number, || {
+                format!("attempt {id} is in progress beside another")
+            });
+            self.hold(50, alone, at, number, || {
+                format!("attempt {id} was sent before the one in progress was closed")
+            });
+            self.devices[number.at()].current = Some(id);
+        } else if to.ended() && current == Some(id) {
+            self.devices[number.at()].current = None;
+        }
+    }
+
+    /// The input has been handled: judges what it asked for.
+    pub fn handled(&mut self, at: SimTime) {
+        match self.due.take() {
+            None => {}
+            Some(Due::Subscribe { line, again, sent }) => self.answered_subscription(at, line, again, &sent),
+            Some(Due::Report {
+                device,
+                attempt,
+                expected,
+                changed,
+            }) => {
+                let number = self.number(&device);
+                match expected {
+                    Some(expected) => {
+                        let state = self.attempts.get(&attempt).map(|attempt| attempt.state);
+                        self.hold(9, state == Some(expected), at, number, || {
+                            format!("results of attempt {attempt} should make it {expected}, it is {state:?}")
+                        });
+                    }
+                    None => self.hold(48, !changed, at, number, || {
+                        format!("results of attempt {attempt} that say nothing new changed its state")
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Nobody is owed anything on a line that the server has closed meanwhile.
+    fn answered_subscription(&mut self, at: SimTime, line: u64, again: bool, sent: &[CloudMessage]) {
+        let Some(device) = self.lines.get(&line).and_then(|line| line.device.clone()) else {
+            return;
+        };
+        let number = self.number(&device);
+        let current = self.devices[number.at()].current;
+        let holds = match (current, sent.first()) {
+            (Some(current), Some(CloudMessage::UpdateArtifacts { attempt, .. })) => *attempt == current,
+            (Some(_), _) => false,
+            (None, None) => true,
+            // A manifest of an attempt that was cancelled while Pending may have been on its way (protocol 14).
+            (None, Some(first)) => matches!(first, CloudMessage::UpdateArtifacts { manifest, .. } if manifest.canceled),
+        };
+        let rule = if again { 45 } else { 44 };
+        self.hold(rule, holds, at, number, || {
+            format!("a subscription with {current:?} open was answered by {} messages", sent.len())
+        });
+    }
+
+    /// The server answered a request for an image.
+    pub fn served(&mut self, at: SimTime, request: &ImageRequest<'_>, answer: &ImageAnswer) {
+        let Some((id, index)) = named(request.path) else { return };
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let Some((holds, right)) = self.rollouts.right(attempt, index, request, answer) else {
+            return;
+        };
+        let (number, status) = (attempt.device, answer.status);
+        self.hold(57, holds, at, number, || {
+            let secret = if right { "the right" } else { "no right" };
+            format!("artifact {index} of attempt {id} was answered by {status}, with {secret} secret")
+        });
+    }
+
+    /// Watching is over at `at`. What was found is there to be taken.
+    pub fn finish(&mut self, at: SimTime) -> Audit {
+        self.look(at);
+        self.audit()
+    }
+
+    /// Looks whether the server has fallen silent where results are missing.
+    pub fn look(&mut self, at: SimTime) {
+        let chase = self.chase;
+        let silent = self.lines.values().filter(|line| line.subscribed && !chase.is_zero());
+        let silent: Vec<_> = silent
+            .filter_map(|line| {
+                let number = *self.numbers.get(line.device.as_ref()?)?;
+                self.devices[number.at()].current?;
+                Some((number, line.busy_at))
+            })
+            .collect();
+        for (number, busy_at) in silent {
+            let holds = at.since(busy_at) <= 2 * chase;
+            self.hold(47, holds, at, number, || {
+                format!("nothing was asked since {busy_at}, though results are missing")
+            });
+        }
+    }
+
+    /// How every rule has fared so far.
+    pub fn audit(&self) -> Audit {
+        let fared = |tally: &Tally| (tally.rule.name, tally.checks, tally.broken);
+        Audit {
+            rules: self.tallies.iter().map(fared).collect(),
+        }
+    }
+
+    /// Every break since the last time.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Devices that something is known of.
+    pub fn devices(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The rules, in the order of findings.
+    pub fn rules(&self) -> impl Iterator<Item = &'static Rule> {
+        self.tallies.iter().map(|tally| tally.rule)
+    }
+
+    fn watches(&self, device: &DeviceId) -> bool {
+        is_dealt(self.one_in, device)
+    }
+
+    fn find(&self, device: &DeviceId) -> Option<&Known> {
+        self.numbers.get(device).map(|number| &self.devices[number.at()])
+    }
+
+    fn known(&mut self, device: &DeviceId) -> &mut Known {
+        let number = self.number(device);
+        &mut self.devices[number.at()]
+    }
+
+    fn number(&mut self, device: &DeviceId) -> DeviceIndex {
+        if let Some(number) = self.numbers.get(device) {
+            return *number;
+        }
+        let number = DeviceIndex(self.ids.len() as u32);
+        self.numbers.insert(device.clone(), number);
+        self.ids.push(device.clone());
+        self.devices.push(Known::default());
+        number
+    }
+
+    fn hold(&mut self, invariant: u8, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {
+        let tally = self.tallies.iter_mut().find(|tally| tally.rule.protocol == [invariant]);
+        let tally = tally.expect("every rule that is checked is listed");
+        tally.check(holds, at, device, String::new);
+        if !holds {
+            self.fresh.push(Finding {
+                rule: tally.rule.name,
+                count: 1,
+                device: self.ids.get(device.at()).cloned(),
+                at,
+                evidence: evidence(),
+            });
+        }
+    }
+}
+
+impl Audit {
+    /// Single checks made.
+    pub fn checks(&self) -> u64 {
+        self.rules.iter().map(|(_, checks, _)| checks).sum()
+    }
+}
+
+/// True for one device of so many, by its id.
+fn is_dealt(one_in: u64, device: &DeviceId) -> bool {
+    one_in == 1 || print(device.as_str().as_bytes()).is_multiple_of(one_in)
+}
