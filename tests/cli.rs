@@ -163,6 +163,13 @@ fn profiles_name_their_sources() {
     for name in ["lan", "wifi", "nb-iot", "satellite", "nrf52840", "nrf9160"] {
         assert!(all.contains(&format!("\n  {name} ")), "{all}");
     }
+    for name in ["azure", "thread-device", "nb-iot-edge", "nrf54l15"] {
+        let read = squall(folder.path(), &["profiles", name, "--json"]);
+        let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+        let figures = read[0]["figures"].as_array().unwrap();
+        let sourced = |figure: &serde_json::Value| figure["source"].as_str().is_some_and(|source| source.len() > 5);
+        assert!(read[0]["name"] == name && figures.iter().all(sourced), "{read}");
+    }
     let one = text(&squall(folder.path(), &["profiles", "nrf52840"]).stdout);
     assert!(one.contains("page_erase") && one.contains("tERASEPAGE"), "{one}");
 }

@@ -21,6 +21,7 @@ mod outcome;
 mod outline;
 mod overlay;
 mod plan;
+mod presets;
 mod profiles;
 mod resolve;
 mod schema;
