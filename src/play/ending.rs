@@ -138,6 +138,7 @@ fn boot_time(outcome: &BootOutcome) -> Duration {
         | BootOutcome::HangWatchdog(after)
         | BootOutcome::MuteAfter(after) => after,
         BootOutcome::ConfirmThenCrash { confirm, crash } => confirm.max(crash),
+        BootOutcome::ConfirmThenMute { confirm, .. } => confirm,
         BootOutcome::ConfirmOnConnect { within } => within.unwrap_or_default(),
         BootOutcome::Hang | BootOutcome::Unconfirmed => Duration::ZERO,
     }
