@@ -1,5 +1,7 @@
 //! The command line as a whole: help, bad input, starters, completions, what a machine can carry.
 
+mod schemas;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -59,7 +61,14 @@ fn every_verb_answers_bad_input_with_the_way_out() {
     std::fs::write(folder.path().join("taken.toml"), "").unwrap();
     let lines = [
         "rnu quickstart",
+        "exploer quickstart",
+        "frobnicate",
+        "image inspcet a.bin",
         "merge a",
+        "compare main",
+        "compare main runs/none",
+        "bench speed",
+        "qemu run none.bin",
         "run",
         "run quikstart",
         "run quickstart --fps 0",
@@ -154,6 +163,13 @@ fn profiles_name_their_sources() {
     for name in ["lan", "wifi", "nb-iot", "satellite", "nrf52840", "nrf9160"] {
         assert!(all.contains(&format!("\n  {name} ")), "{all}");
     }
+    for name in ["azure", "thread-device", "nb-iot-edge", "nrf54l15"] {
+        let read = squall(folder.path(), &["profiles", name, "--json"]);
+        let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+        let figures = read[0]["figures"].as_array().unwrap();
+        let sourced = |figure: &serde_json::Value| figure["source"].as_str().is_some_and(|source| source.len() > 5);
+        assert!(read[0]["name"] == name && figures.iter().all(sourced), "{read}");
+    }
     let one = text(&squall(folder.path(), &["profiles", "nrf52840"]).stdout);
     assert!(one.contains("page_erase") && one.contains("tERASEPAGE"), "{one}");
 }
@@ -177,6 +193,23 @@ fn the_doctor_looks_at_what_a_run_needs() {
         assert!(said.contains(what), "{what}:\n{said}");
     }
     assert_eq!(output.status.code(), Some(i32::from(said.contains('✗'))), "{said}");
+}
+
+#[test]
+fn verbose_tells_what_happens_and_standard_output_stays_the_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let aloud = squall(folder.path(), &["sim", "-v", "bad-firmware", "-d", "5"]);
+    let said = text(&aloud.stderr);
+    for what in [
+        "step `bad` fires",
+        "step `fix` fires",
+        "rolled back",
+        "cam-00004  probation -> succeeded",
+    ] {
+        assert!(said.contains(what), "{what}:\n{said}");
+    }
+    let quiet = squall(folder.path(), &["sim", "-q", "bad-firmware", "-d", "5"]);
+    assert_eq!((text(&quiet.stderr), quiet.stdout), (String::new(), aloud.stdout));
 }
 
 #[test]

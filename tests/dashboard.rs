@@ -179,6 +179,30 @@ fn every_picture_of_a_run_adds_up() {
 }
 
 #[test]
+fn a_slow_device_names_the_fault_that_holds_it_and_the_one_that_struck_it() {
+    let scenario = r#"
+        scenario = { duration = "60s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "256 KiB" } }
+        fleet.demo = { count = 10, runs = "app@1.0.0", link = "lte-m", connack_timeout = "5s" }
+        step = [{ at = "10s", deploy = "app@1.1.0", to = "all" }]
+        fault = [{ name = "tunnel", inject = "link-down", who = "all", at = "downloading 20 %", for = "10s" }]
+        expect = ["devices count == 10"]
+    "#;
+    let ask = Ask {
+        devices: 100,
+        ..Ask::default()
+    };
+    let pictures = pictures(scenario, &ask);
+    let named = pictures
+        .iter()
+        .flat_map(|picture| &picture.slowest)
+        .filter_map(|device| device.fault.as_ref());
+    let (on, struck): (Vec<_>, Vec<_>) = named.partition(|fault| fault.ago.is_none());
+    assert!(on.len() >= 10 && on.iter().all(|fault| fault.name == "tunnel"), "{on:?}");
+    assert!(!struck.is_empty(), "after it is over, it is told how long ago it struck");
+}
+
+#[test]
 fn a_filter_finds_devices_by_id_and_follows_a_life() {
     let scenario = r#"
         scenario = { duration = "20s", ends = "duration" }

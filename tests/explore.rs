@@ -185,7 +185,7 @@ fn what_cannot_be_replayed_is_refused_with_the_way_out() {
         (&["--device", "demo-00002", "--from", "5"], "`--from 5`"),
         (&["--from", "5s"], "--device"),
         (&["--device", "demo-00002", "--json"], "not supported yet: `--json`"),
-        (&["--without", "cut"], "not supported yet: `--without`"),
+        (&["--without", "cut"], "the run has no fault of this name: it has none"),
         (&["--watch", "10x"], "not supported yet: `--watch`"),
         (&["--nonsense"], "--nonsense"),
     ];
@@ -300,6 +300,39 @@ fn failing_seeds_are_found_kept_and_replayed_alike_with_any_number_of_jobs() {
         );
     }
     refused(&latest(&folder), &[], &format!("failures/{}", seeds[0]));
+    // The first of its kind is shrunk, and its smallest scenario fails alike.
+    let shrunk = latest(&folder)
+        .join("failures")
+        .join(seeds[0].to_string())
+        .join("shrunk.toml");
+    let told = said.lines().nth(1).unwrap();
+    assert!(
+        told.starts_with("  shrunk to 10 devices, 1 step, 0 faults; needs no fault  squall sim "),
+        "{told}"
+    );
+    assert_eq!(said.matches("shrunk to").count(), 1);
+    assert!(told.ends_with(&shrunk.display().to_string()), "{told}");
+    let output = squall(&["sim", shrunk.to_str().unwrap()], folder.path());
+    assert_exit(&output, 99);
+}
+
+#[test]
+fn a_fault_is_cleared_or_blamed_by_playing_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("down.toml");
+    let text = LUCKY
+        .replace("poisson 3/s", "at once")
+        .replace("expect = ", "fault = [{ name = \"gap\", inject = \"link-down\", who = \"all\", at = \"5s\", for = \"5s\" },\n  { name = \"lag\", inject = \"delay 10ms\", who = \"all\", at = \"start\" }]\nexpect = ");
+    std::fs::write(&scenario, text).unwrap();
+    assert_exit(&squall(&["sim", scenario.to_str().unwrap()], folder.path()), 99);
+    let guilty = replay(&latest(&folder), &["--without", "gap"]);
+    assert_exit(&guilty, 0);
+    assert!(
+        stderr(&guilty).contains("without `gap` it is passed; with it, it was failed"),
+        "{guilty:?}"
+    );
+    assert_exit(&replay(&latest(&folder), &["--without", "lag"]), 99);
+    refused(&latest(&folder), &["--without", "cut"], "it has `gap`, `lag`");
 }
 
 #[test]

@@ -238,11 +238,11 @@ fn the_command_line_prints_the_schema() {
     let printed = squall("summary");
     assert_eq!(printed.status.code(), Some(0));
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), summary_schema());
-    let refused = squall("trace");
+    let refused = squall("shares");
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(refused.stderr).unwrap(),
-        "error: not supported yet: schema `trace`\n"
+        "error: unknown schema `shares`: there are `scenario`, `summary`, `compare`, `trace`\n"
     );
 }
 

@@ -1,5 +1,6 @@
 //! Tests of `scenario` across modules.
 
+mod incidents;
 mod playing;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ mod flaws;
 mod limits;
 mod server_faults;
 mod simulation;
+mod slow_links;
 
 use std::sync::Arc;
 

@@ -8,6 +8,8 @@ use super::INTERNAL;
 /// Carries `command` out; a panic in it becomes a message that says what to do.
 pub(super) fn guarded(command: impl FnOnce() -> u8) -> u8 {
     catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|defect| {
+        // The screen's own thread may not have come to it.
+        crate::dashboard::restore();
         eprintln!("error: a defect of squall: {}", words(&*defect));
         eprintln!("  please report it with the scenario and the seed; RUST_BACKTRACE=1 shows where it happened");
         INTERNAL

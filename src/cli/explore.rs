@@ -1,11 +1,12 @@
 //! `squall explore`: plays many seeds of a scenario in virtual time and keeps those that fail.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use crate::explore::{Exploration, Halt, Hooks, News, SeedResult, Tally, explore};
+use crate::explore::{Exploration, Failure, Halt, Hooks, News, SeedResult, Shrunk, Tally, explore, fails_as, shrink};
 use crate::model::{LEGAL, parse_duration, show_count, show_duration};
 use crate::play::{Outcome, Status};
 use crate::report::{ReportError, RunDirectory};
@@ -17,6 +18,8 @@ use super::{OutputFlags, ScenarioFlags, now};
 
 /// Seeds where nothing else is said.
 const SEEDS: u64 = 1_000;
+/// Simulations that shrinking a failing seed may take.
+const SHRINKING: u32 = 400;
 /// How often progress is told on standard error.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Lines of the summary end here.
@@ -27,7 +30,8 @@ Examples:
   squall explore bad-firmware                   1,000 seeds, from the scenario's own on
   squall explore fleet.toml --seed 5000 --seeds 200 -d 100
   squall explore fleet.toml --for 10m --jobs 2
-A failing seed prints a line with the command that plays it again; its files are below failures/ in the run directory.";
+A failing seed prints a line with the command that plays it again; its files are below failures/ in the run directory. The first of
+each rule or expectation is shrunk: the smallest scenario that fails alike is shrunk.toml, and the faults left in it are to blame.";
 
 /// Arguments of `squall explore`.
 #[derive(Args, Clone, Debug)]
@@ -46,7 +50,7 @@ pub struct ExploreArgs {
     /// Simulations at the same time [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Neither shrinks a failing seed nor looks for the faults to blame, which this version never does
+    /// Neither shrinks the first seed of each failure nor looks for the faults to blame
     #[arg(long)]
     no_shrink: bool,
     /// A fault at every flash operation, or every message, of one update
@@ -109,11 +113,18 @@ fn search(args: &ExploreArgs) -> Result<u8, Refusal> {
         args,
         began,
         told_at: began,
+        directory: &directory,
+        interrupt: &interrupt,
+        kinds: BTreeSet::new(),
+        problem: None,
     };
     let tally = explore(&exploration, &hooks, &mut |news| match news {
         News::Seed(result) => teller.seed(result),
         News::Tick(tally) => teller.tick(tally),
     })?;
+    if let Some(problem) = teller.problem {
+        return Err(problem.into());
+    }
     let summary = summary(&exploration, &tally);
     put(&summary);
     for line in summary.lines() {
@@ -147,10 +158,16 @@ struct Teller<'a> {
     args: &'a ExploreArgs,
     began: SystemTime,
     told_at: SystemTime,
+    directory: &'a RunDirectory,
+    interrupt: &'a Interrupt,
+    /// Failures of which a seed was shrunk: others like it teach nothing new.
+    kinds: BTreeSet<String>,
+    /// A shrunk scenario could not be kept.
+    problem: Option<ReportError>,
 }
 
 impl Teller<'_> {
-    fn seed(&self, result: &SeedResult) {
+    fn seed(&mut self, result: &SeedResult) {
         let Some(failure) = result.failure.as_ref().filter(|_| result.status != Status::Passed) else {
             if self.args.output.verbose {
                 eprintln!("seed {}  passed, fingerprint {:016x}", result.seed, result.fingerprint);
@@ -165,6 +182,32 @@ impl Teller<'_> {
             kept.display()
         );
         put(&format!("{}\n", line.replace(char::is_control, " ")));
+        if !self.args.no_shrink && self.kinds.insert(failure.kind().to_owned()) {
+            self.shrink(result.seed, failure);
+        }
+    }
+
+    /// Makes the smallest scenario of a failure, and keeps and tells it.
+    fn shrink(&mut self, seed: u64, failure: &Failure) {
+        let below = format!("failures/{seed}");
+        let read = std::fs::read_to_string(self.directory.path().join(&below).join("resolved.toml"));
+        // An expectation speaks of the fleet as it is; what breaks a rule breaks it whatever the fleet.
+        let fleet = !matches!(failure, Failure::Expectation { .. });
+        let mut fails = |scenario: &str| fails_as(failure.kind(), scenario, &|| self.interrupt.asked());
+        let Some(shrunk) = read.ok().and_then(|text| shrink(&text, fleet, SHRINKING, &mut fails)) else {
+            return;
+        };
+        let kept = self
+            .directory
+            .within(&below)
+            .and_then(|own| own.put_shrunk(&shrunk.draft.to_string()));
+        match kept {
+            Ok(()) => put(&shrunk_line(
+                &shrunk,
+                &self.args.output.out.join("latest").join(below).display().to_string(),
+            )),
+            Err(problem) => self.problem = Some(problem),
+        }
     }
 
     fn tick(&mut self, tally: &Tally) {
@@ -173,6 +216,17 @@ impl Teller<'_> {
             eprintln!("seeds={} failing={} {}", tally.played, tally.failing, rate(tally, self.began));
         }
     }
+}
+
+/// What a failing seed came down to, and which faults it needs.
+fn shrunk_line(shrunk: &Shrunk, folder: &str) -> String {
+    let faults: Vec<_> = shrunk.draft.faults().iter().map(|name| format!("`{name}`")).collect();
+    let blame = match (faults.is_empty(), shrunk.complete) {
+        (true, _) => "needs no fault".to_owned(),
+        (false, true) => format!("needs {}", faults.join(" and ")),
+        (false, false) => format!("among {}", faults.join(" and ")),
+    };
+    format!("  shrunk to {}; {blame}  squall sim {folder}/shrunk.toml\n", shrunk.left())
 }
 
 /// What an exploration came to: the same for any number of jobs.

@@ -56,7 +56,7 @@ pub struct OutputFlags {
     /// No progress on standard error
     #[arg(short, long)]
     pub quiet: bool,
-    /// More on standard error: what the server and each step do
+    /// Tells on standard error what happens: steps, faults, failures, rollbacks; in place of the screen
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
     /// No color, whatever the terminal can do

@@ -22,11 +22,15 @@ mod schema;
 mod screen;
 mod serve;
 mod sim;
+mod verbose;
 
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::model::closest;
 
 pub use flags::{OutputFlags, ScenarioFlags};
 
@@ -110,7 +114,10 @@ pub fn main() -> ExitCode {
         eprintln!("error: not supported yet: command `{word}`");
         return ExitCode::from(BAD_INPUT);
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
     defect::silence_panics();
     ExitCode::from(defect::guarded(|| match cli.command {
         Command::Run(args) => run::run(&args),
@@ -130,6 +137,40 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args),
         Command::Schema(args) => schema::run(&args),
     }))
+}
+
+/// Tells what is wrong with the arguments, or prints the help that was asked for. Verbs get a suggestion of our own: clap's likeness
+/// does not see that `rnu` means `run`.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::InvalidSubcommand => word,
+        _ => {
+            // A reader that is gone needs no help.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_INPUT));
+        }
+    };
+    let command = Cli::command();
+    // The outermost command that was being read; `image` and `qemu` have verbs of their own.
+    let within = std::env::args()
+        .nth(1)
+        .and_then(|verb| command.find_subcommand(verb).cloned());
+    let verbs = within
+        .as_ref()
+        .unwrap_or(&command)
+        .get_subcommands()
+        .map(clap::Command::get_name);
+    let verbs: Vec<_> = verbs.collect();
+    let way_out = match closest(word, verbs.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}; `squall --help` tells what they do", verbs.join(", ")),
+    };
+    let path = within
+        .as_ref()
+        .map_or(String::new(), |within| format!("{} ", within.get_name()));
+    let shown: String = word.chars().filter(|c| !c.is_control()).take(64).collect();
+    eprintln!("error: there is no command `{path}{shown}`: {way_out}");
+    ExitCode::from(BAD_INPUT)
 }
 
 #[expect(

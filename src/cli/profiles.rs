@@ -1,4 +1,4 @@
-//! `squall profiles`: links and chips that a fleet can be made of, each figure with its source.
+//! `squall profiles`: links, chips, back-offs and image sizes that a fleet can be made of, each figure with its source.
 
 use std::fmt::Write as _;
 
@@ -12,37 +12,56 @@ use super::results::put;
 const EXAMPLES: &str = "\
 Examples:
   squall profiles                                    all of them, their figures in a line
-  squall profiles nb-iot                             one, each figure with its source";
+  squall profiles nb-iot                             one, each figure with its source
+  squall profiles azure --json                       the same for a program";
 
 /// Arguments of `squall profiles`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ProfilesArgs {
-    /// Of a link or a chip; all of them in short without it
+    /// Of a link, a chip, a back-off or an image size; all of them in short without it
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Print an array of profiles: kind, name, and figures with their sources
+    #[arg(long)]
+    json: bool,
 }
 
 /// Carries the command out; gives the exit code.
 pub fn run(args: &ProfilesArgs) -> u8 {
     let known = profiles();
+    let wanted = |profile: &&Profile| args.name.as_ref().is_none_or(|name| profile.name == *name);
+    let found: Vec<&Profile> = known.iter().filter(wanted).collect();
     match &args.name {
+        Some(name) if found.is_empty() => return unknown(name, &known).tell(),
+        _ if args.json => put(&(serde_json::to_string_pretty(&found).expect("profiles are plain data") + "\n")),
+        Some(_) => found.iter().for_each(|profile| put(&one(profile))),
         None => put(&all(&known)),
-        Some(name) => match known.iter().find(|profile| profile.name == *name) {
-            Some(profile) => put(&one(profile)),
-            None => return unknown(name, &known).tell(),
-        },
     }
     0
 }
 
-/// Kind, key of a fleet, and the figures that a line shows.
-const SHORT: [(&str, &str, [&str; 5]); 2] = [
-    ("link", "link", ["rtt_median", "rtt_p99", "down", "up", "loss"]),
+/// Kind, where it is written, and the figures that a line shows.
+const SHORT: [(&str, &str, &[&str]); 4] = [
+    (
+        "link",
+        "`link = \"NAME\"` of a fleet",
+        &["rtt_median", "rtt_p99", "down", "up", "loss"],
+    ),
     (
         "chip",
-        "flash",
-        ["flash_size", "slot_size", "page_size", "page_erase", "kib_write"],
+        "`flash = \"NAME\"` of a fleet",
+        &["flash_size", "slot_size", "page_size", "page_erase", "kib_write"],
+    ),
+    (
+        "back-off",
+        "`reconnect` or `retry = \"preset:NAME\"` of a fleet",
+        &["first", "most", "jitter"],
+    ),
+    (
+        "image",
+        "`size = \"preset:NAME\"` of a firmware version",
+        &["typical", "p10", "p90"],
     ),
 ];
 
@@ -53,11 +72,11 @@ fn columns(cells: impl Iterator<Item = String>) -> String {
 
 fn all(known: &[Profile]) -> String {
     let mut text = String::new();
-    for (kind, key, shown) in SHORT {
-        let _ = writeln!(text, "{kind}s (`{key} = \"NAME\"` of a fleet)");
+    for (kind, place, shown) in SHORT {
+        let _ = writeln!(text, "{kind}s ({place})");
         let _ = writeln!(
             text,
-            "  {:<11}{}",
+            "  {:<18}{}",
             "",
             columns(shown.iter().map(|name| name.replace('_', " ")))
         );
@@ -66,7 +85,7 @@ fn all(known: &[Profile]) -> String {
             let values = shown
                 .iter()
                 .map(|name| value(name).map_or_else(|| "-".to_owned(), |figure| figure.value.clone()));
-            let _ = writeln!(text, "  {:<11}{}", profile.name, columns(values));
+            let _ = writeln!(text, "  {:<18}{}", profile.name, columns(values));
         }
     }
     text + "Each figure with its source: squall profiles NAME\n"

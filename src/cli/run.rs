@@ -16,6 +16,7 @@ use super::compare::BaselineFlags;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
 use super::screen::{self, LiveScreen};
+use super::verbose;
 use super::{OutputFlags, ScenarioFlags, now};
 
 const EXAMPLES: &str = "\
@@ -73,6 +74,7 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
         progress: args.progress(),
         screen: args.shows_screen().then(|| (args.output.color(), args.fps)),
         viewers: args.export()?.into_iter().collect(),
+        verbose: args.output.verbose,
         ..Live::prepare(&[&*plan], args.output.quiet)?
     };
     let directory = RunDirectory::create(&args.output.out, &plan.name, now())?;
@@ -112,6 +114,8 @@ pub(super) struct Live {
     progress: Progress,
     /// Whether a screen is shown: its color, and pictures a second.
     screen: Option<(bool, u32)>,
+    /// Whether what happens is told line by line.
+    verbose: bool,
     /// Who else watches.
     viewers: Vec<Viewer>,
 }
@@ -130,6 +134,7 @@ impl Live {
             server_program,
             progress: if quiet { Progress::Off } else { Progress::Lines },
             screen: None,
+            verbose: false,
             viewers: Vec::new(),
         })
     }
@@ -146,6 +151,12 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
         viewers.push(viewer);
         shown = Some(screen);
     }
+    let told = live.verbose.then(verbose::listen).transpose();
+    let told = told.map_err(|error| Refusal::internal(&format!("no thread for `-v`: {error}")))?;
+    let told = told.map(|(viewer, listener)| {
+        viewers.push(viewer);
+        listener
+    });
     let outcome = crate::live::play(
         Arc::clone(plan),
         PlayOptions {
@@ -158,6 +169,7 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
         },
     );
     shown.into_iter().for_each(LiveScreen::close);
+    told.into_iter().for_each(|listener| listener.close(&outcome));
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
     directory.write(&outcome)?;
     Ok(outcome)
@@ -187,12 +199,14 @@ impl RunArgs {
     }
 
     fn shows_screen(&self) -> bool {
-        !self.no_tui && screen::is_possible(&self.output)
+        !self.no_tui && !self.output.verbose && screen::is_possible(&self.output)
     }
 
     fn progress(&self) -> Progress {
         if self.output.quiet || self.shows_screen() {
             Progress::Off
+        } else if self.output.verbose {
+            Progress::Lines
         } else if std::io::stderr().is_terminal() {
             Progress::Bar
         } else {

@@ -10,7 +10,7 @@ use crate::measure::{Trace, TraceRow};
 use crate::play::{Director, Outcome, Status};
 use crate::report::RunDirectory;
 use crate::scenario::{Plan, Source};
-use crate::sim::{Pulse, play_watched};
+use crate::sim::{Pulse, play_shown, play_watched};
 use crate::time::SimTime;
 
 use super::compare::BaselineFlags;
@@ -18,10 +18,14 @@ use super::interrupt::Interrupt;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
 use super::screen::{self, Speed, watched};
+use super::verbose::{self, Teller};
 use super::{OutputFlags, ScenarioFlags, now};
 
 /// How often progress is told on standard error.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often `-v` asks what happened, in virtual time.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,6 +135,7 @@ fn play_one(args: &SimArgs, plan: &Arc<Plan>, directory: &RunDirectory, interrup
             }
             outcome
         }
+        None if args.output.verbose => simulate_aloud(plan, interrupt),
         None => simulate(args, plan, interrupt),
     };
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
@@ -235,6 +240,21 @@ fn simulate(args: &SimArgs, plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome 
         Pulse::GoOn
     };
     play_watched(Arc::clone(plan), &mut pulse)
+}
+
+/// Plays and tells everything that happens.
+fn simulate_aloud(plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome {
+    let mut teller = Teller::default();
+    let outcome = play_shown(Arc::clone(plan), &mut |mut scene| {
+        teller.tell(&scene.picture(&verbose::ask()));
+        if interrupt.asked() {
+            Pulse::Interrupt
+        } else {
+            Pulse::Until(scene.now + TOLD_EVERY)
+        }
+    });
+    teller.tell_rest(&outcome);
+    outcome
 }
 
 fn unreadable(error: std::io::Error) -> Refusal {

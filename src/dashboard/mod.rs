@@ -12,7 +12,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::KeyEvent;
 
-use crate::play::{Ask, Picture};
+use crate::play::{Ask, NoteLine, Picture};
 
 pub use input::Wish;
 pub use terminal::{Told, Tty, restore};
@@ -69,6 +69,11 @@ impl Screen {
         self.state.take(picture);
         render::draw(frame, &mut self.state, picture);
     }
+}
+
+/// A note of a run as one line: what `-v` tells.
+pub fn note_line(note: &NoteLine) -> String {
+    render::note_line(note)
 }
 
 /// What stands on a screen, as text.

@@ -148,6 +148,13 @@ pub enum BootOutcome {
         /// From start to each crash.
         crash: Duration,
     },
+    /// Confirms, and falls silent later: a fault that sleeps.
+    ConfirmThenMute {
+        /// From start to confirmation.
+        confirm: Duration,
+        /// From start to silence; what is still to be reported then is reported before.
+        mute: Duration,
+    },
     /// Silent from the start, until power returns.
     Hang,
     /// Silent from the start, until the watchdog resets it.

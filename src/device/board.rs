@@ -278,6 +278,7 @@ impl Device {
             BootOutcome::ConfirmAfter(_)
             | BootOutcome::CrashAfter(_)
             | BootOutcome::ConfirmThenCrash { .. }
+            | BootOutcome::ConfirmThenMute { .. }
             | BootOutcome::Hang
             | BootOutcome::HangWatchdog(_)
             | BootOutcome::Unconfirmed

@@ -136,6 +136,10 @@ impl App {
                 app.confirms_at = Some(now + confirm);
                 app.resets_at = crash(after);
             }
+            BootOutcome::ConfirmThenMute { confirm, mute } => {
+                app.confirms_at = Some(now + confirm);
+                app.mutes_at = Some(now + mute);
+            }
             BootOutcome::Hang => app.silent = true,
             BootOutcome::HangWatchdog(after) => {
                 app.silent = true;

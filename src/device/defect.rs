@@ -58,6 +58,8 @@ pub enum Defect {
     FailConfirmed,
     /// Packages succeed without being installed (29).
     SucceedWithoutHandler,
+    /// Pages are written without having been erased (flash as allowed).
+    SkipErase,
     /// The bootloader does not check what it swaps in (30).
     SkipImageCheck,
     /// The bootloader does not note which pages of a swap it has moved (30).

@@ -166,8 +166,9 @@ impl Flash {
         (self.work, self.queued) = (None, None);
     }
 
-    /// Page erases, as a board counts them.
+    /// Page erases, as a board counts them: operations like the others.
     pub(super) fn count_elsewhere(&mut self, erases: u32) {
+        self.done = self.done.wrapping_add(erases).wrapping_sub(self.erased);
         self.erased = erases;
     }
 
@@ -378,6 +379,7 @@ impl Flash {
                 self.spare(key);
                 observe(Observation::RecordDeleted { record: key.clone() });
             }
+            Op::ErasePage(..) if known.defect == Some(Defect::SkipErase) => {}
             Op::ErasePage(side, page) => self.slot(side).erase(page * chip.page_size..(page + 1) * chip.page_size),
             Op::EraseTrailer(side, true) => self.slot(side).trailer = Trailer::default(),
             Op::EraseTrailer(side, false) => self.slot(side).trailer.status = 0,
@@ -428,6 +430,7 @@ impl Flash {
     /// step by step.
     fn do_whole(&mut self, stretch: &Stretch, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
         match stretch {
+            Stretch::Page { .. } if known.defect == Some(Defect::SkipErase) => return false,
             Stretch::Page { at, bytes, first } => {
                 if *first {
                     self.secondary.trailer = Trailer::default();

@@ -52,6 +52,15 @@ impl Failure {
         error.or_else(rule).or_else(expectation)
     }
 
+    /// What tells two failures apart: the rule that broke, the expectation as written, or that it is trouble of our own.
+    pub fn kind(&self) -> &str {
+        match self {
+            Failure::Error(_) => "error",
+            Failure::Rule { rule, .. } => rule,
+            Failure::Expectation { text, .. } => text,
+        }
+    }
+
     fn of_finding(finding: &Finding) -> Failure {
         Failure::Rule {
             rule: finding.rule,

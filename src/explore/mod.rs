@@ -4,10 +4,14 @@
 //! failed is handed out to be kept and then dropped, as every other is, so that at most one plan and one outcome a thread are in
 //! memory. Where plans come from, where failures go and when to stop is the caller's.
 
+mod draft;
 mod failure;
 mod seeds;
+mod shrink;
 mod tally;
 
+pub use draft::Draft;
 pub use failure::Failure;
 pub use seeds::{Exploration, Halt, Hooks, News, SeedResult, explore};
+pub use shrink::{Shrunk, fails_as, shrink};
 pub use tally::Tally;

@@ -2,7 +2,7 @@
 //!
 //! It follows every change, so that no picture walks all devices, and is made only where somebody watches.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{DeviceIndex, FailureReason, RetryReason, Transition, UpdateState};
 use crate::time::SimTime;
@@ -56,6 +56,21 @@ pub(super) struct Board {
     /// Open devices, the one that has been open longest first.
     open: BTreeSet<(SimTime, DeviceIndex)>,
     notes: VecDeque<Note>,
+    /// How many notes there ever were.
+    noted: u64,
+    /// What faults do to devices, by their position in the plan.
+    held: BTreeMap<DeviceIndex, Held>,
+    /// Faults that are on at the server.
+    server: Vec<u16>,
+}
+
+/// What faults do to one device.
+#[derive(Debug, Default)]
+struct Held {
+    /// Faults that are on, in the order in which they began.
+    on: Vec<u16>,
+    /// The last one that struck.
+    struck: Option<(SimTime, u16)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +135,40 @@ impl Board {
             self.notes.pop_front();
         }
         self.notes.push_back(note);
+        self.noted += 1;
+    }
+
+    /// Something came of a fault at a device.
+    pub(super) fn fault(&mut self, at: SimTime, device: DeviceIndex, fault: u16, came: FaultCame) {
+        let held = self.held.entry(device).or_default();
+        match came {
+            FaultCame::Began => held.on.push(fault),
+            FaultCame::Done => held.struck = Some((at, fault)),
+            FaultCame::Ended => held.on.retain(|on| *on != fault),
+            FaultCame::Missed => {}
+        }
+        if held.on.is_empty() && held.struck.is_none() {
+            self.held.remove(&device);
+        }
+    }
+
+    /// Something came of a fault of the server.
+    pub(super) fn server_fault(&mut self, fault: u16, came: FaultCame) {
+        match came {
+            FaultCame::Began => self.server.push(fault),
+            FaultCame::Ended => self.server.retain(|on| *on != fault),
+            FaultCame::Done | FaultCame::Missed => {}
+        }
+    }
+
+    /// The fault that is on at a device, or at the server, the last that began; else the last that struck it since it is open, and when.
+    pub(super) fn held_by(&self, device: DeviceIndex) -> Option<(u16, Option<SimTime>)> {
+        let held = self.held.get(&device);
+        let struck = held.and_then(|held| held.struck);
+        let struck = struck.filter(|(at, _)| self.open_since(device).is_some_and(|since| *at >= since));
+        let on = held.and_then(|held| held.on.last()).or_else(|| self.server.last());
+        on.map(|fault| (*fault, None))
+            .or_else(|| struck.map(|(at, fault)| (fault, Some(at))))
     }
 
     /// Devices of a cohort by state.
@@ -140,6 +189,11 @@ impl Board {
     /// What was noted, the last first.
     pub(super) fn notes(&self) -> impl Iterator<Item = &Note> {
         self.notes.iter().rev()
+    }
+
+    /// How many notes there ever were.
+    pub(super) const fn noted(&self) -> u64 {
+        self.noted
     }
 }
 

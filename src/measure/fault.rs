@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::Phase;
+use crate::time::SimTime;
 
 use super::happening::FaultCame;
 
@@ -37,6 +38,8 @@ pub struct FaultFigures {
     pub on: u64,
     /// Happenings that came about, by the [`Phase`] of the device.
     pub phases: [u64; Phase::ALL.len()],
+    /// The first and the last moment at which it was seen at work.
+    pub seen: Option<(SimTime, SimTime)>,
     /// Why happenings were missed, and how many.
     pub reasons: BTreeMap<Arc<str>, u64>,
 }
@@ -53,6 +56,7 @@ impl FaultFigures {
             spared: 0,
             on: 0,
             phases: [0; Phase::ALL.len()],
+            seen: None,
             reasons: BTreeMap::new(),
         }
     }
@@ -70,7 +74,11 @@ impl FaultFigures {
         }
     }
 
-    pub(super) fn came(&mut self, came: FaultCame, phase: Phase, why: Option<&str>) {
+    pub(super) fn came(&mut self, at: SimTime, came: FaultCame, phase: Phase, why: Option<&str>) {
+        if came != FaultCame::Missed {
+            let (first, last) = self.seen.unwrap_or((at, at));
+            self.seen = Some((first.min(at), last.max(at)));
+        }
         match came {
             FaultCame::Began => self.on += 1,
             FaultCame::Ended => self.on = self.on.saturating_sub(1),
@@ -87,10 +95,10 @@ impl FaultFigures {
     }
 
     /// As [`FaultFigures::came`], for a fault that strikes no device.
-    pub(super) fn came_to_server(&mut self, came: FaultCame, why: Option<&str>) {
+    pub(super) fn came_to_server(&mut self, at: SimTime, came: FaultCame, why: Option<&str>) {
         match came {
             FaultCame::Done => self.done += 1,
-            FaultCame::Began | FaultCame::Ended | FaultCame::Missed => self.came(came, Phase::Idle, why),
+            FaultCame::Began | FaultCame::Ended | FaultCame::Missed => self.came(at, came, Phase::Idle, why),
         }
     }
 

@@ -22,6 +22,7 @@ mod series;
 mod snapshot;
 mod timeline;
 mod trace;
+mod trace_schema;
 mod trend;
 
 pub use board::{Note, Noted, States};
@@ -38,4 +39,5 @@ pub use series::{Series, is_stuck};
 pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
 pub use timeline::{AnswerClass, Happened, Timeline, TimelineRow};
 pub use trace::{Trace, TraceRow};
+pub use trace_schema::trace_schema;
 pub use trend::Trend;

@@ -404,7 +404,10 @@ impl Recorder {
         let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
             return;
         };
-        figures.came(came, self.roster.rows[device.at()].phase, why);
+        figures.came(at, came, self.roster.rows[device.at()].phase, why);
+        if let Some(board) = &mut self.board {
+            board.fault(at, device, fault, came);
+        }
         if let Some(trace) = &mut self.trace {
             trace.fault(at, device, (&figures.name, &figures.kind), came, why);
         }
@@ -429,7 +432,10 @@ impl Recorder {
         let Some(figures) = self.roster.faults.get_mut(usize::from(fault)) else {
             return;
         };
-        figures.came_to_server(came, why);
+        figures.came_to_server(at, came, why);
+        if let Some(board) = &mut self.board {
+            board.server_fault(fault, came);
+        }
         let what = Noted::Fault(figures.name.to_string(), came);
         let done = match came {
             FaultCame::Done => true,

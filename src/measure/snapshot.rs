@@ -112,6 +112,18 @@ impl Recorder {
         self.board.iter().flat_map(|board| board.notes())
     }
 
+    /// How many notes there ever were; the oldest are forgotten.
+    pub fn noted(&self) -> u64 {
+        self.board.as_ref().map_or(0, |board| board.noted())
+    }
+
+    /// The fault that is on at a device, else the last that struck it since it is open, with the moment; where somebody watches.
+    pub fn held_by(&self, device: DeviceIndex) -> Option<(&str, Option<SimTime>)> {
+        let (fault, struck) = self.board.as_ref()?.held_by(device)?;
+        let figures = self.faults().get(usize::from(fault))?;
+        Some((&figures.name, struck))
+    }
+
     /// Devices whose id begins with `start`, in their order; looks at all of them.
     pub fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = DeviceIndex> + 'a {
         self.roster.starting_with(start)

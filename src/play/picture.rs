@@ -42,6 +42,8 @@ pub struct Picture {
     pub name: String,
     /// Its seed.
     pub seed: u64,
+    /// Which server is under test: `embedded`, and how it deviates.
+    pub server: &'static str,
     /// Where the run stands, in a word: `trouble`, `settling` or `over`.
     pub stage: &'static str,
     /// Devices in all.
@@ -74,6 +76,8 @@ pub struct Picture {
     pub slowest: Vec<OpenDevice>,
     /// What was noted, the last first.
     pub notes: Vec<NoteLine>,
+    /// How many notes there ever were.
+    pub noted: u64,
     /// Lateness of the harness, 99th percentile; only in real time.
     pub late_p99: Option<Duration>,
     /// The life that was asked for.
@@ -218,6 +222,17 @@ pub struct OpenDevice {
     pub open_for: Option<Duration>,
     /// Why it is where it is, where the driver has said.
     pub why: Option<Why>,
+    /// The fault that holds it, or that struck it last.
+    pub fault: Option<HeldBy>,
+}
+
+/// A fault at a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBy {
+    /// Its name.
+    pub name: String,
+    /// How long ago it struck; `None` while it is on.
+    pub ago: Option<Duration>,
 }
 
 /// A line of the log.

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use crate::measure::{AnswerClass, FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, Session, UpdateState, Why};
-use crate::scenario::{Plan, StepTime};
+use crate::scenario::{Plan, StepTime, TlsPlan};
 use crate::time::SimTime;
 
 use super::Director;
+use super::Outcome;
 use super::ending::Stage;
 use super::picture::{
-    Ask, CohortLine, Expected, FaultLine, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
-    WaitsFor,
+    Ask, CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput,
+    ThroughputRow, WaitsFor,
 };
 use super::timeline::Timeline;
 
@@ -66,6 +67,10 @@ impl Director {
             mode: self.mode,
             name: self.plan.name.clone(),
             seed: self.plan.seed,
+            server: match self.plan.server.tls {
+                TlsPlan::Off => "embedded, no TLS",
+                TlsPlan::Auto | TlsPlan::Files { .. } => "embedded",
+            },
             stage: match self.stage {
                 Stage::Trouble => "trouble",
                 Stage::Asked | Stage::Settling { .. } => "settling",
@@ -86,6 +91,7 @@ impl Director {
             faults: self.recorder.faults().iter().map(fault).collect(),
             slowest: slowest(&self.recorder, &self.plan, now, (ask, &watching.named.1), why),
             notes: notes(&self.recorder, &self.plan, ask),
+            noted: self.recorder.noted(),
             late_p99: None,
             life,
         };
@@ -348,6 +354,10 @@ fn open_device(
         state: row.state,
         open_for: recorder.open_since(device).map(|since| now.since(since)),
         why: why(device),
+        fault: recorder.held_by(device).map(|(name, struck)| HeldBy {
+            name: name.to_owned(),
+            ago: struck.map(|at| now.since(at)),
+        }),
     }
 }
 
@@ -361,6 +371,17 @@ fn notes(recorder: &Recorder, plan: &Plan, ask: &Ask) -> Vec<NoteLine> {
         what: note.what.clone(),
     };
     recorder.notes().filter(wanted).take(ask.notes).map(line).collect()
+}
+
+impl Outcome {
+    /// What was noted to the end, the last first, and how many notes there ever were; where somebody watched.
+    pub fn notes(&self) -> (u64, Vec<NoteLine>) {
+        let all = Ask {
+            notes: usize::MAX,
+            ..Ask::default()
+        };
+        (self.recorder.noted(), notes(&self.recorder, &self.plan, &all))
+    }
 }
 
 impl Picture {

@@ -115,6 +115,14 @@ impl RunDirectory {
         self.put("report.html", &html(&run))
     }
 
+    /// Writes the smallest scenario that fails as the run did.
+    ///
+    /// # Errors
+    /// [`ReportError`] if it cannot be written.
+    pub fn put_shrunk(&self, scenario: &str) -> Result<(), ReportError> {
+        self.put("shrunk.toml", scenario)
+    }
+
     fn put(&self, name: &str, text: &str) -> Result<(), ReportError> {
         let path = self.path.join(name);
         at(&path, fs::write(&path, text))

@@ -120,6 +120,9 @@ fn boot_words(outcome: &BootOutcome) -> String {
         BootOutcome::ConfirmThenCrash { confirm, crash } => {
             format!("confirm after {}, crash after {}", short(*confirm), short(*crash))
         }
+        BootOutcome::ConfirmThenMute { confirm, mute } => {
+            format!("confirm after {}, mute after {}", short(*confirm), short(*mute))
+        }
         BootOutcome::Hang => "hang".into(),
         BootOutcome::HangWatchdog(after) => format!("hang watchdog {}", short(*after)),
         BootOutcome::Unconfirmed => "unconfirmed".into(),

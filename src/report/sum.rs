@@ -602,11 +602,11 @@ fn verb_words(verb: &StepVerb) -> String {
     }
 }
 
-/// When each fault was on whose moment is a time, the start or a step; those that follow single devices have no window. A fault that
-/// comes again and again has one window, from its first time to its last; one of the server has one each time.
+/// When each fault was on. One whose moment is a time, the start or a step has one window, from its first time to its last; one that
+/// follows single devices has the window in which it was seen at work; one of the server has a window each time.
 fn windows(outcome: &Outcome) -> Vec<WindowRow> {
     let plan = &outcome.plan;
-    let rows = plan.faults.iter().filter_map(|fault| {
+    let rows = plan.faults.iter().enumerate().filter_map(|(position, fault)| {
         let (from, drawn) = match &fault.at {
             Moment::Start => (SimTime::ZERO, Duration::ZERO),
             Moment::Time(range) => (SimTime::from(*range.start()), range.end().saturating_sub(*range.start())),
@@ -615,7 +615,7 @@ fn windows(outcome: &Outcome) -> Vec<WindowRow> {
                 let fired = (*outcome.fired.get(position)?)?;
                 (fired + *after.start(), after.end().saturating_sub(*after.start()))
             }
-            Moment::Phase { .. } | Moment::Progress { .. } | Moment::Flash { .. } => return None,
+            Moment::Phase { .. } | Moment::Progress { .. } | Moment::Flash { .. } => return seen_at_work(outcome, position),
         };
         let lasting = fault
             .lasting
@@ -648,6 +648,19 @@ fn windows(outcome: &Outcome) -> Vec<WindowRow> {
     rows.filter(|row| row.from_s <= outcome.elapsed.as_secs_f64())
         .chain(of_server)
         .collect()
+}
+
+/// From the first moment at which a fault was seen at a device to the last, or to the end where it is still on.
+fn seen_at_work(outcome: &Outcome, position: usize) -> Option<WindowRow> {
+    let figures = outcome.recorder.faults().get(position)?;
+    let (from, to) = figures.seen?;
+    let to = if figures.on > 0 { outcome.elapsed } else { to };
+    Some(WindowRow {
+        name: clean(&figures.name),
+        kind: clean(&figures.kind),
+        from_s: seconds(from),
+        to_s: Some(seconds(to)),
+    })
 }
 
 /// Deviations and simplifications that every reader of the figures must know of.

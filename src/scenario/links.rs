@@ -92,7 +92,24 @@ mod tests {
     #[test]
     fn the_links_of_the_contract_are_there() {
         let names: Vec<_> = names().collect();
-        assert_eq!(names, ["lan", "lte", "lte-m", "nb-iot", "rural", "satellite", "wifi"]);
+        assert_eq!(
+            names,
+            [
+                "ble",
+                "gprs",
+                "lan",
+                "lte",
+                "lte-m",
+                "nb-iot",
+                "nb-iot-edge",
+                "proxy",
+                "rural",
+                "satellite",
+                "thread",
+                "wifi",
+                "wifi-crowded"
+            ]
+        );
         let rural = link("rural").unwrap();
         assert_eq!(
             (rural.down, rural.up, rural.loss),

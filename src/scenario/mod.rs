@@ -21,8 +21,10 @@ mod outcome;
 mod outline;
 mod overlay;
 mod plan;
+mod presets;
 mod profiles;
 mod resolve;
+mod schema;
 mod source;
 mod spans;
 mod start;
@@ -48,6 +50,7 @@ pub use plan::{
     Settle, StepTime, StepVerb, TlsPlan,
 };
 pub use profiles::{Profile, ProfileFigure, profiles};
+pub use schema::scenario_schema;
 pub use source::{EXAMPLES, Overrides, Source};
 
 /// Reads a scenario and decides everything that can be decided before it is played.

@@ -14,6 +14,7 @@ const BOOTS: &[&str] = &[
     "confirm on connect within T",
     "crash after T",
     "confirm after T, crash after T",
+    "confirm after T, mute after T",
     "hang",
     "hang watchdog T",
     "unconfirmed",
@@ -31,6 +32,16 @@ pub(super) fn boot(text: &str, subject: &str) -> Result<BootOutcome, Complaint> 
                 true => Ok(BootOutcome::ConfirmThenCrash { confirm, crash }),
                 false => Err(Complaint::new(
                     format!("the crash in {subject} comes before the confirmation"),
+                    "both times count from the start of the image",
+                )),
+            };
+        }
+        if let (Some(confirm), Some(mute)) = (after(first, "confirm after"), after(second, "mute after")) {
+            let (confirm, mute) = (time(confirm)?, time(mute)?);
+            return match confirm < mute {
+                true => Ok(BootOutcome::ConfirmThenMute { confirm, mute }),
+                false => Err(Complaint::new(
+                    format!("the silence in {subject} comes before the confirmation"),
                     "both times count from the start of the image",
                 )),
             };
@@ -125,6 +136,9 @@ pub(super) fn boot_text(outcome: &BootOutcome) -> String {
         BootOutcome::CrashAfter(after) => format!("crash after {}", exact_time(after)),
         BootOutcome::ConfirmThenCrash { confirm, crash } => {
             format!("confirm after {}, crash after {}", exact_time(confirm), exact_time(crash))
+        }
+        BootOutcome::ConfirmThenMute { confirm, mute } => {
+            format!("confirm after {}, mute after {}", exact_time(confirm), exact_time(mute))
         }
         BootOutcome::Hang => "hang".to_owned(),
         BootOutcome::HangWatchdog(after) => format!("hang watchdog {}", exact_time(after)),

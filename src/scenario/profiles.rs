@@ -1,14 +1,16 @@
 //! The embedded profiles as they are written: every figure with its source.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const LINKS: &str = include_str!("../../profiles/links.toml");
 const CHIPS: &str = include_str!("../../profiles/chips.toml");
+const BACKOFFS: &str = include_str!("../../profiles/backoffs.toml");
+const IMAGES: &str = include_str!("../../profiles/images.toml");
 
-/// A link or a chip.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A link, a chip, the back-off of a client, or a size of images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Profile {
-    /// `link` or `chip`.
+    /// `link`, `chip`, `back-off` or `image`.
     pub kind: &'static str,
     /// Its name in a scenario.
     pub name: String,
@@ -17,7 +19,7 @@ pub struct Profile {
 }
 
 /// One figure of a profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProfileFigure {
     /// What it is.
     pub name: String,
@@ -44,7 +46,8 @@ pub fn profiles() -> Vec<Profile> {
         };
         tables.into_iter().map(profile)
     };
-    read("link", LINKS).chain(read("chip", CHIPS)).collect()
+    let kinds = [("link", LINKS), ("chip", CHIPS), ("back-off", BACKOFFS), ("image", IMAGES)];
+    kinds.into_iter().flat_map(|(kind, text)| read(kind, text)).collect()
 }
 
 fn figures(table: toml::Value) -> Vec<ProfileFigure> {

@@ -12,8 +12,8 @@ use squall::model::{
     UpdateState, Why,
 };
 use squall::play::{
-    CohortLine, Expected, FaultLine, LatencyLine, Life, Mode, NextStep, NoteLine, OpenDevice, Picture, Throughput, ThroughputRow,
-    WaitsFor,
+    CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, Mode, NextStep, NoteLine, OpenDevice, Picture, Throughput,
+    ThroughputRow, WaitsFor,
 };
 use squall::time::SimTime;
 
@@ -69,6 +69,7 @@ pub fn picture() -> Picture {
         mode: Mode::Run,
         name: "staged-rollout".to_owned(),
         seed: 1,
+        server: "embedded",
         stage: "trouble",
         devices: 2_000,
         sessions,
@@ -128,6 +129,7 @@ pub fn picture() -> Picture {
         ],
         slowest: slowest(),
         notes: notes(),
+        noted: 6,
         late_p99: Some(Duration::from_micros(812)),
         life: None,
     }
@@ -217,7 +219,11 @@ fn flow() -> Box<[[u64; Phase::ALL.len()]; Phase::ALL.len()]> {
 }
 
 fn slowest() -> Vec<OpenDevice> {
-    let device = |index, id: &str, phase, open_ms, why| OpenDevice {
+    let fault = |name: &str, ago_ms: Option<u64>| HeldBy {
+        name: name.to_owned(),
+        ago: ago_ms.map(Duration::from_millis),
+    };
+    let device = |index, id: &str, phase, open_ms, why, fault| OpenDevice {
         index: DeviceIndex(index),
         id: id.to_owned(),
         group: "early".to_owned(),
@@ -226,6 +232,7 @@ fn slowest() -> Vec<OpenDevice> {
         state: UpdateState::InProgress,
         open_for: Some(Duration::from_millis(open_ms)),
         why: Some(why),
+        fault,
     };
     vec![
         device(
@@ -238,6 +245,7 @@ fn slowest() -> Vec<OpenDevice> {
                 failures: 3,
                 next_in: Duration::from_millis(8_900),
             },
+            Some(fault("busy", None)),
         ),
         device(
             1_803,
@@ -248,10 +256,11 @@ fn slowest() -> Vec<OpenDevice> {
                 received: 152_064,
                 total: Some(262_144),
             },
+            Some(fault("cut", Some(6_400))),
         ),
-        device(1_377, "meter-01377", Phase::Waiting, 12_200, Why::AwaitsManifest),
+        device(1_377, "meter-01377", Phase::Waiting, 12_200, Why::AwaitsManifest, None),
         // An id as a hostile server could have it.
-        device(9, "\u{1b}[2J\u{202e}evil\u{7}", Phase::Swapping, 800, Why::Off),
+        device(9, "\u{1b}[2J\u{202e}evil\u{7}", Phase::Swapping, 800, Why::Off, None),
     ]
 }
 

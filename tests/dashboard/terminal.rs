@@ -186,6 +186,18 @@ fn a_signal_ends_a_watched_run_in_good_order() {
 }
 
 #[test]
+fn a_hang_up_and_a_quit_leave_the_terminal_as_it_was() {
+    for (signal, code) in [(Signal::HUP, Some(130)), (Signal::QUIT, None)] {
+        let mut session = Session::start(&["run", "pty.toml", "--out", "out"], (80, 24));
+        session.shows("Throughput");
+        kill_process(session.pid(), signal).unwrap();
+        session.restored();
+        let ended = session.exit_code();
+        assert!(code.is_none_or(|code| code == ended), "{signal:?}: {ended}");
+    }
+}
+
+#[test]
 fn a_simulation_is_stopped_stepped_and_gone_back_in() {
     let mut session = Session::start(&["sim", "pty.toml", "--watch", "5x", "--out", "out"], (120, 35));
     session.until("a few seconds of the run", |screen| {

@@ -328,6 +328,21 @@ fn a_mute_image_reports_its_success_and_says_no_more() {
 }
 
 #[test]
+fn a_fault_that_sleeps_shows_long_after_the_success_was_told() {
+    let mut rig = Rig::online(Setup::boot(BootOutcome::ConfirmThenMute {
+        confirm: Duration::from_secs(3),
+        mute: Duration::from_secs(86_400),
+    }));
+    rig.offer(1, main_only());
+    rig.run_to_answer();
+    assert_eq!(rig.results(1), (vec![0], vec![], vec![]));
+    rig.run_for(Duration::from_secs(80_000));
+    assert!(!rig.device.stuck_by_firmware());
+    rig.run_for(Duration::from_secs(10_000));
+    assert!(rig.device.stuck_by_firmware());
+}
+
+#[test]
 fn an_image_that_never_confirms_stays_on_probation() {
     let mut rig = Rig::online(Setup::boot(BootOutcome::Unconfirmed));
     rig.offer(1, main_only());

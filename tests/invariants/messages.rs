@@ -77,6 +77,17 @@ fn rule_23_finds_an_ended_attempt_that_starts_again() {
 }
 
 #[test]
+fn a_page_that_is_written_without_an_erase_is_found() {
+    found_on_rig(Setup::default, Defect::SkipErase, "flash-as-allowed", |rig| {
+        rig.offer(5, main_only());
+        rest(rig);
+        // The old image stands in the secondary slot now.
+        rig.offer(6, manifest(&[("app@1.0.0", true)]));
+        rest(rig);
+    });
+}
+
+#[test]
 fn rule_30_finds_a_bootloader_that_does_not_check() {
     found_on_rig(Setup::default, Defect::SkipImageCheck, "always-bootable", |rig| {
         let mut bent = rig.cloud.images["/app-1.1.0"].to_vec();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::refusal::Refusal;
 use crate::cli::{INTERNAL, OutputFlags};
+use crate::explore::Draft;
 use crate::play::{Outcome, Status};
 use crate::scenario::{Overrides, Plan, Source, load};
 use crate::sim::{Pulse, play_watched};
@@ -22,6 +23,9 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
             recorded.folder.display()
         );
         return Err(Refusal::bad_input(&problem));
+    }
+    if !args.without.is_empty() {
+        return without(args, recorded);
     }
     let plan = plan(recorded)?;
     // A run that was interrupted went as far as its summary says; the same events up to there are compared.
@@ -50,6 +54,39 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
         eprintln!("replayed: the same trace, fingerprint {}", recorded.summary.fingerprint);
     }
     Ok(recorded.summary.exit_code)
+}
+
+/// Plays the simulation without some of its faults, and tells whether it fails all the same; gives its exit code.
+fn without(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
+    let plan = plan(recorded)?;
+    let mut draft = Draft::read(&plan.resolved);
+    for name in &args.without {
+        draft = draft.without_fault(name).ok_or_else(|| {
+            let known = draft.faults().join("`, `");
+            let hint = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has `{known}`")
+            };
+            Refusal::bad_input(&format!("`--without {name}`: the run has no fault of this name: {hint}"))
+        })?;
+    }
+    let source = Source::Stdin(draft.to_string());
+    let plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
+    let interrupt = Interrupt::listen();
+    let outcome = play_watched(Arc::new(plan), &mut |_, _| match interrupt.asked() {
+        true => Pulse::Interrupt,
+        false => Pulse::GoOn,
+    });
+    output(args).say(&outcome);
+    if !args.quiet && !interrupt.asked() {
+        let (then, now) = (&recorded.summary.status, outcome.status().word());
+        eprintln!(
+            "without `{}` it is {now}; with it, it was {then}",
+            args.without.join("` and `")
+        );
+    }
+    Ok(outcome.status().exit_code())
 }
 
 /// The plan of the resolved scenario.

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::model::{Why, show_count};
-use crate::play::{OpenDevice, Picture};
+use crate::play::{HeldBy, OpenDevice, Picture};
 
 use super::super::state::{Pane, State};
 use super::{Tint, framed, lines, text};
@@ -83,7 +83,17 @@ fn done(device: &OpenDevice) -> String {
     }
 }
 
+/// Why a device is where it is; the fault that holds it comes first, since long lines are cut.
 pub(super) fn why_of(device: &OpenDevice) -> String {
+    let why = explained(device);
+    match &device.fault {
+        Some(HeldBy { name, ago: None }) => format!("fault {name}: {why}"),
+        Some(HeldBy { name, ago: Some(ago) }) => format!("fault {name} {} ago: {why}", text::lasted(*ago)),
+        None => why,
+    }
+}
+
+fn explained(device: &OpenDevice) -> String {
     match &device.why {
         Some(Why::AtRest) if device.open_for.is_some() => "done; the server does not know yet".to_owned(),
         Some(why) => why.to_string(),

@@ -50,6 +50,7 @@ fn parts(state: &State, picture: &Picture) -> Vec<String> {
         parts.push(format!("late {:.1} ms", late.as_secs_f64() * 1e3));
     }
     parts.push(format!("{} open", show_count(picture.open)));
+    parts.push(format!("server {}", picture.server));
     parts.push(format!("seed {}", picture.seed));
     if let Some(cohort) = state.cohort() {
         parts.insert(3, format!("cohort {}", text::fit(cohort.as_str(), 20)));

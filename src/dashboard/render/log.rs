@@ -50,6 +50,14 @@ fn line(note: &NoteLine, device: usize, width: usize, state: &State) -> Line<'st
     ])
 }
 
+/// A note as one line without a screen.
+pub(in crate::dashboard) fn told(note: &NoteLine) -> String {
+    let (what, why, _) = said(&note.what);
+    let parts = [text::stamp(note.at), note.device.clone(), what, why];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    text::clean(&parts.collect::<Vec<_>>().join("  "))
+}
+
 /// What happened, why, and how bad it is.
 fn said(what: &Noted) -> (String, String, Tint) {
     match what {

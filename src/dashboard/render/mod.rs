@@ -21,6 +21,8 @@ use crate::play::Picture;
 
 use super::state::{Overlay, Pane, State};
 
+pub(super) use log::told as note_line;
+
 /// The least that panes can be drawn in.
 const LEAST: (u16, u16) = (60, 20);
 

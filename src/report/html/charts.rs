@@ -96,12 +96,13 @@ impl<'a> Time<'a> {
         let mut canvas = self.canvas(id);
         canvas.y_axis(scale, unit, y_title);
         canvas.time_axis(self.axis, "time since the start of the run");
-        canvas.marks(&self.marks, self.axis);
+        canvas.windows(&self.marks, self.axis);
         for line in &lines {
             let values = from_start(&line.values);
             let points = self.places().into_iter().zip(values.map(|value| scale.place(value)));
             canvas.line(line.class, points);
         }
+        canvas.marks(&self.marks, self.axis);
         self.tips(&mut canvas, unit, &lines);
         Some(canvas.finish(title, desc, legend(&lines)))
     }
@@ -122,6 +123,7 @@ impl<'a> Time<'a> {
         let mut canvas = self.canvas(id);
         canvas.y_axis(scale, unit, y_title);
         canvas.time_axis(self.axis, "time since the start of the run");
+        canvas.windows(&self.marks, self.axis);
         let mut below = vec![0.0; self.to.len()];
         let places = self.places();
         for line in &lines {

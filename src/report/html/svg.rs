@@ -56,6 +56,9 @@ pub(super) struct Chart {
     pub(super) svg: String,
 }
 
+/// Most bars of windows along the upper edge of a plot.
+const BARS_MAX: usize = 8;
+
 /// A chart being drawn.
 pub(super) struct Canvas {
     id: &'static str,
@@ -205,19 +208,32 @@ impl Canvas {
         );
     }
 
-    /// Windows behind the curves. Labels stand above the plot in as many rows as they need.
+    /// Windows behind the curves.
+    pub(super) fn windows(&mut self, marks: &[Mark], axis: TimeAxis) {
+        for (from, to) in marks.iter().filter_map(|mark| Some((mark.from, mark.to?))) {
+            let (x, end) = (Canvas::x(axis.place(from)), Canvas::x(axis.place(to)));
+            let _ = write!(
+                self.body,
+                "<rect class=\"window\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"{:.0}\"/>",
+                self.top,
+                (end - x).max(1.5),
+                self.height
+            );
+        }
+    }
+
+    /// Lines where steps fire and windows begin, with labels above the plot in as many rows as they need; each window has a bar along the
+    /// upper edge, which areas do not hide.
     pub(super) fn marks(&mut self, marks: &[Mark], axis: TimeAxis) {
-        for mark in marks {
-            if let Some(to) = mark.to {
-                let (x, end) = (Canvas::x(axis.place(mark.from)), Canvas::x(axis.place(to)));
-                let _ = write!(
-                    self.body,
-                    "<rect class=\"window\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"{:.0}\"/>",
-                    self.top,
-                    (end - x).max(1.5),
-                    self.height
-                );
-            }
+        let bars = marks.iter().filter_map(|mark| Some((mark.from, mark.to?)));
+        for (row, (from, to)) in bars.enumerate().take(BARS_MAX) {
+            let (x, end) = (Canvas::x(axis.place(from)), Canvas::x(axis.place(to)));
+            let _ = write!(
+                self.body,
+                "<rect class=\"bar\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"2.5\"/>",
+                self.top + 1.5 + 4.5 * row as f64,
+                (end - x).max(1.5),
+            );
         }
         for (mark, (row, label)) in marks.iter().zip(rows(marks, axis)) {
             let x = Canvas::x(axis.place(mark.from));

@@ -8,7 +8,7 @@ use super::super::fields::Need::Optional;
 use super::super::fields::{Fields, Keys, cut};
 use super::{WhoFile, check_noun, nouns};
 
-const COHORT: Keys = &[("members", Optional), ("where", Optional)];
+pub(super) const COHORT: Keys = &[("members", Optional), ("where", Optional)];
 
 /// A cohort.
 #[derive(Clone, Debug)]

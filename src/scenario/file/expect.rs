@@ -12,7 +12,7 @@ use super::shares::one_of;
 use super::step::Asked;
 use super::{Moment, check_name};
 
-const EXPECT: Keys = &[
+pub(super) const EXPECT: Keys = &[
     ("that", Required),
     ("at", Optional),
     ("name", Optional),

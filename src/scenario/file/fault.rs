@@ -13,7 +13,7 @@ use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, cut,
 use super::link::parse_times;
 use super::{WhoFile, check_name, grammar};
 
-const FAULT: Keys = &[
+pub(super) const FAULT: Keys = &[
     ("inject", Required),
     ("who", Required),
     ("name", Optional),

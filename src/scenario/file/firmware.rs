@@ -8,11 +8,11 @@ use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::Optional;
 use super::super::fields::{Fields, Keys, Written, as_text, cut, show};
-use super::super::outcome;
+use super::super::{outcome, presets};
 use super::shares::{Shares, one_of};
 use super::{check_name, nouns};
 
-const VERSION: Keys = &[
+pub(super) const VERSION: Keys = &[
     ("size", Optional),
     ("pattern", Optional),
     ("file", Optional),
@@ -174,7 +174,7 @@ impl VersionFile {
         let pattern = fields.parsed("pattern", "\"random\"", |word| {
             one_of(word, PATTERNS, "pattern", &fields.subject)
         });
-        let size = fields.size("size");
+        let size = read_size(fields);
         if let Some(size) = size.as_ref().filter(|size| size.value > LARGEST) {
             let message = format!("`size` of {} is too large", fields.subject);
             fields.problems.add(size.at, message, "a generated image has at most 64 MiB");
@@ -189,5 +189,17 @@ impl VersionFile {
             size: size.map_or(DEFAULT_SIZE, |size| size.value),
             pattern: pattern.map_or(PATTERNS[0], |pattern| pattern.value),
         };
+    }
+}
+
+/// A size, or `preset:NAME`.
+fn read_size(fields: &Fields<'_>) -> Option<Written<u64>> {
+    let node = fields.node("size")?;
+    let preset = as_text(node).filter(|words| words.text.starts_with("preset:"));
+    match preset {
+        None => fields.size("size"),
+        Some(words) => fields.read(words, |text| {
+            presets::image_size(text, &format!("`size` of {}", fields.subject)).expect("the text begins with `preset:`")
+        }),
     }
 }

@@ -12,7 +12,7 @@ use super::super::fields::{Complaint, Fields, Keys, Written, as_text, cut, show,
 use super::super::text::{exact_size, quoted};
 use super::shares::one_of;
 
-const FLASH: Keys = &[
+pub(super) const FLASH: Keys = &[
     ("like", Optional),
     ("size", Optional),
     ("slot", Optional),

@@ -14,14 +14,14 @@ use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
-use super::super::links;
+use super::super::{links, presets};
 use super::flash::FlashFile;
 use super::link::LinkFile;
 use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
 
-const FLEET: Keys = &[
+pub(super) const FLEET: Keys = &[
     ("count", Required),
     ("id", Optional),
     ("tags", Optional),
@@ -518,17 +518,19 @@ const fn constant(wait: Duration) -> Backoff {
     }
 }
 
-/// `T`, or `T..T` with `half`, `full` or `fixed`.
+/// `T`, or `T..T` with `half`, `full` or `fixed`, or `preset:NAME`.
 fn read_backoff(fields: &Fields<'_>, key: &str) -> Option<Backoff> {
     let words = fields.with_unit(key, BACKOFF)?;
     let read = fields.read(words, |text| {
         let time = |text: &str| parse_duration(text).map_err(|error| fields.not_a_quantity(key, BACKOFF, error));
+        if let Some(preset) = presets::backoff(text, &format!("`{key}` of {}", fields.subject)) {
+            return preset;
+        }
         let Some((first, rest)) = text.split_once("..") else {
             return time(text).map(constant);
         };
         let rest = rest.trim();
-        let jitters = [("half", Jitter::Half), ("full", Jitter::Full), ("fixed", Jitter::Fixed)];
-        let found = jitters
+        let found = presets::JITTERS
             .iter()
             .find_map(|(word, jitter)| Some((rest.strip_suffix(word)?, *jitter)));
         let (max, jitter) = found.unwrap_or((rest, Jitter::Half));

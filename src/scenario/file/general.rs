@@ -12,7 +12,7 @@ use super::shares::one_of;
 use crate::model::parse_duration;
 use crate::server::Limits;
 
-const GENERAL: Keys = &[
+pub(super) const GENERAL: Keys = &[
     ("name", Optional),
     ("description", Optional),
     ("seed", Optional),
@@ -120,7 +120,7 @@ impl General {
     }
 }
 
-const SERVER: Keys = &[
+pub(super) const SERVER: Keys = &[
     ("target", Optional),
     ("key", Later(None)),
     ("ca", Later(None)),
@@ -243,7 +243,7 @@ fn read_deadline(fields: &Fields<'_>) -> Option<Duration> {
     fields.read(words, read).and_then(|deadline| deadline.value)
 }
 
-const LIMITS: Keys = &[
+pub(super) const LIMITS: Keys = &[
     ("connections", Optional),
     ("connects", Optional),
     ("downloads", Optional),
@@ -267,7 +267,7 @@ fn read_limits(node: &Node, fields: &Fields<'_>) -> Limits {
     limits
 }
 
-const TLS: Keys = &[("cert", Required), ("key", Required)];
+pub(super) const TLS: Keys = &[("cert", Required), ("key", Required)];
 
 fn read_tls(node: &Node, fields: &Fields<'_>) -> Option<TlsFile> {
     match &node.value {

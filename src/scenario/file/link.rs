@@ -15,7 +15,7 @@ use super::super::links;
 use super::super::text::{exact_data_rate, exact_size, exact_time, exact_times};
 use super::{check_noun, nouns};
 
-const LINK: Keys = &[
+pub(super) const LINK: Keys = &[
     ("like", Optional),
     ("latency", Optional),
     ("down", Optional),

@@ -20,7 +20,7 @@ use crate::time::SimTime;
 
 use super::document::{Entry, Node, Place, Table, Value, Words};
 use super::error::{Problem, Problems};
-use super::fields::{Complaint, cut, list, show};
+use super::fields::{Complaint, Keys, cut, list, show};
 use crate::model::closest;
 
 pub(super) use cohort::{CohortFile, RuleFile};
@@ -59,6 +59,24 @@ pub(super) struct ScenarioFile {
 /// Tables and lists of the language.
 const ROOT: &[&str] = &[
     "scenario", "server", "firmware", "fleet", "cohort", "step", "expect", "fault", "link", "qemu",
+];
+
+/// Every table of the language with its keys, under the name that the schema gives it.
+pub(super) const TABLES: [(&str, Keys); 14] = [
+    ("scenario", general::GENERAL),
+    ("server", general::SERVER),
+    ("limits", general::LIMITS),
+    ("tls", general::TLS),
+    ("version", firmware::VERSION),
+    ("fleet", fleet::FLEET),
+    ("quirks", quirks::QUIRKS),
+    ("flash", flash::FLASH),
+    ("link", link::LINK),
+    ("cohort", cohort::COHORT),
+    ("step", step::STEP),
+    ("fault", fault::FAULT),
+    ("expect", expect::EXPECT),
+    ("qemu", qemu::QEMU),
 ];
 
 impl ScenarioFile {

@@ -8,7 +8,7 @@ use super::super::fields::Need::Optional;
 use super::super::fields::{Fields, Keys};
 use super::shares::one_of;
 
-const QEMU: Keys = &[
+pub(super) const QEMU: Keys = &[
     ("binary", Optional),
     ("machine", Optional),
     ("bootloader", Optional),

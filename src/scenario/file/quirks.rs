@@ -8,7 +8,7 @@ use super::super::fields::{Fields, Keys};
 const CLOSE: &str = "close_is_success";
 const DUPLICATE: &str = "ignores_canceled_duplicate";
 const BEHIND_MAIN: &str = "forgets_packages_behind_main";
-const QUIRKS: Keys = &[(CLOSE, Optional), (DUPLICATE, Optional), (BEHIND_MAIN, Optional)];
+pub(super) const QUIRKS: Keys = &[(CLOSE, Optional), (DUPLICATE, Optional), (BEHIND_MAIN, Optional)];
 
 /// The quirks of the fleet that `fields` is of.
 pub(super) fn read(fields: &Fields<'_>) -> Quirks {

@@ -6,13 +6,14 @@ use crate::measure::Measure;
 use crate::model::{FirmwareVersion, Tags, is_word, word_enum};
 
 use super::super::document::{Node, Place, Value, Words};
-use super::super::error::Problems;
+use super::super::error::{Problem, Problems};
 use super::super::fields::Need::Optional;
 use super::super::fields::{Complaint, Fields, Keys, Written, as_text, cut, show};
+use super::super::presets;
 use super::fleet::{read_packages, tag_value};
 use super::{Moment, WhoFile, check_name, grammar};
 
-const STEP: Keys = &[
+pub(super) const STEP: Keys = &[
     ("name", Optional),
     ("at", Optional),
     ("when", Optional),
@@ -235,6 +236,18 @@ impl Asked {
 
     /// The measure that `words` ask for, which must be compared with a limit.
     pub(super) fn of(words: &Words, subject: &str, problems: &Problems) -> Option<Asked> {
+        if let Some(preset) = presets::expectation(&words.text, subject) {
+            let text = match preset {
+                Ok(measure) => measure.to_owned(),
+                Err(complaint) => {
+                    problems.push(Problem::new(words.inner, complaint.message, complaint.hint));
+                    return None;
+                }
+            };
+            let words = Words { text, ..words.clone() };
+            let measure = Measure::parse(&words.text).expect("presets are measures with a limit");
+            return Some(Asked { measure, words });
+        }
         match Measure::parse(&words.text) {
             Ok(measure) if measure.comparison.is_some() => Some(Asked {
                 measure,
