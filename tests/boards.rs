@@ -371,7 +371,9 @@ fn boards_are_simulated_in_virtual_time_and_the_report_says_so() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("fleet `board` is simulated here"), "{said}");
-    insta::assert_snapshot!("mixed-qemu", said);
+    // The second line has the scenario's hash, which the language's other keys change.
+    let figures: Vec<_> = said.lines().filter(|line| !line.starts_with("sim, seed")).collect();
+    insta::assert_snapshot!("mixed-qemu", figures.join("\n"));
 }
 
 /// `SQUALL_FULL` asks for a hundred.

@@ -166,8 +166,9 @@ impl Flash {
         (self.work, self.queued) = (None, None);
     }
 
-    /// Page erases, as a board counts them.
+    /// Page erases, as a board counts them: operations like the others.
     pub(super) fn count_elsewhere(&mut self, erases: u32) {
+        self.done = self.done.wrapping_add(erases).wrapping_sub(self.erased);
         self.erased = erases;
     }
 
