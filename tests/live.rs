@@ -203,43 +203,171 @@ fn late_joiners_are_found_over_real_sockets() {
     assert_eq!(summary["devices"]["by_version"]["app@2.1.0"], 270);
 }
 
+/// Plays a scenario in both modes; gives both summaries, the run's first. It must pass in both, but for a harness that other tests
+/// make late.
+fn played_both(text_of_it: &str) -> (serde_json::Value, serde_json::Value) {
+    let desk = Desk::new();
+    std::fs::write(desk.folder.path().join("both.toml"), text_of_it).unwrap();
+    let mut simulated = Command::new(env!("CARGO_BIN_EXE_squall"));
+    simulated
+        .args(["sim", "both.toml", "--json", "--out"])
+        .arg(desk.folder.path().join("sim"));
+    let simulated = simulated.current_dir(desk.folder.path()).output().unwrap();
+    assert_eq!(
+        simulated.status.code(),
+        Some(0),
+        "{}{}",
+        text(&simulated.stdout),
+        text(&simulated.stderr)
+    );
+    let output = desk.squall(&["both.toml"]).output().unwrap();
+    let (told, problems) = (text(&output.stdout), text(&output.stderr));
+    let summary = desk.summary();
+    let code = if summary["harness"]["valid"] == true { 0 } else { 102 };
+    assert_eq!(output.status.code(), Some(code), "{told}{problems}");
+    let expectations = summary["expectations"].as_array().unwrap();
+    assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
+    for none in ["findings", "errors"] {
+        assert_eq!(summary[none], serde_json::json!([]), "{none}");
+    }
+    (summary, serde_json::from_slice(&simulated.stdout).unwrap())
+}
+
+/// Planned and done of each fault.
+fn faults_of(summary: &serde_json::Value) -> Vec<serde_json::Value> {
+    let rows = summary["faults"].as_array().unwrap().iter();
+    rows.map(|row| serde_json::json!([row["name"], row["planned"], row["done"]]))
+        .collect()
+}
+
 /// Everything that can befall the server, one after the other in the middle of a rollout.
 const TROUBLED: &str = r#"
 scenario = { duration = "60s" }
-server = { store = "disk", chase = "3s", limits = { offers = "3/s" } }
+server = { store = "disk", chase = "2s", limits = { offers = "5/s" } }
 firmware.app = ["1.0.0", "1.1.0"]
-fleet.few = { count = 40, runs = "app@1.0.0", reconnect = "300ms", flash = { like = "nrf52840", time_scale = 0.1 } }
+fleet.few = { count = 40, runs = "app@1.0.0", reconnect = "200ms", retry = "200ms..2s half", flash = { like = "nrf52840", time_scale = 0.1 } }
 step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
-fault = [{ inject = "crash", who = "server", at = "2s", for = "500ms", every = "8s", times = 2 },
-  { inject = "outage", who = "server", at = "4s", for = "1s" },
-  { inject = "freeze", who = "server", at = "6s", for = "1s" },
-  { inject = "disk-full", who = "server", at = "8s", for = "1s" },
-  { inject = "slow 2ms", who = "server", at = "12s", for = "1s" }]
-expect = ["devices{state:succeeded} share == 100 %", "devices{runs:app@1.1.0} share == 100 %"]
+fault = [{ inject = "crash", who = "server", at = "1500ms", for = "300ms", every = "5s", times = 2 },
+  { inject = "outage", who = "server", at = "2500ms", for = "500ms" },
+  { inject = "freeze", who = "server", at = "3500ms", for = "500ms" },
+  { inject = "disk-full", who = "server", at = "4500ms", for = "500ms" },
+  { inject = "slow 2ms", who = "server", at = "5500ms", for = "500ms" }]
+expect = ["devices{state:succeeded} share == 100 %", "devices{runs:app@1.1.0} share == 100 %", "disagreements count == 0",
+  "faults{kind:crash,done:yes} count == 2"]
 "#;
 
 #[test]
 fn a_server_that_is_killed_cut_off_stopped_and_filled_up_brings_every_device_to_its_end() {
-    let desk = Desk::new();
-    std::fs::write(desk.folder.path().join("troubled.toml"), TROUBLED).unwrap();
-    let output = desk.squall(&["troubled.toml"]).output().unwrap();
-    let (told, problems) = (text(&output.stdout), text(&output.stderr));
-    let summary = desk.summary();
-    // As with the others, a busy machine may make the harness late.
-    assert!([Some(0), Some(102)].contains(&output.status.code()), "{told}{problems}");
-    let expectations = summary["expectations"].as_array().unwrap();
-    assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
-    assert_eq!(
-        (&summary["findings"], &summary["errors"]),
-        (&serde_json::json!([]), &serde_json::json!([]))
-    );
-    let faults = summary["faults"].as_array().unwrap();
-    let done: Vec<_> = faults
-        .iter()
-        .map(|fault| (&fault["name"], &fault["planned"], &fault["done"]))
+    let (run, sim) = played_both(TROUBLED);
+    let one = |name| serde_json::json!([name, 1, 1]);
+    let all = [
+        serde_json::json!(["crash", 2, 2]),
+        one("outage"),
+        one("freeze"),
+        one("disk-full"),
+        one("slow"),
+    ];
+    assert_eq!((faults_of(&run), faults_of(&sim)), (all.to_vec(), all.to_vec()));
+    let windows = run["windows"].as_array().unwrap();
+    assert_eq!(windows.len(), 6, "{windows:?}");
+}
+
+/// Devices of a fleet are updated again and again while their server is killed at seeded moments and started again on its store.
+#[test]
+fn a_server_that_is_killed_at_any_moment_of_a_fleets_updates_loses_no_device() {
+    let kills: u64 = std::env::var("SQUALL_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(10);
+    let faults: String = (0..kills)
+        .map(|kill| {
+            let from = 1_500 + 600 * kill;
+            format!(
+                r#"{{ name = "kill-{kill}", inject = "crash", who = "server", at = "{from}ms..{}ms", for = "50ms..150ms" }},"#,
+                from + 400
+            )
+        })
         .collect();
-    assert_eq!(faults.len(), 5, "{done:?}");
-    assert!(faults.iter().all(|fault| fault["planned"] == fault["done"]), "{done:?}");
+    let deploys: String = (0..=kills / 4)
+        .map(|deploy| {
+            let (at, version) = (1_000 + 2_400 * deploy, 1 + deploy);
+            format!(r#"{{ at = "{at}ms", deploy = "app@1.{version}.0", to = "all" }},"#)
+        })
+        .collect();
+    let versions: String = (0..=1 + kills / 4).map(|minor| format!(r#""1.{minor}.0","#)).collect();
+    let scenario = format!(
+        r#"
+        scenario = {{ duration = "2m" }}
+        server = {{ store = "disk", chase = "1s", limits = {{ offers = "30/s" }} }}
+        firmware.app = [{versions}]
+        fleet.few = {{ count = 60, runs = "app@1.0.0", reconnect = "100ms..500ms half", retry = "100ms..1s half", flash = {{ like = "nrf52840", time_scale = 0.05 }} }}
+        step = [{deploys}]
+        fault = [{faults}]
+        expect = ["devices{{state:succeeded}} share == 100 %", "devices{{runs:app@1.{}.0}} share == 100 %", "disagreements count == 0",
+          "faults{{kind:crash,done:yes}} count == {kills}", "manifests{{repeat:yes}} count > 0"]
+        "#,
+        1 + kills / 4
+    );
+    let (run, sim) = played_both(&scenario);
+    assert_eq!(run["devices"]["by_state"], sim["devices"]["by_state"]);
+    assert_eq!((faults_of(&run).len() as u64, faults_of(&run)), (kills, faults_of(&sim)));
+}
+
+/// A built-in scenario with these places written otherwise, so that it takes seconds.
+fn hurried(name: &str, places: &[(&str, &str)]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    places.iter().fold(text, |text, (written, hurried)| {
+        assert!(text.contains(written), "`{written}` is not in {name}");
+        text.replace(written, hurried)
+    })
+}
+
+#[test]
+fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
+    const QUICK: &str = r#"runs = "app@1.0.0", retry = "100ms..1s half", flash = { like = "nrf52840", time_scale = 0.05 }"#;
+    let crash = hurried(
+        "server-crash",
+        &[
+            ("count = 1000", "count = 80"),
+            (r#"link = "lte""#, r#"link = "lan""#),
+            (r#"runs = "app@1.0.0""#, QUICK),
+            (r#"chase = "20s""#, r#"chase = "2s""#),
+            (r#"offers = "25/s""#, r#"offers = "12/s""#),
+            (r#"at = "10s""#, r#"at = "1s""#),
+            (
+                r#"at = "12s..16s", for = "3s", every = "10s""#,
+                r#"at = "1500ms..2s", for = "400ms", every = "2s""#,
+            ),
+        ],
+    );
+    let staged = hurried(
+        "staged-rollout",
+        &[
+            ("count = 2000", "count = 100"),
+            (
+                "\nruns = \"app@1.0.0\"",
+                "\nretry = \"100ms..1s half\"\nflash = { like = \"nrf52840\", time_scale = 0.05 }\nruns = \"app@1.0.0\"",
+            ),
+            (r#"link = "lte-m""#, r#"link = "wifi""#),
+            (r#"boot = { "confirm after 2s""#, r#"boot = { "confirm after 200ms""#),
+            (r#""crash after 1s""#, r#""crash after 100ms""#),
+            ("20 of all", "10 of all"),
+            (r#"offers = "6/s""#, r#"offers = "40/s""#),
+            (r#"at = "12s""#, r#"at = "2s""#),
+            (r#"for = "10s""#, r#"for = "1s""#),
+            (r#"for = "2s..5s""#, r#"for = "200ms..500ms""#),
+        ],
+    );
+    std::thread::scope(|scope| {
+        let played = [crash, staged].map(|scenario| scope.spawn(move || played_both(&scenario)));
+        for (run, sim) in played.map(|both| both.join().expect("it passes in both modes")) {
+            for counts in ["by_state", "by_version"] {
+                assert_eq!(run["devices"][counts], sim["devices"][counts], "{counts}");
+            }
+            assert_eq!(run["scenario"]["hash"], sim["scenario"]["hash"]);
+        }
+    });
 }
 
 #[test]

@@ -100,7 +100,7 @@ enum Command {
     New(new::NewArgs),
     /// Says what this machine can carry, and what is missing
     Doctor(doctor::DoctorArgs),
-    /// Lists links and chips that fleets can be made of, with their sources
+    /// Lists links, chips, back-offs and image sizes that fleets can be made of, with their sources
     Profiles(profiles::ProfilesArgs),
     /// Prints the script that completes commands in a shell
     Completions(completions::CompletionsArgs),

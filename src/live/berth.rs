@@ -1,4 +1,4 @@
-//! Where a server that is killed finds its way back to: a folder for its store, and ports that nobody takes meanwhile.
+//! Where a server that is killed finds its way back to: ports that nobody takes meanwhile, and a folder for its store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use tokio::net::TcpSocket;
 
 /// The place of one server for the length of one run; the folder goes with it.
 pub(super) struct Berth {
-    store: PathBuf,
     ports: Vec<Port>,
+    store: Option<PathBuf>,
 }
 
 /// A port that is bound and not listened on. The server may listen on it, and the kernel gives it to no connection that asks for any:
@@ -22,26 +22,23 @@ struct Port {
 }
 
 impl Berth {
-    /// A berth whose ports are of `addresses`; port 0 takes a free one.
+    /// A berth whose ports are of `addresses`, where port 0 takes a free one; with a folder `on_disk`.
     ///
     /// # Errors
     ///
     /// A sentence that names the folder or the address.
-    pub(super) fn make(addresses: &[SocketAddr]) -> Result<Berth, String> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let hold =
-            |address: &SocketAddr| Port::hold(*address).map_err(|error| format!("the server cannot listen on {address}: {error}"));
+    pub(super) fn make(addresses: &[SocketAddr], on_disk: bool) -> Result<Berth, String> {
+        let hold = |address: &SocketAddr| {
+            Port::hold(*address).map_err(|error| format!("the server did not start: it cannot listen on {address}: {error}"))
+        };
         let ports = addresses.iter().map(hold).collect::<Result<_, _>>()?;
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let store = std::env::temp_dir().join(format!("squall-store-{}-{number}", std::process::id()));
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&store);
-        made.map_err(|error| format!("a folder for the store, {}: {error}", store.display()))?;
-        Ok(Berth { store, ports })
+        let store = on_disk.then(make_folder).transpose()?;
+        Ok(Berth { ports, store })
     }
 
-    /// The folder.
-    pub(super) fn store(&self) -> &Path {
-        &self.store
+    /// The folder, if there is one.
+    pub(super) fn store(&self) -> Option<&Path> {
+        self.store.as_deref()
     }
 
     /// The addresses in the order in which they were asked for.
@@ -52,9 +49,20 @@ impl Berth {
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        // What is left is the system's to clean up.
-        let _ = std::fs::remove_dir_all(&self.store);
+        if let Some(store) = &self.store {
+            // What is left is the system's to clean up.
+            let _ = std::fs::remove_dir_all(store);
+        }
     }
+}
+
+fn make_folder() -> Result<PathBuf, String> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let store = std::env::temp_dir().join(format!("squall-store-{}-{number}", std::process::id()));
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&store);
+    made.map_err(|error| format!("a folder for the store, {}: {error}", store.display()))?;
+    Ok(store)
 }
 
 impl Port {
@@ -78,9 +86,9 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_held_port_can_be_listened_on_again_and_refuses_meanwhile() {
-        let berth = Berth::make(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let berth = Berth::make(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
         let address = berth.addresses().next().unwrap();
-        let store = berth.store().to_owned();
+        let store = berth.store().unwrap().to_owned();
         for _ in 0..2 {
             // The standard library's listener sets the same option as the server's.
             let listener = std::net::TcpListener::bind(address).unwrap();

@@ -55,10 +55,8 @@ struct Start {
     program: PathBuf,
     plan: ServerPlan,
     log: Option<PathBuf>,
-    /// Where it listens: MQTT, images, management.
-    addresses: [SocketAddr; 3],
-    /// Where it comes back to after a crash, if it can.
-    berth: Option<Berth>,
+    /// Where it is, also after a crash.
+    berth: Berth,
 }
 
 /// How to reach a server that is up.
@@ -245,16 +243,12 @@ impl Start {
     fn new(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<Start, String> {
         let beside = SocketAddr::new(plan.listen.ip(), 0);
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut addresses = [plan.listen, beside, loopback];
-        let berth = plan.on_disk.then(|| Berth::make(&addresses)).transpose()?;
-        let held = berth.iter().flat_map(Berth::addresses);
-        addresses.iter_mut().zip(held).for_each(|(address, held)| *address = held);
         Ok(Start {
             program: program.to_owned(),
             plan: plan.clone(),
             log: log.map(Path::to_owned),
-            addresses,
-            berth,
+            // MQTT, images, management.
+            berth: Berth::make(&[plan.listen, beside, loopback], plan.on_disk)?,
         })
     }
 
@@ -282,27 +276,17 @@ impl Start {
 
     fn arguments(&self) -> Vec<String> {
         let plan = &self.plan;
-        let [mqtt, images, admin] = self.addresses;
         let tls = match &plan.tls {
             TlsPlan::Auto => "auto".to_owned(),
             TlsPlan::Off => "off".to_owned(),
             TlsPlan::Files { cert, key } => format!("{},{}", cert.display(), key.display()),
         };
         let time = |time: Duration| format!("{}ns", time.as_nanos());
-        let mut flags = vec![
-            ("--listen", mqtt.to_string()),
-            ("--images", images.to_string()),
-            ("--admin", admin.to_string()),
-            ("--tls", tls),
-            ("--chase", time(plan.chase)),
-            ("--delay", time(plan.delay)),
-        ];
+        let addresses = self.berth.addresses().map(|address| address.to_string());
+        let mut flags: Vec<_> = ["--listen", "--images", "--admin"].into_iter().zip(addresses).collect();
+        flags.extend([("--tls", tls), ("--chase", time(plan.chase)), ("--delay", time(plan.delay))]);
         flags.extend(plan.deadline.map(|deadline| ("--deadline", time(deadline))));
-        flags.extend(
-            self.berth
-                .as_ref()
-                .map(|berth| ("--store", berth.store().display().to_string())),
-        );
+        flags.extend(self.berth.store().map(|store| ("--store", store.display().to_string())));
         flags.extend(plan.limits.written().into_iter().map(|limit| ("--limit", limit)));
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         flags.chain(["--child".to_owned()]).collect()

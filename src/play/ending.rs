@@ -43,9 +43,15 @@ pub(super) fn settle_bound(plan: &Plan, now: SimTime, latest_timer: Option<SimTi
         Settle::For(bound) => Some(now + bound),
         Settle::Auto => {
             let latest = latest_timer.map_or(now, |timer| timer.max(now));
-            Some(latest + clean_attempt(plan) + plan.server.chase + GRACE)
+            Some(latest + last_offer(plan) + clean_attempt(plan) + plan.server.chase + GRACE)
         }
     }
+}
+
+/// How long a device may wait for its turn where offers are paced.
+fn last_offer(plan: &Plan) -> Duration {
+    let rate = plan.server.limits.offers;
+    rate.and_then(|rate| rate.due(plan.devices.len() as u64)).unwrap_or_default()
 }
 
 /// Round trips of an attempt: handshakes of its connections, subscriptions, messages, requests.

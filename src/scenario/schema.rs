@@ -109,7 +109,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
     (
         "version",
         &[
-            ("size", Quantity, "size of a generated image; 64 KiB by default"),
+            ("size", Text, "size of a generated image, 64 KiB by default, or preset:NAME"),
             ("pattern", Word(&["random", "zeros", "counter"]), "what fills it"),
             ("file", Text, "a real MCUboot image instead"),
             (
@@ -135,15 +135,15 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             (
                 "arrive",
                 Text,
-                "when they first get power: at once, 200/s, over 30s, poisson 20/s, … from T",
+                "when they first get power: at once, 200/s, over 30s, poisson 20/s, diurnal over 24h peak 18h, … from T",
             ),
             ("link", Text, "profile, or a link of this file"),
             (
                 "reconnect",
                 Text,
-                "back-off of the connection: T, or T..T with half, full or fixed",
+                "back-off of the connection: T, T..T with half, full or fixed, or preset:NAME",
             ),
-            ("retry", Text, "back-off of a download"),
+            ("retry", Text, "back-off of a download, as of the connection"),
             ("connack_timeout", Quantity, "how long a connection may take"),
             ("flash", TextOr("flash"), "chip, or its geometry"),
             ("power", Text, "always, or awake T every T"),
@@ -255,7 +255,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
     (
         "expect",
         &[
-            ("that", Text, "measure with a limit"),
+            ("that", Text, "measure with a limit, or preset:NAME"),
             ("at", Text, "when it is judged: end, always, a time, step:NAME+T"),
             ("name", Text, "its name"),
             ("abort_on_fail", Bool, "ends the run at the first failure"),

@@ -1,9 +1,11 @@
 //! `serve --store`: what is known after a restart, what cannot be used is named, and where secrets lie.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
 use squall::wire::ota::{CloudMessage, decode_cloud};
 use squall::wire::topic;
@@ -223,8 +225,7 @@ fn a_store_that_cannot_be_used_is_named() {
     assert_eq!(serve.done("GET", "/v1/deployments", "")["items"][0]["name"], "up");
 }
 
-/// A folder that nothing can be written to is refused for an ordinary user; as root, whom no mode stops, a file system that is
-/// mounted read-only does the same.
+/// The modes of the folder forbid writing. Root, whom no mode stops, first gives up the capability to overlook them.
 #[test]
 fn a_read_only_folder_is_named_and_the_store_unharmed() {
     let place = tempfile::tempdir().unwrap();
@@ -233,23 +234,43 @@ fn a_read_only_folder_is_named_and_the_store_unharmed() {
     let serve = Serve::start(&flags);
     serve.deploy_to_all("up");
     kill(serve);
-    let path = store.display();
-    let enter = format!("mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}' && exec \"$0\" \"$@\"");
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &enter]);
-    command.arg(env!("CARGO_BIN_EXE_squall")).arg("serve").args(flags);
-    let (code, error) = refused(&mut command);
-    if error.starts_with("unshare") || error.starts_with("mount") {
-        println!("not run: user namespaces missing");
-    } else {
-        assert_eq!(code, Some(1));
-        assert!(
-            error.contains("store: cannot write to `") && error.contains("ead-only"),
-            "{error}"
-        );
+    let as_it_was = permit(&store, |mode| mode & 0o555);
+    // What a thread gives up its children do not have; the other tests keep it.
+    let (code, error) = std::thread::scope(|scope| {
+        let refused = scope.spawn(|| {
+            let probe = store.join("probe");
+            if std::fs::write(&probe, "").is_ok() {
+                std::fs::remove_file(probe).unwrap();
+                remove_capability_from_bounding_set(CapabilitySet::DAC_OVERRIDE).expect("root may give up a capability");
+            }
+            refused(&mut squall(&flags))
+        });
+        refused.join().unwrap()
+    });
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains("store: cannot write to `") && error.contains("ermission denied"),
+        "{error}"
+    );
+    for (path, mode) in as_it_was {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
     let serve = Serve::start(&flags);
     assert_eq!(serve.done("GET", "/v1/deployments", "")["items"][0]["name"], "up");
+}
+
+/// Changes the modes of a folder and everything in it; gives what they were, the innermost first.
+fn permit(path: &Path, change: fn(u32) -> u32) -> Vec<(PathBuf, u32)> {
+    let mut before = Vec::new();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            before.extend(permit(&entry.unwrap().path(), change));
+        }
+    }
+    let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    std::fs::set_permissions(path, Permissions::from_mode(change(mode))).unwrap();
+    before.push((path.to_owned(), mode));
+    before
 }
 
 /// Files may not grow beyond a limit, as if the disk were full: the server says so, tells nobody anything that is not stored, and goes

@@ -153,6 +153,22 @@ fn an_attempt_past_its_deadline_is_closed() {
     assert_eq!(said, [Some(1.0)]);
 }
 
+/// The last of forty offers goes out more than three minutes after the first, long after trouble is over.
+#[test]
+fn paced_offers_may_outlast_trouble() {
+    let text = r#"
+        scenario = { duration = "10s" }
+        server.limits.offers = "12/m"
+        firmware.app = ["1.0.0", "1.1.0"]
+        fleet.demo = { count = 40, runs = "app@1.0.0" }
+        step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices{state:succeeded} share == 100 %"]
+        "#;
+    let outcome = play(Arc::new(plan_of(text)));
+    assert_passed(&outcome);
+    assert!(outcome.elapsed.as_secs_f64() > 195.0, "{}", outcome.elapsed);
+}
+
 #[test]
 fn the_scenarios_of_a_troubled_server_pass() {
     let staged = play(example("staged-rollout", 1));

@@ -1,3 +1,5 @@
+//! Tests of the engine.
+
 use super::*;
 use crate::play::Status;
 use crate::scenario::{Overrides, Source, load};
