@@ -17,7 +17,7 @@ use crate::model::{
     AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason, UpdateState,
 };
 use crate::time::SimTime;
-use crate::wire::api::{DeploymentView, DeviceView};
+use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
 use crate::wire::ota::{CloudMessage, UpdateResults, decode_cloud, decode_results};
 use crate::wire::{ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
 
@@ -150,7 +150,7 @@ impl Auditor {
             if view.state == UpdateState::InProgress {
                 known.current = Some(view.id);
             }
-            if view.state != UpdateState::Pending {
+            if was_surely_sent(view) {
                 known.sent = known.sent.max(Some(view.id));
             }
             self.attempts.insert(view.id, attempt);
@@ -562,4 +562,10 @@ impl Audit {
 /// True for one device of so many, by its id.
 fn is_dealt(one_in: u64, device: &DeviceId) -> bool {
     one_in == 1 || print(device.as_str().as_bytes()).is_multiple_of(one_in)
+}
+
+/// True if the device must have been sent the manifest: it is to carry it out, or has told of it. An attempt that was superseded while it
+/// waited was not.
+fn was_surely_sent(view: &AttemptView) -> bool {
+    view.state == UpdateState::InProgress || view.error.is_some() || view.results.iter().any(Option::is_some)
 }
