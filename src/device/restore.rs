@@ -260,6 +260,39 @@ mod tests {
         );
     }
 
+    /// Protocol 6.6: the flag in the record outlives the boot, and ends with what cancels.
+    #[test]
+    fn a_restored_attempt_that_was_cancelled_runs_nothing_until_it_is_cancelled_again() {
+        let (mut device, _) = device();
+        let attempt = AttemptId::new(7).unwrap();
+        let record = AttemptRecord {
+            attempt,
+            body: RecordBody::Results {
+                cancel: true,
+                results: Results::pending(2),
+            },
+        };
+        device.flash.records.write(&RecordKey::Attempt, &record.encode());
+        boot(&mut device);
+        let mut out = Outputs::new();
+        device.on_cloud_message(&manifest(2), SimTime::from_secs(1), &mut out);
+        device.work_on(SimTime::from_secs(1), &mut out);
+        let next = |device: &Device| {
+            device
+                .memory
+                .attempt
+                .as_ref()
+                .unwrap()
+                .next_artifact()
+                .map(|(index, _)| index)
+        };
+        assert_eq!((next(&device), device.running_handler()), (None, None));
+        let cancel = encode_cloud(&CloudMessage::CancelUpdate { attempt });
+        device.on_cloud_message(&cancel, SimTime::from_secs(1), &mut out);
+        let results = *device.memory.attempt.as_ref().unwrap().results().unwrap();
+        assert_eq!([0, 1].map(|index| results.of(index)), [Some(ArtifactResult::Canceled); 2]);
+    }
+
     #[test]
     fn corrupt_records_count_as_absent() {
         let (mut device, build_id) = device();

@@ -129,6 +129,7 @@ fn permanent_trouble_fails_the_attempt() {
         (vec![broken, head(206, None)], FailureReason::Download),
         (vec![broken, head(206, Some((99, 9_999, 10_000)))], FailureReason::Download),
         (vec![broken, head(206, Some((100, 9_999, 12_000)))], FailureReason::Download),
+        (vec![broken, head(206, Some((100, 11_999, 12_000)))], FailureReason::Download),
         (vec![broken, head(206, Some((100, 8_000, 10_000)))], FailureReason::Download),
         (vec![broken, Reply::Close], FailureReason::Download),
         // The SDK takes a connection closed without a byte for an empty image.

@@ -539,9 +539,14 @@ fn the_largest_id_received_is_told_at_the_next_session() {
     rig.offer(5, main_only());
     rig.run_to(Phase::Downloading);
     rig.cancel(9);
+    rig.cancel(7);
     rig.input(DeviceInput::Disconnected(LinkLoss::Closed));
     rig.run_for(SECOND);
-    assert_eq!(last(&rig), Some(id(9)), "a cancellation counts as received");
+    assert_eq!(
+        last(&rig),
+        Some(id(9)),
+        "a cancellation counts as received, and a smaller id changes nothing"
+    );
     rig.cut_power();
     rig.input(DeviceInput::PowerOn);
     rig.run_for(SECOND);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use squall::device::{BootOutcome, Chip, DeviceInput, InstallOutcome, SwapMethod};
+use squall::device::{BootOutcome, Chip, DeviceInput, InstallOutcome, SwapMethod, Timer};
 use squall::luck::{Luck, Purpose, device_key};
 use squall::model::{Cause, FailureReason, Manifest, Observation, Phase, RecordKey, Session};
 
@@ -340,6 +340,65 @@ fn a_cut_anywhere_ends_as_the_table_says_swapping_there_and_back_by_offset() {
 #[test]
 fn a_cut_anywhere_ends_as_the_table_says_swapping_there_and_back_by_move() {
     assert!(sweep_all(SwapMethod::Move, false, CRASHING) > 600);
+}
+
+/// Runs until work in flash begins for the `number`-th time, from zero; false where the attempt ends before.
+fn run_into_work(rig: &mut Rig, number: u32) -> bool {
+    let end = rig.now + 100 * SECOND;
+    let (mut begun, mut ends) = (0, None);
+    loop {
+        let due = rig.device.next_timeout().filter(|(_, timer)| *timer == Timer::Flash);
+        if due.is_some() && due != ends {
+            ends = due;
+            if begun == number {
+                return true;
+            }
+            begun += 1;
+        }
+        if rig.cloud.is_answered() && rig.device.phase().ended() || !rig.step(end) {
+            return false;
+        }
+    }
+}
+
+/// A countdown cuts power as soon as work is done, so that the first operation of what follows is never torn by one. Here it is: the
+/// write of a confirmation (M7t) and that of the upgrade request are work of one operation or two.
+fn sweep_beginnings(case: &Case) -> BTreeMap<Row, u32> {
+    let mut rows = BTreeMap::new();
+    for number in 0.. {
+        for seed in seeds() {
+            let mut rig = case.rig(seed);
+            if !run_into_work(&mut rig, number) {
+                println!("{}: work begun {number} times, {rows:?}", case.name());
+                return rows;
+            }
+            rig.input(DeviceInput::PowerCut { after_flash_ops: 0 });
+            rig.run_for(SECOND);
+            let row = row(&rig, case);
+            rig.input(DeviceInput::PowerOn);
+            let context = format!("{}: seed {seed}, cut in work {number} in row {row:?}", case.name());
+            judge(&mut rig, case, row, &context);
+            *rows.entry(row).or_default() += 1;
+        }
+    }
+    rows
+}
+
+#[test]
+fn a_cut_in_the_first_operation_of_any_work_ends_as_the_table_says() {
+    for swap in [SwapMethod::Offset, SwapMethod::Move] {
+        for confirms in [true, false] {
+            let rows = sweep_beginnings(&Case {
+                swap,
+                confirms,
+                chip: small_pages(),
+                sizes: EVEN,
+                order: modem_then_main(),
+            });
+            let torn = if confirms { Row::M5 } else { Row::M6 };
+            assert!(rows[&torn] > 0 && rows[&Row::M2] > 0 && rows[&Row::M4] > 0, "{rows:?}");
+        }
+    }
 }
 
 /// Cuts twice, at every pair or at every fifth; how many pairs came, and in which phases the second one followed on the first.
