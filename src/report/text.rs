@@ -262,12 +262,7 @@ impl Page {
         }
         self.line("time                n     min     med     p90     p95     p99     max");
         for (name, row) in rows {
-            let count = show_count(row.count);
-            let mut line = format!("{}{count}", named(name, 21 - count.len()));
-            for value in [row.min, row.med, row.p90, row.p95, row.p99, row.max] {
-                let _ = write!(line, "{:>8}", span(value));
-            }
-            self.line(&line);
+            self.line(&time_line(name, row));
         }
     }
 
@@ -513,6 +508,22 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", show_count(count))
 }
 
+/// A row of the table of times. A long name, count or time pushes the others aside as far as it must: nothing is cut, nothing touches.
+fn time_line(name: &str, row: &MetricRow) -> String {
+    const COUNT_END: usize = 21;
+    const COLUMN: usize = 8;
+    let count = show_count(row.count);
+    let width = COUNT_END.saturating_sub(count.len()).max(name.len() + 3);
+    let mut line = format!("{}{count}", named(name, width));
+    let values = [row.min, row.med, row.p90, row.p95, row.p99, row.max];
+    for (column, value) in values.into_iter().enumerate() {
+        let end = COUNT_END + COLUMN * (column + 1);
+        let room = end.saturating_sub(line.chars().count() + 1);
+        let _ = write!(line, " {:>room$}", span(value));
+    }
+    line
+}
+
 /// A name indented by two, in exactly `width` columns, the last of them blank.
 fn named(name: &str, width: usize) -> String {
     let room = width.saturating_sub(3);
@@ -578,6 +589,35 @@ mod tests {
         assert_eq!(quoted("fleet.demo.count=50"), "fleet.demo.count=50");
         assert_eq!(quoted("scenario.duration=30 s"), "'scenario.duration=30 s'");
         assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+
+    #[test]
+    fn a_crowded_row_of_times_is_neither_cut_nor_run_together() {
+        let row = |count, seconds| MetricRow {
+            name: "connect_time".to_owned(),
+            labels: BTreeMap::new(),
+            kind: "trend".to_owned(),
+            unit: "s".to_owned(),
+            count,
+            sum: None,
+            min: Some(seconds),
+            avg: None,
+            med: Some(seconds),
+            p90: Some(seconds),
+            p95: None,
+            p99: None,
+            p999: None,
+            max: None,
+        };
+        assert_eq!(
+            time_line("connect_time", &row(400, 2.0)),
+            "  connect_time    400  2.00 s  2.00 s  2.00 s       -       -       -"
+        );
+        let crowded = time_line("connect_time", &row(1_000_000, 693.3));
+        assert_eq!(
+            crowded.split_whitespace().take(5).collect::<Vec<_>>(),
+            ["connect_time", "1,000,000", "11m33.3s", "11m33.3s", "11m33.3s"]
+        );
     }
 
     #[test]
