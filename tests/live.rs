@@ -352,7 +352,7 @@ fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
             (r#"link = "lte-m""#, r#"link = "wifi""#),
             (r#"boot = { "confirm after 2s""#, r#"boot = { "confirm after 200ms""#),
             (r#""crash after 1s""#, r#""crash after 100ms""#),
-            ("20 of all", "10 of all"),
+            ("100 of all", "10 of all"),
             (r#"offers = "6/s""#, r#"offers = "40/s""#),
             (r#"at = "12s""#, r#"at = "2s""#),
             (r#"for = "10s""#, r#"for = "1s""#),
