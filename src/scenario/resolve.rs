@@ -157,7 +157,10 @@ impl Resolver<'_> {
             sleep: fleet.sleep,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(keys, images)),
+            behaviors: Arc::new(Behaviors {
+                defect: fleet.defect.as_ref().map(|defect| defect.value),
+                ..self.behaviors(keys, images)
+            }),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,

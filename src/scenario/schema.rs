@@ -149,6 +149,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("power", Text, "always, or awake T every T"),
             ("sdk", Word(&["newest", "0.9.0", "fota"]), "generation of the device SDK"),
             ("quirks", Table("quirks"), "what the device SDK does otherwise than it says"),
+            ("defect", Text, "a bug planted in its devices, to see it found, or none"),
             ("max_artifacts", Count, "most artifacts of a manifest, 1 to 32"),
             ("heartbeat", Text, "how often it tells its uptime, or off"),
             ("cheats", Kinds, "devices that lie, by kind"),

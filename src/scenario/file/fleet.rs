@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Quirks, Sdk};
+use crate::device::{Backoff, Defect, Jitter, Quirks, Sdk};
 use crate::faults::{Cheat, LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
@@ -35,6 +35,7 @@ pub(super) const FLEET: Keys = &[
     ("power", Optional),
     ("sdk", Optional),
     ("quirks", Optional),
+    ("defect", Optional),
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Optional),
@@ -80,6 +81,8 @@ pub(in super::super) struct FleetFile {
     /// Generation of the SDK; it decides what `retry` is where none is given.
     pub sdk: Sdk,
     pub quirks: Quirks,
+    /// A bug planted in its devices.
+    pub defect: Option<Written<Defect>>,
     pub heartbeat: Option<Duration>,
     /// How many of its devices cheat, by kind, each once; together at most all of them.
     pub cheats: BTreeMap<Cheat, Pick>,
@@ -226,6 +229,7 @@ impl FleetFile {
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
+            defect: None,
             heartbeat: None,
             cheats: BTreeMap::new(),
             engine: None,
@@ -389,6 +393,7 @@ impl FleetFile {
             self.retry = sdk.value.retry();
         }
         self.quirks = quirks::read(fields);
+        self.defect = read_defect(fields);
         self.heartbeat = read_heartbeat(fields);
     }
 
@@ -420,6 +425,23 @@ fn read_pick(node: &Node) -> Option<Pick> {
         }
         Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) | Value::Table(_) => None,
     }
+}
+
+/// A bug by its name, or `none`.
+fn read_defect(fields: &Fields<'_>) -> Option<Written<Defect>> {
+    let words = || Defect::ALL.iter().map(|defect| defect.word());
+    let read = fields.parsed("defect", "\"succeed-after-rollback\"", |word| match Defect::from_word(word) {
+        Some(defect) => Ok(Some(defect)),
+        None if word == "none" => Ok(None),
+        None => Err(Complaint::new(
+            format!("unknown defect `{}` of {}", cut(word), fields.subject),
+            suggest(word, words(), "defects"),
+        )),
+    })?;
+    Some(Written {
+        value: read.value?,
+        at: read.at,
+    })
 }
 
 /// A time within the bounds of the SDK's build option, or `off`.
