@@ -183,10 +183,10 @@ fn what_cannot_be_replayed_is_refused_with_the_way_out() {
             "there are 5 devices, from `demo-00001` to `demo-00005`",
         ),
         (&["--device", "demo-00002", "--from", "5"], "`--from 5`"),
-        (&["--from", "5s"], "--device"),
+        (&["--from", "5s", "--json"], "not supported yet: `--json`"),
         (&["--device", "demo-00002", "--json"], "not supported yet: `--json`"),
         (&["--without", "cut"], "the run has no fault of this name: it has none"),
-        (&["--watch", "10x"], "not supported yet: `--watch`"),
+        (&["--watch", "10x"], "`--watch` needs a terminal"),
         (&["--nonsense"], "--nonsense"),
     ];
     for (arguments, said) in cases {
@@ -376,9 +376,9 @@ fn bad_input_is_refused_before_anything_is_written() {
         (&["quickstart", "--seeds", "0"], "--seeds"),
         (&["quickstart", "--jobs", "0"], "--jobs"),
         (&["quickstart", "--for", "soon"], "`--for soon`"),
-        (&["quickstart", "--exhaust", "flash"], "not supported yet: `--exhaust`"),
-        (&["quickstart", "--outage"], "not supported yet: `--outage`"),
-        (&["quickstart", "--json"], "not supported yet: `--json`"),
+        (&["quickstart", "--exhaust", "ram"], "flash, messages"),
+        (&["quickstart", "--outage"], "has no outage to be lengthened"),
+        (&["retry-storm", "--outage", "--within", "soon"], "`--within soon`"),
         (&["quickstart", "--seed", "seven"], "`--seed seven`"),
     ];
     for (arguments, said) in cases {

@@ -263,8 +263,8 @@ impl Check<'_> {
                     }
                     (true, "")
                 }
-                (Narrowing::Message(_), Target::Messages) => (true, ""),
-                (Narrowing::Message(_), Target::Requests) => {
+                (Narrowing::Message(_) | Narrowing::Nth(_), Target::Messages) => (true, ""),
+                (Narrowing::Message(_) | Narrowing::Nth(_), Target::Requests) => {
                     (false, "requests are narrowed to SLUG@VERSION, for example \"app@1.1.0\"")
                 }
                 (_, Target::Device | Target::Flash | Target::Link) => {

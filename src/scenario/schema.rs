@@ -250,7 +250,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("every", Quantity, "comes again after this long"),
             ("times", Count, "how often"),
             ("chance", Quantity, "probability for a message, request or flash operation"),
-            ("only", Text, "one type of message, or SLUG@VERSION"),
+            ("only", Text, "one type of message, SLUG@VERSION, or message N"),
         ],
     ),
     (

@@ -224,7 +224,7 @@ impl Armed {
         let kind = &self.injection.kind;
         let ranged = *kind != FaultKind::WrongRange || offset > 0;
         let fits = |narrowing: &Narrowing| match narrowing {
-            Narrowing::Message(_) => false,
+            Narrowing::Message(_) | Narrowing::Nth(_) => false,
             Narrowing::Version(firmware) => fetching == Some(firmware),
         };
         let only = &self.injection.only;
