@@ -120,7 +120,7 @@ word_enum! {
         ConfirmEarly = "confirm-early",
         /// A confirmation that power failed in counts (26).
         CountTornConfirmation = "count-torn-confirmation",
-        /// A download goes on at the last page written, not behind the last byte received (53).
+        /// A download goes on at the last page written, not behind the last byte received, and does not notice (53, 54).
         ResumeAtPage = "resume-at-page",
         /// An answer is awaited without end (55, settles).
         WaitForEver = "wait-for-ever",

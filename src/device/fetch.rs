@@ -126,7 +126,8 @@ impl Device {
             },
             download: Download::new(target, artifact.secret.clone()),
         };
-        if self.has(Defect::SkipContentRangeCheck) || !self.config.sdk.checks_ranges() {
+        let blind = self.has(Defect::SkipContentRangeCheck) || self.has(Defect::ResumeAtPage);
+        if blind || !self.config.sdk.checks_ranges() {
             fetch.download.trust_ranges();
         }
         if self.has(Defect::LeakSecret) {

@@ -99,7 +99,7 @@ fn grid(reached: &Reached) -> String {
     text.push('\n');
     let phases = reached.phases();
     for (kind, struck) in &reached.faults {
-        text.push_str(&format!("{:<19}", kind.chars().take(19).collect::<String>()));
+        text.push_str(&format!("{:<19}", cut(kind, 18)));
         for (phase, count) in Phase::ALL.iter().zip(struck) {
             let cell = match (count, phases.contains(phase)) {
                 (0, true) => "-".to_owned(),
@@ -112,12 +112,23 @@ fn grid(reached: &Reached) -> String {
         text.push('\n');
     }
     let holes = reached.holes();
-    let words: Vec<_> = holes
-        .iter()
-        .flat_map(|(kind, phases)| phases.iter().map(move |phase| format!("{kind} in {phase}")))
-        .collect();
-    text.push_str(&listed("holes", &words));
+    let by_all = |phase: &Phase| holes.len() == reached.faults.len() && holes.iter().all(|(_, phases)| phases.contains(phase));
+    let common: Vec<_> = phases.iter().filter(|phase| by_all(phase)).map(ToString::to_string).collect();
+    text.push_str(&listed("holes", &common));
+    let own = holes.iter().flat_map(|(kind, phases)| {
+        let own = phases.iter().filter(|phase| !by_all(phase));
+        own.map(move |phase| format!("{kind} in {phase}"))
+    });
+    text.push_str(&listed("", &own.collect::<Vec<_>>()));
     text
+}
+
+/// A kind that is no longer than its column.
+fn cut(kind: &str, room: usize) -> String {
+    match kind.chars().count() > room {
+        true => kind.chars().take(room - 1).chain(['…']).collect(),
+        false => kind.to_owned(),
+    }
 }
 
 /// A count in at most three characters.
