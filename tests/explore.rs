@@ -549,12 +549,12 @@ fn an_outage_is_lengthened_until_hasty_retries_keep_the_fleet_away() {
     let scenario = folder.path().join("storm.toml");
     let text = r#"
         scenario = { duration = "60s" }
-        server = { delay = "20ms" }
+        server = { delay = "30ms" }
         firmware.app = ["1.0.0"]
-        fleet.demo = { count = 40, runs = "app@1.0.0", arrive = "2/s" }
-        fault = [{ inject = "outage", who = "server", at = "30s", for = "1s" }]"#;
+        fleet.demo = { count = 60, runs = "app@1.0.0", arrive = "2/s" }
+        fault = [{ inject = "outage", who = "server", at = "40s", for = "1s" }]"#;
     std::fs::write(&scenario, text).unwrap();
-    let arguments = ["explore", scenario.to_str().unwrap(), "--outage", "--within", "30s", "--json"];
+    let arguments = ["explore", scenario.to_str().unwrap(), "--outage", "--within", "60s", "--json"];
     let output = squall(&arguments, folder.path());
     assert_exit(&output, 0);
     let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -578,7 +578,7 @@ fn what_befell_a_fleet_within_a_second_is_told_in_the_order_of_time() {
     let lines: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
     let times: Vec<f64> = lines.iter().map(|words| words[0].parse().unwrap()).collect();
     assert!(times.is_sorted() && times.iter().all(|at| (4.0..=5.0).contains(at)), "{text}");
-    let devices: std::collections::BTreeSet<&str> = lines.iter().map(|words| words[1]).collect();
+    let devices: std::collections::BTreeSet<&str> = lines.iter().map(|words| words[2]).collect();
     assert_eq!((devices.len(), devices.first()), (6, Some(&"demo-00001")), "{text}");
 }
 

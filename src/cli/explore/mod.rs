@@ -36,7 +36,7 @@ Examples:
   squall explore fleet.toml --for 10m --jobs 2
   squall explore planted --set fleet.field.defect=forget-swap --first
   squall explore quickstart -d 5 --exhaust flash
-  squall explore retry-storm --outage --set server.delay=1ms
+  squall explore retry-storm --outage --within 2m --set server.delay=400us
 A failing seed prints a line with the command that plays it again; its files are below failures/ in the run directory. The first of
 each rule or expectation is shrunk: the smallest scenario that fails alike is shrunk.toml, and the faults left in it are to blame.
 --exhaust leaves out the scenario's own faults and expectations, and tells in which phases each fault struck, and in which never.
