@@ -17,6 +17,7 @@ use super::slot::{Mark, Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
 use super::swap::Field;
 use super::tear::Tear;
+use super::wear::Wear;
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
@@ -37,6 +38,8 @@ pub(super) struct Flash {
     traps: Option<Box<Traps>>,
     done: u32,
     erased: u32,
+    /// Erases by page, where somebody asks for them.
+    wear: Option<Box<Wear>>,
 }
 
 /// What is to go wrong.
@@ -109,7 +112,18 @@ impl Flash {
             traps: None,
             done: 0,
             erased: 0,
+            wear: None,
         }
+    }
+
+    /// Begins to count erases by page.
+    pub(super) fn count_wear(&mut self) {
+        self.wear = Some(Box::default());
+    }
+
+    /// Erases of the most-erased page, where they are counted.
+    pub(super) fn wear(&self) -> Option<u32> {
+        self.wear.as_ref().map(|wear| wear.most())
     }
 
     /// Begins a stretch, or lets it wait for the end of the one under way.
@@ -304,7 +318,7 @@ impl Flash {
                 return Progress::Failed(work.stretch, end, permanent);
             }
             self.apply(&op, &work.stretch, chip, known, out);
-            self.count(erase);
+            self.count(&op, chip);
             work.next += 1;
             work.began = end;
             // With the last one done there may be no operation to tear, and none to wait for.
@@ -330,8 +344,7 @@ impl Flash {
             Tear::Part(bits) => self.apply_part(&op, bits, chip, known),
             Tear::All => {
                 self.apply(&op, &work.stretch, chip, known, out);
-                let erase = op.is_erase();
-                self.count(erase);
+                self.count(&op, chip);
             }
         }
     }
@@ -343,9 +356,13 @@ impl Flash {
             .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
     }
 
-    fn count(&mut self, erase: bool) {
+    fn count(&mut self, op: &Op<'_>, chip: &Chip) {
+        let erase = op.is_erase();
         self.done = self.done.wrapping_add(1);
         self.erased = self.erased.wrapping_add(u32::from(erase));
+        if let Some(wear) = &mut self.wear {
+            wear.take(op, chip);
+        }
         if let Some(traps) = &mut self.traps {
             for countdown in [traps.cut.as_mut(), traps.failure.as_mut().map(|(countdown, _)| countdown)]
                 .into_iter()
@@ -449,6 +466,10 @@ impl Flash {
         }
         self.done = self.done.wrapping_add(stretch.ops(chip));
         self.erased = self.erased.wrapping_add(stretch.erases(chip));
+        if let Some(wear) = &mut self.wear {
+            let ops = (0..).map_while(|n| stretch.op(n, chip));
+            ops.for_each(|op| wear.take(&op, chip));
+        }
         true
     }
 }
@@ -568,6 +589,7 @@ mod tests {
         let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
         for known in [known(&[&old, &new]), Behaviors::default()] {
             let mut pair = [false, true].map(|_| Flash::new(old.clone()));
+            pair.iter_mut().for_each(Flash::count_wear);
             let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
                 let ends = [0, 1].map(|n| {
                     let stretch = stretch(&pair[n]);
@@ -575,6 +597,7 @@ mod tests {
                 });
                 assert_eq!(ends[0], ends[1], "the same time");
                 assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
+                assert_eq!(pair[0].wear(), pair[1].wear(), "as worn");
                 assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
                 assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
                 assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, ConnectResult, DeploymentName, DeviceId, DeviceIndex, FailureReason,
-    FirmwareVersion, FlashCounts, LEGAL, Observation, Phase, Selector, ServerEvent, Session, StateReason, Tags, Transition,
+    FirmwareVersion, FlashCounts, LEGAL, Observation, Phase, Prompt, Selector, ServerEvent, Session, StateReason, Tags, Transition,
     UpdateState,
 };
 use crate::time::SimTime;
@@ -93,14 +93,15 @@ pub struct HarnessFigures {
     pub dropped: u64,
     /// Processor time of the embedded server, as a part of one core.
     pub server_cpu: Option<f64>,
+    /// How long the embedded server took, by what it was to do.
+    pub server_time: Vec<(Prompt, Trend)>,
 }
 
 impl HarnessFigures {
     pub(super) fn value(&self, metric: Metric, aggregate: Aggregate, now: SimTime) -> Option<Measured> {
         let one = |value: f64| Some(Measured { value, base: 1 });
         match (metric, aggregate) {
-            (Metric::Lateness, Aggregate::Rate) => rate(self.late.count(), now),
-            (Metric::Lateness, _) => self.late.value(aggregate, 0),
+            (Metric::Lateness, _) => self.late.measured(aggregate, 0, now),
             (Metric::Dropped, Aggregate::Rate) => rate(self.dropped, now),
             (Metric::Dropped, Aggregate::Share) => None,
             (Metric::Dropped, _) => Some(Measured {
@@ -141,6 +142,8 @@ pub struct Recorder {
     throughput: Rates,
     /// When the manifest of an attempt was first sent, where somebody asks for times from then on.
     offered: Option<BTreeMap<AttemptId, SimTime>>,
+    /// The attempt that each device has taken up and not told the end of, and since when, where somebody asks for times from then on.
+    begun: Option<BTreeMap<DeviceIndex, (AttemptId, SimTime)>>,
     /// Flash operations that were counted of each device, where somebody asks for them during the run.
     flash: Option<Vec<FlashCounts>>,
     harness: Option<HarnessFigures>,
@@ -165,7 +168,12 @@ impl Recorder {
         let asks = |metric: Metric| setup.requested.iter().any(|measure| measure.metric == metric);
         Recorder {
             offered: asks(Metric::DeployTimeRaw).then(BTreeMap::new),
-            flash: asks(Metric::FlashOps).then(|| vec![FlashCounts::default(); roster.rows.len()]),
+            begun: asks(Metric::UpdateTimeRaw).then(BTreeMap::new),
+            flash: setup
+                .requested
+                .iter()
+                .any(|measure| measure.metric.is_of_flash())
+                .then(|| vec![FlashCounts::default(); roster.rows.len()]),
             fleets: vec![Group::default(); roster.fleets.values().len()],
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
@@ -510,6 +518,7 @@ impl Recorder {
             coverage: (legal - self.matrix.unseen().len() as u64, legal),
             findings: &self.findings,
             throughput: &self.throughput.0,
+            flash: self.flash.as_deref().unwrap_or_default(),
             visits: &self.total.phase_time,
             harness: self.harness.as_ref(),
         };
@@ -588,14 +597,20 @@ impl Recorder {
     }
 
     fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
-        let (sequence, spent) = self.change(Changing::Phase, device, |row| {
+        let (sequence, since, spent) = self.change(Changing::Phase, device, |row| {
             let sequence = row.sequence;
+            let since = std::mem::replace(&mut row.phase_since, at);
             row.sequence += 1;
             row.phase = transition.to;
-            row.phase_since = at;
             row.current = attempt.or(row.current);
-            (sequence, row.clock.turn(at))
+            (sequence, since, row.clock.turn(at))
         });
+        if let (Some(begun), Phase::Accepted, Some(attempt)) = (&mut self.begun, transition.to, attempt) {
+            let taken_up = begun.entry(device).or_insert((attempt, at));
+            if taken_up.0 != attempt {
+                *taken_up = (attempt, at);
+            }
+        }
         self.recount(at, device);
         self.matrix.count(transition);
         let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
@@ -619,12 +634,12 @@ impl Recorder {
                 phase: Some(transition.from),
                 ..Facts::default()
             };
-            self.enter(
-                at,
-                device,
-                Entry::PhaseTime(transition.from, Duration::from_nanos(spent)),
-                facts,
-            );
+            let entry = Entry::PhaseTime {
+                phase: transition.from,
+                spent: Duration::from_nanos(spent),
+                raw: at.since(since),
+            };
+            self.enter(at, device, entry, facts);
         }
     }
 
@@ -781,6 +796,10 @@ impl Recorder {
             }
         }
         self.enter(at, device, Entry::UpdateTime(took), facts);
+        let taken_up = self.begun.as_mut().and_then(|begun| begun.remove(&device));
+        if let Some((_, since)) = taken_up.filter(|(begun, _)| *begun == attempt) {
+            self.enter(at, device, Entry::UpdateTimeRaw(at.since(since)), facts);
+        }
     }
 
     fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
@@ -896,20 +915,11 @@ impl Recorder {
                 group.take(entry);
             }
         }
-        if let Entry::ConnectTime { raw, .. } = entry {
-            enter_requested(
-                &mut self.requested,
-                device,
-                row,
-                Metric::ConnectTimeRaw,
-                facts,
-                Value::Time(raw),
-                false,
-            );
-        }
-        let (metric, value) = Value::of(entry);
-        if enter_requested(&mut self.requested, device, row, metric, facts, value, false) {
-            self.defer(device, metric, facts, value);
+        for (metric, value) in [Some(Value::of(entry)), Value::raw_of(entry)].into_iter().flatten() {
+            let row = &self.roster.rows[device.at()];
+            if enter_requested(&mut self.requested, device, row, metric, facts, value, false) {
+                self.defer(device, metric, facts, value);
+            }
         }
     }
 

@@ -248,6 +248,7 @@ impl Edge {
         FlashCounts {
             ops: count(self.device.flash_ops()),
             erases: count(self.device.flash_erases()),
+            wear: self.device.wear(),
         }
     }
 
