@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::again::STORAGE_RETRY_FIRST;
 use super::behavior::BootOutcome;
 use super::board::BoardOrder;
 use super::defect::Defect;
@@ -15,7 +16,6 @@ use super::slot::{Found, Slot};
 use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::tear::Tear;
-use super::worker::STORAGE_RETRY_FIRST;
 use super::{Device, Memory};
 use crate::luck::Purpose;
 use crate::mcuboot::SwapType;

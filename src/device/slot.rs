@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::behavior::{Behaviors, ImageBehavior};
+use super::swap::Field;
 use crate::mcuboot::{ImageHeader, ImageInfo, SwapType, VerifyingKey, find_build_id, own_build_id};
 use crate::model::BuildId;
 
@@ -70,6 +71,18 @@ impl Trailer {
     /// True if nothing has been written since the last erase.
     pub(super) fn is_blank(&self) -> bool {
         *self == Trailer::default()
+    }
+
+    /// Writes a field; false if it was complete before.
+    pub(super) fn set(&mut self, field: Field) -> bool {
+        let mark = match field {
+            Field::Swap(kind) => return self.swap.replace(kind).is_none(),
+            Field::Sizes(first, second) => return self.sizes.replace((first, second)).is_none(),
+            Field::Magic => &mut self.magic,
+            Field::ImageOk => &mut self.image_ok,
+            Field::CopyDone => &mut self.copy_done,
+        };
+        std::mem::replace(mark, Mark::Set) != Mark::Set
     }
 }
 
