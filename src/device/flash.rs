@@ -516,6 +516,8 @@ impl Trailer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
@@ -542,7 +544,7 @@ mod tests {
 
     fn known(images: &[&Bytes]) -> Behaviors {
         let behavior = |image: &&Bytes| ImageBehavior {
-            firmware: "app@1.0.0".parse().unwrap(),
+            firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),
             build_id: None,
