@@ -7,9 +7,10 @@ use crate::time::SimTime;
 
 use super::disagreement::disagreement;
 use super::group::{Bytes, Entry};
+use super::harness::HarnessFigures;
 use super::metric::Kind;
 use super::query::{Aggregate, Label, LabelKey, Measure, Metric, OwnKey};
-use super::recorder::{HarnessFigures, Measured};
+use super::recorder::Measured;
 use super::roster::Roster;
 use super::roster::Row;
 use super::selection::{Changing, Facts, Selection};

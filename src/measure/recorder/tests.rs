@@ -1,7 +1,11 @@
 //! A small fleet whose life is told by hand: `a-0`, `a-1` of fleet `a` (tagged), `b-0` of fleet `b`.
 
+use super::super::census::{Census, CensusDevice};
 use super::*;
-use crate::model::{BootReason, Cause, Phase, RetryReason};
+use crate::model::{
+    AttemptResult, BootReason, Cause, ConnectResult, DeviceId, FailureReason, Observation, Phase, Prompt, RetryReason, ServerEvent,
+    Session, StateReason, Transition, UpdateState,
+};
 
 const A0: DeviceIndex = DeviceIndex(0);
 const A1: DeviceIndex = DeviceIndex(1);
