@@ -446,6 +446,8 @@ const UNALIGNED: Observation = Observation::FlashMisused {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
@@ -472,7 +474,7 @@ mod tests {
 
     fn known(images: &[&Bytes]) -> Behaviors {
         let behavior = |image: &&Bytes| ImageBehavior {
-            firmware: "app@1.0.0".parse().unwrap(),
+            firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),
             build_id: None,

@@ -156,7 +156,7 @@ impl Device {
                 reason: None,
                 ended: None,
                 session: Session::Off,
-                running,
+                running: Arc::new(running),
             },
             ordinals: Ordinals::default(),
         };
@@ -217,7 +217,7 @@ impl Device {
     pub fn image_size(&self, firmware: &FirmwareVersion) -> Option<u64> {
         let mut images = self.behaviors.images.values();
         images
-            .find(|image| image.firmware == *firmware)
+            .find(|image| *image.firmware == *firmware)
             .map(|image| image.image.len() as u64)
     }
 

@@ -193,7 +193,7 @@ impl Resolver<'_> {
         for (version, image) in self.file.versions.iter().zip(images) {
             let ordinal = text_key(&version.firmware.to_string());
             let behavior = ImageBehavior {
-                firmware: version.firmware.clone(),
+                firmware: Arc::new(version.firmware.clone()),
                 boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
                 image: image.bytes.clone(),
                 build_id: image.build_id,

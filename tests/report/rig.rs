@@ -161,7 +161,7 @@ fn fleet() -> PlannedFleet {
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
     let image = ImageBehavior {
-        firmware: version("app@1.1.0"),
+        firmware: version("app@1.1.0").into(),
         boot: Dealt::Each {
             outcomes: vec![
                 BootOutcome::ConfirmAfter(Duration::from_secs(2)),

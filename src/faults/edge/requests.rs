@@ -228,14 +228,14 @@ impl Edge {
         self.cheat_on_request(&mut request, out);
         self.transport.downloading = true;
         if self.link_down {
-            self.transport.download_fails = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
+            self.transport.failing().download = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         if let Some(trusted) = self.tamper(&request, out)
             && !trusted
         {
             let handshake = self.path.image_handshake(request.target.tls, now);
-            self.transport.download_fails = Some((now + handshake, DownloadError::Tls));
+            self.transport.failing().download = Some((now + handshake, DownloadError::Tls));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         out.device(DeviceOutput::StartDownload(request));
