@@ -30,7 +30,7 @@ Examples:
   squall bench sim                                   10,000, 100,000 and 1,000,000 devices
   squall bench sim --devices 100000                  one size
 
-Measure on a machine that does nothing else.";
+Measure on a machine that does nothing else. docs/performance.md has figures, and the commands that make the others.";
 
 /// Arguments of `squall bench`.
 #[derive(Args, Clone, Debug)]
