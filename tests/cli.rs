@@ -96,7 +96,6 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "explore quickstart --seeds 0",
         "explore quickstart --for soon",
         "explore quickstart --jobs 0",
-        "explore quickstart --exhaust everything",
         "replay runs/none",
         "replay runs/none --device demo-00001",
         "replay runs/none --from 3s",

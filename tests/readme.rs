@@ -100,13 +100,10 @@ fn told(page: &str) -> Vec<Told> {
             .split(' ')
             .next()
             .is_some_and(|word| ["squall", "cargo", "smpmgr"].contains(&word));
-        let code = about
-            .trim()
-            .strip_prefix("# exit code ")
-            .map_or(0, |code| code.trim().parse().expect("a number"));
+        let code = about.trim().strip_prefix("# exit code ").and_then(|code| code.parse().ok());
         ours.then(|| Told {
             command: command.to_owned(),
-            code,
+            code: code.unwrap_or(0),
         })
     };
     page.lines().filter_map(command).collect()

@@ -40,7 +40,7 @@ pub struct BenchArgs {
     #[arg(value_name = "WHAT")]
     what: String,
     /// Sizes of the fleet, played from the smallest on
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), default_values_t = [10_000, 100_000, 1_000_000])]
     devices: Vec<u32>,
 }
 
