@@ -12,6 +12,7 @@ mod codec;
 mod connection;
 mod core_thread;
 mod credentials;
+mod doors;
 mod events;
 mod gate;
 mod home;

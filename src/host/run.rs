@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::api::Api;
 use super::clock::Clock;
 use super::core_thread::CoreThread;
+use super::doors::Doors;
 use super::events::EventLog;
 use super::gate::Gate;
 use super::home::Home;
@@ -93,6 +94,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
     let (store, folder) = home.into_store();
+    let standing = condition.clone();
     let (core_thread, core) = CoreThread::new(
         server,
         clock,
@@ -129,11 +131,12 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     threads.start("core", core_runtime, stopped.clone(), async move {
         core_thread.run().await.map_err(HostError::from)
     })?;
+    let doors = Doors::new(vec![clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?]);
     for runtime in shard_runtimes {
         let (mqtt, images) = (clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?);
-        let shard = shard.clone();
+        let (shard, opened) = (shard.clone(), doors.opened());
         threads.start("shard", runtime, stopped.clone(), async move {
-            let served = shard.serve(mqtt, images).await;
+            let served = shard.serve(mqtt, images, opened).await;
             served.map(|never: Infallible| match never {}).map_err(system("serving"))
         })?;
     }
@@ -143,6 +146,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         let mut signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         let ended = tokio::select! {
+            never = doors.keep(standing) => match never {},
             broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
             ended = signals.wait(parent_end) => ended,
             defect = threads.first_to_end() => return Err(defect),

@@ -29,6 +29,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
 use self::idempotency::Answers;
 use self::problem::ApiError;
@@ -67,7 +68,9 @@ impl Api {
         let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
         let admit = || gate.enter_management();
-        listen::accept(listener, "admin", admit, |stream, permit| {
+        // This door is never shut.
+        let (_, opened) = watch::channel(0);
+        listen::accept(listener, opened, "admin", admit, |stream, permit| {
             let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
             drop(tokio::spawn(async move {
                 let _permit = permit;
