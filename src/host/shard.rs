@@ -45,7 +45,8 @@ impl Shard {
     pub(crate) async fn serve(self, mqtt: TcpListener, images: TcpListener, opened: Opened) -> io::Result<Infallible> {
         let (to_mqtt, to_images) = (|| self.gate.enter(Door::Mqtt), || self.gate.enter(Door::Images));
         tokio::try_join!(
-            listen::accept(mqtt, opened.clone(), "mqtt", to_mqtt, |stream, pass| self.spawn_mqtt(stream, pass)),
+            listen::accept(mqtt, opened.clone(), "mqtt", to_mqtt, |stream, pass| self
+                .spawn_mqtt(stream, pass)),
             listen::accept(images, opened.clone(), "images", to_images, |stream, pass| self
                 .spawn_images(stream, pass)),
         )
