@@ -20,11 +20,13 @@ mod http;
 mod images;
 mod judge;
 mod listen;
+mod mapped;
 mod outbox;
 mod pressure;
 mod ready;
 mod run;
 mod shard;
+mod spool;
 mod store;
 mod tls;
 

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::api::Api;
+use super::api::{Answers, Api};
 use super::clock::Clock;
 use super::core_thread::CoreThread;
 use super::doors::Doors;
@@ -93,6 +93,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let server = Server::restore(server_config, std::mem::take(&mut home.records));
     let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
+    let (answers, spool) = (Answers::restored(std::mem::take(&mut home.answers)), home.spool()?);
     let (store, folder) = home.into_store();
     let standing = condition.clone();
     let (core_thread, core) = CoreThread::new(
@@ -107,7 +108,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let api = Api {
         core: core.clone(),
         events,
-        answers: Default::default(),
+        answers,
+        spool,
         token: secrets.token,
         judge: judge.clone(),
         gate: gate.clone(),
