@@ -23,7 +23,10 @@ pub(crate) fn map(file: &File) -> io::Result<Bytes> {
     if length == 0 {
         return Ok(Bytes::new());
     }
-    #[expect(unsafe_code, reason = "a mapping is a system call; the kernel chooses where, and nothing of ours lies there")]
+    #[expect(
+        unsafe_code,
+        reason = "a mapping is a system call; the kernel chooses where, and nothing of ours lies there"
+    )]
     let start = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
     Ok(Bytes::from_owner(Mapped { start, length }))
 }

@@ -27,7 +27,7 @@ use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, Served, TlsChoice, child, listen};
-use crate::server::{Server, ServerConfig};
+use crate::server::{Defect, Server, ServerConfig};
 use crate::wire::api::{ChildCondition, ReadyLine};
 
 /// Threads that serve connections of devices.
@@ -50,6 +50,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
     let audit = parent.as_ref().is_some_and(|parent| parent.orders.audit);
+    let planted = parent.as_ref().and_then(|parent| parent.orders.defect.as_deref());
+    let planted = planted.and_then(Defect::from_word);
     let clock = match &parent {
         Some(parent) => Clock::since(parent.orders.epoch_monotonic_ns),
         None => home.clock(),
@@ -90,7 +92,10 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         limits: config.limits.clone(),
         deadline: config.deadline,
     };
-    let server = Server::restore(server_config, std::mem::take(&mut home.records));
+    let mut server = Server::restore(server_config, std::mem::take(&mut home.records));
+    if let Some(defect) = planted {
+        server.plant(defect);
+    }
     let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
     let (answers, spool) = (Answers::restored(std::mem::take(&mut home.answers)), home.spool()?);

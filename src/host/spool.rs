@@ -75,7 +75,12 @@ impl Spool {
     fn unfinished(&self) -> io::Result<(File, Named)> {
         let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
         let path = self.0.folder.join(format!("{number}.new"));
-        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
         Ok((options?, Named(path)))
     }
 }

@@ -417,8 +417,8 @@ mod tests {
         station
     }
 
-    /// A connection on which a packet is on its way to the device, and one to the server.
-    async fn busy_link(clock: Clock) -> Link {
+    /// A connection on which a packet is on its way to the device, and one to the server; with its other end.
+    async fn busy_link(clock: Clock) -> (Link, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::parse(&format!("mqtt://{}", listener.local_addr().unwrap())).unwrap();
         let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
@@ -436,17 +436,18 @@ mod tests {
             .await;
         };
         drive(&mut link).await;
-        listener.accept().unwrap().0.write_all(b"\xd0\x00").unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(b"\xd0\x00").unwrap();
         drive(&mut link).await;
         link.transmit(Packet::PingRequest, clock.now() + ONE_WAY);
-        link
+        (link, peer)
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn of_a_connection_that_a_device_has_done_with_only_what_goes_out_is_waited_for() {
         let clock = Clock::starting_in(Duration::ZERO);
         let mut station = station();
-        let link = busy_link(clock).await;
+        let (link, _peer) = busy_link(clock).await;
         let (comes, goes) = (link.arrival_due().unwrap(), link.departure_due().unwrap());
         assert!(comes < goes);
         station.link = Some(link);
@@ -463,8 +464,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn of_a_connection_that_is_gone_nothing_that_would_go_out_is_waited_for() {
         let clock = Clock::starting_in(Duration::ZERO);
-        let mut link = busy_link(clock).await;
-        // The peer, a listener and a socket that have been dropped, has ended the connection meanwhile.
+        let (mut link, peer) = busy_link(clock).await;
+        drop(peer);
         std::future::poll_fn(|cx| {
             link.drive(cx, clock.now(), &mut [0; 64], &mut |_, now| now + ONE_WAY);
             if link.has_socket() { Poll::Pending } else { Poll::Ready(()) }

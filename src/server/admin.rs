@@ -1,6 +1,8 @@
 //! Changes that people and scenarios ask for: whether each is allowed, and what it does. A change that is refused changes nothing.
 
-use crate::model::{AdminAction, CohortName, CohortRule, DeviceId, FirmwareVersion, ImageFile, Key, NewDevice, Slug, Tags, Whom, is_word};
+use crate::model::{
+    AdminAction, CohortName, CohortRule, DeviceId, FirmwareVersion, ImageFile, Key, NewDevice, Slug, Tags, Whom, is_word,
+};
 use crate::time::SimTime;
 
 use super::catalog::Image;

@@ -21,9 +21,6 @@ use crate::host::spool::Received;
 use crate::model::Digest;
 use crate::server::Refusal;
 
-/// How long a client may pause within a body.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-
 /// A JSON body of type `T`, whatever its content type says.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
@@ -46,7 +43,10 @@ impl FromRequest<Api> for ImageBody {
         let promised = request.headers().get("content-digest").cloned();
         let mut upload = api.spool.begin();
         let limit = api.gate.limits().image;
-        take(request, "the image", limit, &api.gate, |piece| upload.add(piece).map_err(no_room)).await?;
+        take(request, "the image", limit, &api.gate, |piece| {
+            upload.add(piece).map_err(no_room)
+        })
+        .await?;
         // On a thread that may wait for the disk.
         let received = tokio::task::spawn_blocking(move || upload.finish()).await;
         let received = received.map_err(|_| CoreGone)?.map_err(no_room)?;
@@ -96,7 +96,7 @@ async fn take(
     gate: &Gate,
     piece: impl FnMut(&[u8]) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    let taken = take_within(request, what, limit, piece).await;
+    let taken = take_within(request, what, limit, gate.limits().pause, piece).await;
     if taken.as_ref().is_err_and(ApiError::is_over_a_limit) {
         gate.put_out(Refusal::Body);
     }
@@ -107,6 +107,7 @@ async fn take_within(
     request: Request,
     what: &str,
     limit: u64,
+    longest_pause: Duration,
     mut take: impl FnMut(&[u8]) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
     let announced = request
@@ -119,11 +120,11 @@ async fn take_within(
     let mut body: Body = request.into_body();
     let mut taken = 0;
     loop {
-        let next = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
+        let next = tokio::time::timeout(longest_pause, body.frame()).await;
         let next = next.map_err(|_| {
             broken(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("{what} paused for more than {PAUSE_MAX:?}"),
+                format!("{what} paused for more than {longest_pause:?}"),
             )
         })?;
         let Some(frame) = next else { return Ok(()) };

@@ -95,7 +95,11 @@ impl Answers {
     fn claim(&self, asked: &KeyedRequest) -> Result<Claim, Box<Response>> {
         let mut kept = self.lock();
         let KeyedRequest { key, request } = asked;
-        let refused = |kind, title, detail| Err(Box::new(ApiError::new(StatusCode::CONFLICT, kind, title, detail).into_response()));
+        let refused = |kind, title, detail| {
+            Err(Box::new(
+                ApiError::new(StatusCode::CONFLICT, kind, title, detail).into_response(),
+            ))
+        };
         match kept.by_key.get(key) {
             Some(entry) if entry.request != *request => {
                 let detail = format!("Idempotency-Key: `{key}` was used for another request");
@@ -110,7 +114,8 @@ impl Answers {
                 Err(Box::new(answer))
             }
             Some(Entry {
-                carried: Carried::UnderWay, ..
+                carried: Carried::UnderWay,
+                ..
             }) => {
                 let detail = format!("the first request with Idempotency-Key `{key}` is still being carried out");
                 refused("in-progress", "Still in progress", detail)
@@ -119,7 +124,8 @@ impl Answers {
                 carried: Carried::Unanswered,
                 ..
             }) => {
-                let detail = format!("the request with Idempotency-Key `{key}` was carried out, and the server ended before it answered");
+                let detail =
+                    format!("the request with Idempotency-Key `{key}` was carried out, and the server ended before it answered");
                 refused("carried-out", "Carried out already", detail)
             }
             None => {
@@ -286,8 +292,14 @@ mod tests {
         });
         let answers = Answers::restored(stored.into());
         let again = answers.claim(&asked("answered", 1)).err().unwrap();
-        assert_eq!((again.status(), &again.headers()["etag"]), (StatusCode::CREATED, &"\"7\"".parse().unwrap()));
-        assert_eq!(answers.claim(&asked("cut off", 1)).err().unwrap().status(), StatusCode::CONFLICT);
+        assert_eq!(
+            (again.status(), &again.headers()["etag"]),
+            (StatusCode::CREATED, &"\"7\"".parse().unwrap())
+        );
+        assert_eq!(
+            answers.claim(&asked("cut off", 1)).err().unwrap().status(),
+            StatusCode::CONFLICT
+        );
         let other = answers.claim(&asked("cut off", 2)).err().unwrap();
         assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }
