@@ -18,8 +18,11 @@ use super::listen::say;
 use super::outbox::Outbox;
 use super::pressure::Pressure;
 use super::store::{Batch, KeyedRequest, Store, StoreError, StoredAnswer};
-use crate::model::{AdminAction, DeviceId, ServerEvent};
-use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
+use super::times::Times;
+use crate::model::{AdminAction, DeviceId, Prompt, ServerEvent};
+use crate::server::{
+    AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp, prompt_of,
+};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
@@ -72,6 +75,12 @@ pub(crate) enum Message {
     Look(Look),
 }
 
+/// A message on its way to the core.
+pub(crate) struct Told {
+    at: SimTime,
+    pub(crate) message: Message,
+}
+
 /// Where the answer to a change goes.
 type AnswerTo = oneshot::Sender<Result<(), AdminError>>;
 
@@ -88,16 +97,24 @@ pub(crate) struct CoreGone;
 /// A way to the core's thread.
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Told>,
+    clock: Clock,
+    times: Times,
     judged: bool,
 }
 
 impl CoreHandle {
     /// A way to a test's own ears.
     #[cfg(test)]
-    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
+    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Told>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        (CoreHandle { inbox, judged: false }, messages)
+        let core = CoreHandle {
+            inbox,
+            clock: Clock::starting(),
+            times: Times::default(),
+            judged: false,
+        };
+        (core, messages)
     }
 
     /// True if a judge wants to know of image requests.
@@ -105,9 +122,15 @@ impl CoreHandle {
         self.judged
     }
 
-    /// Hands a message over, when there is room.
+    /// How long the core has taken for what it was told.
+    pub(crate) fn times(&self) -> Times {
+        self.times.clone()
+    }
+
+    /// Hands a message over, when there is room; the wait for that is the core's time too.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
-        self.inbox.send(message).await.map_err(|_| CoreGone)
+        let at = self.clock.now();
+        self.inbox.send(Told { at, message }).await.map_err(|_| CoreGone)
     }
 
     /// Asks for a change and waits for the answer.
@@ -151,7 +174,7 @@ pub(crate) struct CoreThread {
     clock: Clock,
     store: Store,
     events: Arc<EventLog>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Told>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
     questions: BTreeMap<RequestId, AnswerTo>,
     asked: u64,
@@ -164,6 +187,9 @@ pub(crate) struct CoreThread {
     answers: Vec<StoredAnswer>,
     /// Who waits for that.
     remembering: Vec<oneshot::Sender<()>>,
+    /// What is being done, and since when it waits for that.
+    under_way: Vec<(SimTime, Prompt)>,
+    times: Times,
     /// Watches, if it was asked for.
     judge: Option<Judge>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
@@ -200,10 +226,18 @@ impl CoreThread {
             keys: Vec::new(),
             answers: Vec::new(),
             remembering: Vec::new(),
+            under_way: Vec::new(),
+            times: Times::default(),
             judge,
             cut: Vec::new(),
         };
-        (core, CoreHandle { inbox: sender, judged })
+        let handle = CoreHandle {
+            inbox: sender,
+            clock,
+            times: core.times.clone(),
+            judged,
+        };
+        (core, handle)
     }
 
     /// Serves until nobody can ask any more.
@@ -221,17 +255,17 @@ impl CoreThread {
                 taken = self.inbox.recv_many(&mut batch, most) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
             }
-            if most == 1 && matches!(batch.first(), Some(Message::Received { .. })) {
+            if most == 1 && matches!(batch.first(), Some(told) if matches!(told.message, Message::Received { .. })) {
                 self.pressure.serve(self.clock).await;
             }
             self.play(&mut batch).await?;
         }
     }
 
-    async fn play(&mut self, batch: &mut Vec<Message>) -> Result<(), StoreError> {
+    async fn play(&mut self, batch: &mut Vec<Told>) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for message in batch.drain(..) {
-            self.take_in(message, now);
+        for told in batch.drain(..) {
+            self.take_in(told, now);
         }
         if self.server.next_timeout().is_some_and(|due| due <= now) {
             let before = self.outputs.len();
@@ -250,6 +284,7 @@ impl CoreThread {
         for look in self.looks.drain(..) {
             look(&self.server);
         }
+        self.times.done(self.clock.now(), self.under_way.drain(..));
         Ok(())
     }
 
@@ -262,8 +297,8 @@ impl CoreThread {
     }
 
     /// What a connection says after the core closed it is not heard.
-    fn take_in(&mut self, message: Message, now: SimTime) {
-        let input = match message {
+    fn take_in(&mut self, told: Told, now: SimTime) {
+        let input = match told.message {
             Message::Opened { outbox, .. } if self.pressure.lets_nobody_in() => return outbox.close(),
             Message::Opened { id, outbox } => {
                 self.outboxes.insert(id, outbox);
@@ -292,6 +327,7 @@ impl CoreThread {
                 self.asked += 1;
                 let request = RequestId(self.asked);
                 self.questions.insert(request, answer);
+                self.under_way.push((told.at, Prompt::Management));
                 let action = *action;
                 let before = self.outputs.len();
                 self.hand_in(ServerInput::Admin { request, action }, now);
@@ -307,10 +343,12 @@ impl CoreThread {
                 return;
             }
             Message::Look(look) => {
+                self.under_way.push((told.at, Prompt::Management));
                 self.looks.push(look);
                 return;
             }
         };
+        self.under_way.push((told.at, prompt_of(&input)));
         self.hand_in(input, now);
     }
 

@@ -28,6 +28,7 @@ mod run;
 mod shard;
 mod spool;
 mod store;
+mod times;
 mod tls;
 
 use std::io;
