@@ -109,7 +109,6 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "serve --tls none.pem",
         "serve --tls none.pem,none.key",
         "serve --limit connections=few",
-        "serve --limit speed=1/s",
         "serve --first-attempt 0",
         "serve --chase 30",
         "serve --deadline soon",
