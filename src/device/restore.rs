@@ -180,6 +180,7 @@ mod tests {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            counts_wear: false,
             on_board: false,
         };
         let identity = DeviceIdentity {

@@ -6,7 +6,7 @@ use super::defect::Defect;
 use super::flash::Progress;
 use super::io::Outputs;
 use super::session::{Line, Link};
-use super::worker::Step;
+use super::step::Step;
 use crate::model::{BootReason, ConnectResult};
 use crate::time::SimTime;
 

@@ -35,7 +35,15 @@ pub(super) struct Path {
     /// Few fleets sleep.
     sleep: Option<Box<Asleep>>,
     /// What has crossed since it was last asked for.
-    carried: Carried,
+    crossed: Crossed,
+}
+
+/// Bytes that crossed between two looks of the driver, which are an event apart: far below 4 GiB.
+#[derive(Debug, Default)]
+struct Crossed {
+    up: u32,
+    protocol: u32,
+    image: u32,
 }
 
 /// When a device sleeps.
@@ -60,7 +68,7 @@ impl Path {
             image_tls: tls,
             calm: false,
             sleep: None,
-            carried: Carried::default(),
+            crossed: Crossed::default(),
         }
     }
 
@@ -99,8 +107,8 @@ impl Path {
         let profile = in_force(&self.instead, &self.usual);
         let bytes = on_wire(self.tls, packet_len(packet));
         match way {
-            Way::Up => self.carried.up += bytes,
-            Way::Down => self.carried.protocol += bytes,
+            Way::Up => self.crossed.up += bytes as u32,
+            Way::Down => self.crossed.protocol += bytes as u32,
         }
         let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, self.draws);
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
@@ -118,13 +126,19 @@ impl Path {
 
     fn connects(&mut self, tls: bool) {
         let traffic = Traffic::connecting(tls);
-        self.carried.up += traffic.sent;
-        self.carried.protocol += traffic.received;
+        self.crossed.up += traffic.sent as u32;
+        self.crossed.protocol += traffic.received as u32;
     }
 
     /// What has crossed since this was last asked.
     pub(super) fn take_carried(&mut self) -> Carried {
-        std::mem::take(&mut self.carried)
+        let Crossed { up, protocol, image } = std::mem::take(&mut self.crossed);
+        Carried {
+            up: up.into(),
+            protocol: protocol.into(),
+            image: image.into(),
+            wasted: 0,
+        }
     }
 
     /// When an image request that is wanted at `now` is at the server.
@@ -134,7 +148,7 @@ impl Path {
         let from = now.max(self.joined_at);
         let handshake = self.image_handshake(self.image_tls, now);
         let profile = in_force(&self.instead, &self.usual);
-        self.carried.up += on_wire(self.image_tls, request_len(request));
+        self.crossed.up += on_wire(self.image_tls, request_len(request)) as u32;
         let asking = self
             .link
             .request(profile, self.image_tls, request_len(request), now, self.draws);
@@ -144,7 +158,7 @@ impl Path {
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
         let profile = in_force(&self.instead, &self.usual);
-        self.carried.protocol += on_wire(self.image_tls, answer_head_len(head));
+        self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
         let passage = self
             .link
             .head(profile, self.image_tls, answer_head_len(head), now, self.draws);
@@ -178,8 +192,8 @@ impl Path {
             let free = self.link.down_free_at();
             let on_wire = flow.read(bytes, profile, now, free, self.draws);
             self.link.charge(profile, on_wire, now);
-            self.carried.image += bytes;
-            self.carried.protocol += on_wire.saturating_sub(bytes);
+            self.crossed.image += bytes as u32;
+            self.crossed.protocol += on_wire.saturating_sub(bytes) as u32;
         }
     }
 

@@ -110,10 +110,38 @@ struct Transport {
     credit: u32,
     /// Bytes that the transport may deliver at once and has not.
     asked: u32,
-    /// There is no link: the connection that was asked for fails then.
-    connect_fails: Option<SimTime>,
+    /// What was asked for and will not come about; nothing for most of a device's life.
+    failing: Option<Box<Failing>>,
+}
+
+/// What was asked for where there is no link.
+#[derive(Debug, Default)]
+struct Failing {
+    /// The connection fails then.
+    connect: Option<SimTime>,
     /// So does the download, like this.
-    download_fails: Option<(SimTime, DownloadError)>,
+    download: Option<(SimTime, DownloadError)>,
+}
+
+impl Transport {
+    fn failing(&mut self) -> &mut Failing {
+        self.failing.get_or_insert_default()
+    }
+
+    /// Nothing fails any more of what `part` says.
+    fn spare<T>(&mut self, part: impl FnOnce(&mut Failing) -> &mut Option<T>) {
+        if let Some(failing) = &mut self.failing {
+            *part(failing) = None;
+            self.failing.take_if(|failing| failing.next().is_none());
+        }
+    }
+}
+
+impl Failing {
+    fn next(&self) -> Option<SimTime> {
+        let download = self.download.map(|(due, _)| due);
+        [self.connect, download].into_iter().flatten().min()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,6 +285,7 @@ impl Edge {
         FlashCounts {
             ops: count(self.device.flash_ops()),
             erases: count(self.device.flash_erases()),
+            wear: self.device.wear(),
         }
     }
 
@@ -301,7 +330,6 @@ impl Edge {
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
-        let refused = self.transport.download_fails.map(|(due, _)| due);
         let trouble = self.trouble.as_ref();
         let device = match self.is_frozen() {
             true => None,
@@ -310,8 +338,10 @@ impl Edge {
         let wakes = [
             (trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
             (self.link_changes, Wake::Link),
-            (self.transport.connect_fails, Wake::Refusal),
-            (refused, Wake::Refusal),
+            (
+                self.transport.failing.as_ref().and_then(|failing| failing.next()),
+                Wake::Refusal,
+            ),
             (device, Wake::Device),
             (self.read_due(), Wake::Read),
         ];
@@ -390,7 +420,7 @@ impl Edge {
                     self.path.joins_at(wakes_at);
                     out.device(DeviceOutput::Connect);
                 } else if self.link_down {
-                    self.transport.connect_fails = Some(now + UNREACHABLE_AFTER);
+                    self.transport.failing().connect = Some(now + UNREACHABLE_AFTER);
                 } else {
                     out.device(DeviceOutput::Connect);
                 }
@@ -445,7 +475,7 @@ impl Edge {
 
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
-        self.transport.connect_fails = None;
+        self.transport.spare(|failing| &mut failing.connect);
         self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
@@ -456,7 +486,7 @@ impl Edge {
         self.transport.downloading = false;
         self.transport.credit = 0;
         self.transport.asked = 0;
-        self.transport.download_fails = None;
+        self.transport.spare(|failing| &mut failing.download);
         self.path.answered();
     }
 
@@ -522,11 +552,14 @@ impl Edge {
     }
 
     fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        if self.transport.connect_fails.take_if(|due| *due <= now).is_some() {
+        let failing = self.transport.failing();
+        if failing.connect.take_if(|due| *due <= now).is_some() {
             self.pass(DeviceInput::Disconnected(LinkLoss::Timeout), now, out);
         }
-        if let Some((_, error)) = self.transport.download_fails.take_if(|(due, _)| *due <= now) {
+        let failing = self.transport.failing();
+        if let Some((_, error)) = failing.download.take_if(|(due, _)| *due <= now) {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
         }
+        self.transport.failing.take_if(|failing| failing.next().is_none());
     }
 }
