@@ -126,6 +126,8 @@ pub struct Recorder {
     waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
     waiting_count: usize,
     pub(super) matrix: Matrix,
+    /// The same by fleet, where there are several.
+    pub(super) matrices: Vec<Matrix>,
     timeline: Timeline,
     happened: Happened,
     second: Option<SimTime>,
@@ -167,6 +169,10 @@ impl Recorder {
             offered: asks(Metric::DeployTimeRaw).then(BTreeMap::new),
             flash: asks(Metric::FlashOps).then(|| vec![FlashCounts::default(); roster.rows.len()]),
             fleets: vec![Group::default(); roster.fleets.values().len()],
+            matrices: match roster.fleets.values().len() {
+                0 | 1 => Vec::new(),
+                several => vec![Matrix::default(); several],
+            },
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
             requested,
@@ -598,6 +604,10 @@ impl Recorder {
         });
         self.recount(at, device);
         self.matrix.count(transition);
+        let fleet = usize::from(self.roster.rows[device.at()].fleet);
+        if let Some(matrix) = self.matrices.get_mut(fleet) {
+            matrix.count(transition);
+        }
         let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
         if damaged && transition.legal_index().is_none() {
             self.matrix.excuse();
