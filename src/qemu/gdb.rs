@@ -4,13 +4,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, pause};
 
 /// The register that erases the page whose address is written to it (nRF51 Series Reference Manual, NVMC).
 const ERASEPAGE: u32 = 0x4001_e508;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at what is asked meanwhile.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Bytes of memory that go into one packet: as hexadecimal digits well below the stub's limit of 4,096.
 const CHUNK: usize = 1024;
@@ -70,6 +73,9 @@ impl Gdb {
         let mut erases = 0;
         loop {
             self.expect_ok(&set)?;
+            while (watch.halted)() {
+                pause(GLANCE);
+            }
             self.go_on()?;
             if !self.wait_for_erase(watch)? {
                 self.stop()?;
@@ -90,14 +96,14 @@ impl Gdb {
     fn wait_for_erase(&mut self, watch: &Watching<'_>) -> io::Result<bool> {
         let mut stopped = false;
         loop {
-            match self.receive(Duration::from_millis(20))? {
+            match self.receive(GLANCE)? {
                 Some(stop) if stop.contains("watch") => return Ok(true),
                 // The monitor stops machines as well: that is no erase.
                 Some(_) => stopped = true,
                 None if (watch.over)() => return Ok(false),
                 None => {}
             }
-            // From QEMU 8.1 on the stub tells of one stop for each time that it let the machine go on, whoever lets it go on in between.
+            // Not the monitor lets it go on again: from QEMU 8.1 on the stub tells of no stop but the first after it did so itself.
             if stopped && !(watch.halted)() {
                 stopped = false;
                 self.go_on()?;

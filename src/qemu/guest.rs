@@ -205,15 +205,20 @@ impl Guest {
     /// Stops the processor, wherever it is; [`Self::go_on`] lets it go on from there.
     pub fn halt(&mut self) -> Result<(), GuestError> {
         let power = self.power()?;
-        power.watch.halt(true);
+        if let Watch::Erases { halted, .. } = &power.watch {
+            halted.store(true, Ordering::Release);
+        }
         Ok(power.machine.qmp.stop().map_err(monitor_gone)?)
     }
 
     /// Lets a processor go on that was stopped.
     pub fn go_on(&mut self) -> Result<(), GuestError> {
         let power = self.power()?;
-        power.machine.qmp.go_on().map_err(monitor_gone)?;
-        power.watch.halt(false);
+        match &power.watch {
+            // The debugger lets it go on.
+            Watch::Erases { halted, .. } => halted.store(false, Ordering::Release),
+            Watch::Nothing(_) | Watch::Gone => power.machine.qmp.go_on().map_err(monitor_gone)?,
+        }
         Ok(())
     }
 
@@ -298,16 +303,6 @@ impl Guest {
             return Err(GuestError::Off);
         }
         self.on.as_mut().ok_or(GuestError::Off)
-    }
-}
-
-impl Watch {
-    /// Says whether the processor is to stand still: a debugger that lets it go on would otherwise do so.
-    fn halt(&self, halt: bool) {
-        match self {
-            Watch::Erases { halted, .. } => halted.store(halt, Ordering::Release),
-            Watch::Nothing(_) | Watch::Gone => {}
-        }
     }
 }
 
