@@ -50,6 +50,8 @@ pub struct DeviceConfig {
     pub quirks: Quirks,
     /// How often it tells its uptime, and with it that it logs what it does; `None` for never (protocol 4.3, 4.4).
     pub heartbeat: Option<Duration>,
+    /// Erases are counted by page, because somebody asks for the most-erased one.
+    pub counts_wear: bool,
     /// Its firmware runs on a board outside: slots and bootloader are the board's, and what is kept of them here is what it has told.
     pub on_board: bool,
 }

@@ -13,10 +13,12 @@ use super::config::Chip;
 use super::defect::Defect;
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
-use super::slot::{Mark, Side, Slot, Trailer};
+use super::slot::{Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
 use super::swap::Field;
 use super::tear::Tear;
+use super::traps::{Counted, Traps};
+use super::wear::Wear;
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
@@ -37,36 +39,8 @@ pub(super) struct Flash {
     traps: Option<Box<Traps>>,
     done: u32,
     erased: u32,
-}
-
-/// What is to go wrong.
-#[derive(Debug, Default)]
-struct Traps {
-    cut: Option<Countdown>,
-    /// With whether the error is one that is not retried.
-    failure: Option<(Countdown, bool)>,
-    /// Records that the next boot does not find.
-    doomed: Vec<RecordKey>,
-}
-
-/// Operations, or erases, that still complete.
-#[derive(Clone, Copy, Debug)]
-struct Countdown {
-    erases: bool,
-    left: u32,
-}
-
-impl Countdown {
-    /// True if the operation at hand is the one to be struck.
-    fn strikes(&self, erase: bool) -> bool {
-        self.left == 0 && (erase || !self.erases)
-    }
-
-    fn count(&mut self, erase: bool) {
-        if erase || !self.erases {
-            self.left = self.left.saturating_sub(1);
-        }
-    }
+    /// Erases by page, where somebody asks for them.
+    wear: Option<Box<Wear>>,
 }
 
 #[derive(Debug)]
@@ -109,7 +83,18 @@ impl Flash {
             traps: None,
             done: 0,
             erased: 0,
+            wear: None,
         }
+    }
+
+    /// Begins to count erases by page.
+    pub(super) fn count_wear(&mut self) {
+        self.wear = Some(Box::default());
+    }
+
+    /// Erases of the most-erased page, where they are counted.
+    pub(super) fn wear(&self) -> Option<u32> {
+        self.wear.as_ref().map(|wear| wear.most())
     }
 
     /// Begins a stretch, or lets it wait for the end of the one under way.
@@ -119,7 +104,7 @@ impl Flash {
             self.queued = Some(Box::new(stretch));
             return;
         }
-        let ends = now + stretch.duration(chip);
+        let ends = now + stretch.bill(chip).lasts;
         self.work = Some(Box::new(Work {
             stretch,
             next: 0,
@@ -180,38 +165,27 @@ impl Flash {
     /// When the flash next wants [`Self::advance`]: at the end of the work, or where something goes wrong within it.
     pub(super) fn wakes(&self, chip: &Chip) -> Option<SimTime> {
         let work = self.work.as_ref()?;
-        let Some(traps) = self.traps.as_ref().filter(|traps| traps.are_set()) else {
+        let Some(mut ahead) = self.counted() else {
             return Some(work.ends);
         };
-        let (mut cut, mut failure) = (traps.cut, traps.failure.map(|(countdown, _)| countdown));
         let mut at = work.began;
         for op in (work.next..).map_while(|n| work.stretch.op(n, chip)) {
             let erase = op.is_erase();
-            if cut.is_some_and(|cut| cut.strikes(erase)) {
+            if ahead.cuts(erase) {
                 return Some(at);
             }
             at += op.duration(chip);
-            if failure.is_some_and(|failure| failure.strikes(erase)) {
+            if ahead.fails(erase).is_some() {
                 return Some(at);
             }
-            for countdown in [&mut cut, &mut failure].into_iter().flatten() {
-                countdown.count(erase);
-            }
+            ahead.count(erase);
         }
         Some(work.ends)
     }
 
     /// Sets a trap; one of the same sort is replaced.
     pub(super) fn set(&mut self, trap: FlashTrap) {
-        let countdown = Countdown {
-            erases: trap.erases,
-            left: trap.after,
-        };
-        let traps = self.traps.get_or_insert_default();
-        match trap.springs {
-            Springs::PowerFails => traps.cut = Some(countdown),
-            Springs::Fails { permanent } => traps.failure = Some((countdown, permanent)),
-        }
+        self.traps.get_or_insert_default().set(trap);
     }
 
     /// Power fails once `ops` more operations are done.
@@ -226,7 +200,7 @@ impl Flash {
     /// Power has failed: no cut is due any more.
     pub(super) fn forget_cut(&mut self) {
         if let Some(traps) = &mut self.traps {
-            traps.cut = None;
+            traps.forget_cut();
         }
     }
 
@@ -237,7 +211,7 @@ impl Flash {
 
     /// The next boot does not find this record.
     pub(super) fn doom(&mut self, record: RecordKey) {
-        self.traps.get_or_insert_default().doomed.push(record);
+        self.traps.get_or_insert_default().doom(record);
     }
 
     /// Takes away the records that were not to be found, those that are there.
@@ -245,8 +219,8 @@ impl Flash {
         let Some(traps) = &mut self.traps else {
             return Vec::new();
         };
-        let doomed = std::mem::take(&mut traps.doomed);
-        let lost: Vec<_> = doomed.into_iter().filter(|record| self.records.holds(record)).collect();
+        let doomed = traps.take_doomed().into_iter();
+        let lost: Vec<_> = doomed.filter(|record| self.records.holds(record)).collect();
         lost.iter().for_each(|record| self.records.delete(record));
         lost
     }
@@ -278,7 +252,7 @@ impl Flash {
         let Some(mut work) = self.work.take() else {
             return Progress::Idle;
         };
-        let at_once = work.next == 0 && work.ends <= now && !self.traps.as_ref().is_some_and(|traps| traps.are_set());
+        let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
         if at_once && self.do_whole(&work.stretch, chip, known, out) {
             self.begin_queued(work.ends, chip);
             return Progress::Done(work.stretch, work.ends);
@@ -289,7 +263,7 @@ impl Flash {
                 return Progress::Done(work.stretch, work.began);
             };
             let erase = op.is_erase();
-            if work.began <= now && self.traps.as_ref().is_some_and(|traps| traps.cuts(erase)) {
+            if work.began <= now && self.counted().is_some_and(|counted| counted.cuts(erase)) {
                 let at = work.began;
                 self.work = Some(work);
                 return Progress::PowerFails(at);
@@ -299,16 +273,16 @@ impl Flash {
                 self.work = Some(work);
                 return Progress::Busy;
             }
-            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.fails(erase)) {
+            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.counted.fails(erase)) {
                 self.begin_queued(end, chip);
                 return Progress::Failed(work.stretch, end, permanent);
             }
             self.apply(&op, &work.stretch, chip, known, out);
-            self.count(erase);
+            self.count(&op, chip);
             work.next += 1;
             work.began = end;
             // With the last one done there may be no operation to tear, and none to wait for.
-            if self.traps.as_ref().is_some_and(|traps| traps.cuts(false)) {
+            if self.counted().is_some_and(|counted| counted.cuts(false)) {
                 self.work = Some(work);
                 return Progress::PowerFails(end);
             }
@@ -330,8 +304,7 @@ impl Flash {
             Tear::Part(bits) => self.apply_part(&op, bits, chip, known),
             Tear::All => {
                 self.apply(&op, &work.stretch, chip, known, out);
-                let erase = op.is_erase();
-                self.count(erase);
+                self.count(&op, chip);
             }
         }
     }
@@ -343,16 +316,21 @@ impl Flash {
             .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
     }
 
-    fn count(&mut self, erase: bool) {
+    /// What is due after some more operations, if anything is.
+    fn counted(&self) -> Option<Counted> {
+        let counted = self.traps.as_ref().map(|traps| traps.counted);
+        counted.filter(Counted::is_any)
+    }
+
+    fn count(&mut self, op: &Op<'_>, chip: &Chip) {
+        let erase = op.is_erase();
         self.done = self.done.wrapping_add(1);
         self.erased = self.erased.wrapping_add(u32::from(erase));
+        if let Some(wear) = &mut self.wear {
+            wear.take(op, chip);
+        }
         if let Some(traps) = &mut self.traps {
-            for countdown in [traps.cut.as_mut(), traps.failure.as_mut().map(|(countdown, _)| countdown)]
-                .into_iter()
-                .flatten()
-            {
-                countdown.count(erase);
-            }
+            traps.counted.count(erase);
         }
     }
 
@@ -415,7 +393,7 @@ impl Flash {
     /// A record that is rewritten, or deleted in good order, is not lost.
     fn spare(&mut self, record: &RecordKey) {
         if let Some(traps) = &mut self.traps {
-            traps.doomed.retain(|doomed| doomed != record);
+            traps.spare(record);
         }
     }
 
@@ -447,26 +425,14 @@ impl Flash {
             | Stretch::Confirm
             | Stretch::Refuse { .. } => return false,
         }
-        self.done = self.done.wrapping_add(stretch.ops(chip));
-        self.erased = self.erased.wrapping_add(stretch.erases(chip));
+        let bill = stretch.bill(chip);
+        self.done = self.done.wrapping_add(bill.ops);
+        self.erased = self.erased.wrapping_add(bill.erases);
+        if let Some(wear) = &mut self.wear {
+            let ops = (0..).map_while(|n| stretch.op(n, chip));
+            ops.for_each(|op| wear.take(&op, chip));
+        }
         true
-    }
-}
-
-impl Traps {
-    fn are_set(&self) -> bool {
-        self.cut.is_some() || self.failure.is_some()
-    }
-
-    /// True if power fails at the operation at hand.
-    fn cuts(&self, erase: bool) -> bool {
-        self.cut.is_some_and(|cut| cut.strikes(erase))
-    }
-
-    /// Whether the operation at hand fails, and if so whether for good; it does so once.
-    fn fails(&mut self, erase: bool) -> Option<bool> {
-        let failure = self.failure.take_if(|(countdown, _)| countdown.strikes(erase));
-        failure.map(|(_, permanent)| permanent)
     }
 }
 
@@ -478,22 +444,11 @@ const UNALIGNED: Observation = Observation::FlashMisused {
     what: "a write that begins within a unit of writing",
 };
 
-impl Trailer {
-    /// Writes a field; false if it was complete before.
-    fn set(&mut self, field: Field) -> bool {
-        let mark = match field {
-            Field::Swap(kind) => return self.swap.replace(kind).is_none(),
-            Field::Sizes(first, second) => return self.sizes.replace((first, second)).is_none(),
-            Field::Magic => &mut self.magic,
-            Field::ImageOk => &mut self.image_ok,
-            Field::CopyDone => &mut self.copy_done,
-        };
-        std::mem::replace(mark, Mark::Set) != Mark::Set
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
     use crate::device::{BootOutcome, Dealt, ImageBehavior, SwapMethod};
@@ -519,7 +474,7 @@ mod tests {
 
     fn known(images: &[&Bytes]) -> Behaviors {
         let behavior = |image: &&Bytes| ImageBehavior {
-            firmware: "app@1.0.0".parse().unwrap(),
+            firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),
             build_id: None,
@@ -568,6 +523,7 @@ mod tests {
         let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
         for known in [known(&[&old, &new]), Behaviors::default()] {
             let mut pair = [false, true].map(|_| Flash::new(old.clone()));
+            pair.iter_mut().for_each(Flash::count_wear);
             let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
                 let ends = [0, 1].map(|n| {
                     let stretch = stretch(&pair[n]);
@@ -575,6 +531,7 @@ mod tests {
                 });
                 assert_eq!(ends[0], ends[1], "the same time");
                 assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
+                assert_eq!(pair[0].wear(), pair[1].wear(), "as worn");
                 assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
                 assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
                 assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);
@@ -600,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn time_and_number_of_operations_are_those_of_the_list() {
+    fn time_and_numbers_of_operations_are_those_of_the_list() {
         let swaps = [SwapMethod::Offset, SwapMethod::Move].map(|method| {
             [SwapType::Test, SwapType::Revert].map(|kind| Stretch::Swap(Swap::begin(method, kind, (5, 3), &Slot::default())))
         });
@@ -614,13 +571,13 @@ mod tests {
             .flatten()
             .chain([page, Stretch::Request, Stretch::Refuse { at: 1024 }])
         {
-            let ops = (0..).map_while(|n| stretch.op(n, &chip())).map(|op| op.duration(&chip()));
-            let (number, time) = ops.fold((0, Duration::ZERO), |(number, time), lasts| (number + 1, time + lasts));
-            assert_eq!(
-                (stretch.ops(&chip()), stretch.duration(&chip())),
-                (number, time),
-                "{stretch:?}"
-            );
+            let mut bill = Bill::default();
+            for op in (0..).map_while(|n| stretch.op(n, &chip())) {
+                bill.ops += 1;
+                bill.erases += u32::from(op.is_erase());
+                bill.lasts += op.duration(&chip());
+            }
+            assert_eq!(stretch.bill(&chip()), bill, "{stretch:?}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! and shares among its devices, in the order in which they happen. It draws nothing but waits, names and torn operations, all by
 //! [`Luck`] from its own key and its own ordinals, and leaves transports, links, faults on the way and the server to others.
 
+mod again;
 mod attempt;
 mod behavior;
 mod board;
@@ -24,13 +25,17 @@ mod records;
 mod restore;
 mod sdk;
 mod session;
+mod settle;
 mod shown;
 mod slot;
+mod step;
 mod stretch;
 mod swap;
 mod tear;
 mod telling;
 mod timers;
+mod traps;
+mod wear;
 mod worker;
 
 use std::sync::Arc;
@@ -55,7 +60,7 @@ use outbox::Outbox;
 use restore::Verdict;
 use session::Line;
 use shown::Shown;
-use worker::Work;
+use step::Work;
 
 use crate::luck::Luck;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
@@ -151,10 +156,13 @@ impl Device {
                 reason: None,
                 ended: None,
                 session: Session::Off,
-                running,
+                running: Arc::new(running),
             },
             ordinals: Ordinals::default(),
         };
+        if device.config.counts_wear && !device.config.on_board {
+            device.flash.count_wear();
+        }
         if let Some(found) = device.flash.primary.image(0, &device.behaviors) {
             device.shown.running = device.identify(&found).0;
         }
@@ -209,7 +217,7 @@ impl Device {
     pub fn image_size(&self, firmware: &FirmwareVersion) -> Option<u64> {
         let mut images = self.behaviors.images.values();
         images
-            .find(|image| image.firmware == *firmware)
+            .find(|image| *image.firmware == *firmware)
             .map(|image| image.image.len() as u64)
     }
 
@@ -243,6 +251,11 @@ impl Device {
     /// Page erases that have been done, all boots together.
     pub fn flash_erases(&self) -> u64 {
         self.flash.erases()
+    }
+
+    /// Erases of its most-erased page, all boots together; `None` where they are not counted by page, as on a board.
+    pub fn wear(&self) -> Option<u32> {
+        self.flash.wear()
     }
 
     /// Flash operations from here until this share of the pages of the swap under way has moved, and when that is; `None` where no

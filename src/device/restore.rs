@@ -179,6 +179,7 @@ mod tests {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            counts_wear: false,
             on_board: false,
         };
         let identity = DeviceIdentity {

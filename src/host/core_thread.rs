@@ -17,9 +17,12 @@ use super::judge::{Judge, SeenRequest};
 use super::listen::say;
 use super::outbox::Outbox;
 use super::pressure::Pressure;
-use super::store::{Batch, Store, StoreError};
-use crate::model::{AdminAction, DeviceId, ServerEvent};
-use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
+use super::store::{Batch, KeyedRequest, Store, StoreError, StoredAnswer};
+use super::times::Times;
+use crate::model::{AdminAction, DeviceId, Prompt, ServerEvent};
+use crate::server::{
+    AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp, prompt_of,
+};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
@@ -56,11 +59,26 @@ pub(crate) enum Message {
         action: Box<AdminAction>,
         /// Refuses the change if the state is no longer what its asker saw.
         guard: Option<Guard>,
+        /// The key under which it is asked for, which is stored with the change.
+        under: Option<KeyedRequest>,
         /// Where the answer goes.
         answer: AnswerTo,
     },
+    /// A request with a key was answered.
+    Answered {
+        /// What is to be remembered.
+        answer: Box<StoredAnswer>,
+        /// Told when it is.
+        remembered: oneshot::Sender<()>,
+    },
     /// Somebody wants to look.
     Look(Look),
+}
+
+/// A message on its way to the core.
+pub(crate) struct Told {
+    at: SimTime,
+    pub(crate) message: Message,
 }
 
 /// Where the answer to a change goes.
@@ -79,16 +97,24 @@ pub(crate) struct CoreGone;
 /// A way to the core's thread.
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Told>,
+    clock: Clock,
+    times: Times,
     judged: bool,
 }
 
 impl CoreHandle {
     /// A way to a test's own ears.
     #[cfg(test)]
-    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
+    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Told>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        (CoreHandle { inbox, judged: false }, messages)
+        let core = CoreHandle {
+            inbox,
+            clock: Clock::starting(),
+            times: Times::default(),
+            judged: false,
+        };
+        (core, messages)
     }
 
     /// True if a judge wants to know of image requests.
@@ -96,21 +122,41 @@ impl CoreHandle {
         self.judged
     }
 
-    /// Hands a message over, when there is room.
+    /// How long the core has taken for what it was told.
+    pub(crate) fn times(&self) -> Times {
+        self.times.clone()
+    }
+
+    /// Hands a message over, when there is room; the wait for that is the core's time too.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
-        self.inbox.send(message).await.map_err(|_| CoreGone)
+        let at = self.clock.now();
+        self.inbox.send(Told { at, message }).await.map_err(|_| CoreGone)
     }
 
     /// Asks for a change and waits for the answer.
-    pub(crate) async fn change(&self, action: AdminAction, guard: Option<Guard>) -> Result<Result<(), AdminError>, CoreGone> {
+    pub(crate) async fn change(
+        &self,
+        action: AdminAction,
+        guard: Option<Guard>,
+        under: Option<KeyedRequest>,
+    ) -> Result<Result<(), AdminError>, CoreGone> {
         let (answer, answered) = oneshot::channel();
         self.tell(Message::Admin {
             action: Box::new(action),
             guard,
+            under,
             answer,
         })
         .await?;
         answered.await.map_err(|_| CoreGone)
+    }
+
+    /// Has an answer remembered for as long as the store lasts.
+    pub(crate) async fn remember(&self, answer: StoredAnswer) -> Result<(), CoreGone> {
+        let (remembered, done) = oneshot::channel();
+        let answer = Box::new(answer);
+        self.tell(Message::Answered { answer, remembered }).await?;
+        done.await.map_err(|_| CoreGone)
     }
 
     /// Looks at the core's state.
@@ -128,13 +174,22 @@ pub(crate) struct CoreThread {
     clock: Clock,
     store: Store,
     events: Arc<EventLog>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Told>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
     questions: BTreeMap<RequestId, AnswerTo>,
     asked: u64,
     pressure: Pressure,
     outputs: ServerOutputs,
     looks: Vec<Look>,
+    /// Keys whose requests changed something in this batch.
+    keys: Vec<KeyedRequest>,
+    /// Answers to be remembered with this batch.
+    answers: Vec<StoredAnswer>,
+    /// Who waits for that.
+    remembering: Vec<oneshot::Sender<()>>,
+    /// What is being done, and since when it waits for that.
+    under_way: Vec<(SimTime, Prompt)>,
+    times: Times,
     /// Watches, if it was asked for.
     judge: Option<Judge>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
@@ -168,10 +223,21 @@ impl CoreThread {
             pressure,
             outputs: Vec::new(),
             looks: Vec::new(),
+            keys: Vec::new(),
+            answers: Vec::new(),
+            remembering: Vec::new(),
+            under_way: Vec::new(),
+            times: Times::default(),
             judge,
             cut: Vec::new(),
         };
-        (core, CoreHandle { inbox: sender, judged })
+        let handle = CoreHandle {
+            inbox: sender,
+            clock,
+            times: core.times.clone(),
+            judged,
+        };
+        (core, handle)
     }
 
     /// Serves until nobody can ask any more.
@@ -189,17 +255,17 @@ impl CoreThread {
                 taken = self.inbox.recv_many(&mut batch, most) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
             }
-            if most == 1 && matches!(batch.first(), Some(Message::Received { .. })) {
+            if most == 1 && matches!(batch.first(), Some(told) if matches!(told.message, Message::Received { .. })) {
                 self.pressure.serve(self.clock).await;
             }
             self.play(&mut batch).await?;
         }
     }
 
-    async fn play(&mut self, batch: &mut Vec<Message>) -> Result<(), StoreError> {
+    async fn play(&mut self, batch: &mut Vec<Told>) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for message in batch.drain(..) {
-            self.take_in(message, now);
+        for told in batch.drain(..) {
+            self.take_in(told, now);
         }
         if self.server.next_timeout().is_some_and(|due| due <= now) {
             let before = self.outputs.len();
@@ -218,6 +284,7 @@ impl CoreThread {
         for look in self.looks.drain(..) {
             look(&self.server);
         }
+        self.times.done(self.clock.now(), self.under_way.drain(..));
         Ok(())
     }
 
@@ -230,8 +297,8 @@ impl CoreThread {
     }
 
     /// What a connection says after the core closed it is not heard.
-    fn take_in(&mut self, message: Message, now: SimTime) {
-        let input = match message {
+    fn take_in(&mut self, told: Told, now: SimTime) {
+        let input = match told.message {
             Message::Opened { outbox, .. } if self.pressure.lets_nobody_in() => return outbox.close(),
             Message::Opened { id, outbox } => {
                 self.outboxes.insert(id, outbox);
@@ -246,7 +313,12 @@ impl CoreThread {
                 }
                 return;
             }
-            Message::Admin { action, guard, answer } => {
+            Message::Admin {
+                action,
+                guard,
+                under,
+                answer,
+            } => {
                 if guard.is_some_and(|guard| !guard(&self.server)) {
                     // Whoever asked may have gone.
                     let _unheard = answer.send(Err(AdminError::Changed));
@@ -255,16 +327,28 @@ impl CoreThread {
                 self.asked += 1;
                 let request = RequestId(self.asked);
                 self.questions.insert(request, answer);
-                ServerInput::Admin {
-                    request,
-                    action: *action,
+                self.under_way.push((told.at, Prompt::Management));
+                let action = *action;
+                let before = self.outputs.len();
+                self.hand_in(ServerInput::Admin { request, action }, now);
+                let changed = |output: &ServerOutput| matches!(output, ServerOutput::Record { .. });
+                if self.outputs[before..].iter().any(changed) {
+                    self.keys.extend(under);
                 }
+                return;
+            }
+            Message::Answered { answer, remembered } => {
+                self.answers.push(*answer);
+                self.remembering.push(remembered);
+                return;
             }
             Message::Look(look) => {
+                self.under_way.push((told.at, Prompt::Management));
                 self.looks.push(look);
                 return;
             }
         };
+        self.under_way.push((told.at, prompt_of(&input)));
         self.hand_in(input, now);
     }
 
@@ -307,6 +391,10 @@ impl CoreThread {
         }
         seen.extend(self.judge.iter().flat_map(|judge| judge.speak(now)));
         self.commit(now, &records, &seen).await?;
+        for remembered in self.remembering.drain(..) {
+            // Whoever asked may have gone.
+            let _unheard = remembered.send(());
+        }
         for output in revealing {
             match output {
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
@@ -333,15 +421,18 @@ impl CoreThread {
     /// Makes a batch durable. While the disk is full or away everybody waits: nothing may be told that is not stored.
     async fn commit(&mut self, at: SimTime, records: &[(Stamp, Record)], events: &[ServerEvent]) -> Result<(), StoreError> {
         let first_event = self.events.newest() + 1;
+        let (keys, answers) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.answers));
         let batch = Batch {
             at,
             records,
             first_event,
             events,
+            keys: &keys,
+            answers: &answers,
         };
         let mut waited = false;
         loop {
-            let full = self.pressure.disk_full() && !(records.is_empty() && events.is_empty());
+            let full = self.pressure.disk_full() && !batch.is_empty();
             let committed = if full {
                 Err(StoreError::Full)
             } else {

@@ -13,7 +13,6 @@ use tokio::task::LocalSet;
 
 use crate::device::{Device, DeviceConfig, DeviceInput};
 use crate::faults::{Edge, EdgeOutputs, Injection};
-use crate::measure::Metric;
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
@@ -199,7 +198,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
-        asks_flash: setup.plan.measures().any(|measure| measure.metric == Metric::FlashOps),
+        asks_flash: setup.plan.measures().any(|measure| measure.metric.is_of_flash()),
         shard: setup.number,
         sightings: RefCell::default(),
     });
@@ -406,7 +405,7 @@ mod tests {
         let mut plan = plan();
         let new = plan.versions[1].firmware.clone();
         let behaviors = Arc::make_mut(&mut plan.fleets[0].behaviors);
-        let image = behaviors.images.values_mut().find(|image| image.firmware == new).unwrap();
+        let image = behaviors.images.values_mut().find(|image| *image.firmware == new).unwrap();
         // The second device finds no outcome when it boots the new image: an index out of bounds.
         image.boot = Dealt::Each {
             outcomes: vec![BootOutcome::default()],

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
 use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
+use crate::mcuboot::VerifyingKey;
+use crate::measure::Metric;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
 use crate::time::SimTime;
 use crate::verdict::{Expectation, JudgedAt};
@@ -24,7 +26,7 @@ use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, WhoFile,
 };
-use super::images::{self, Image};
+use super::images::Image;
 use super::names::Names;
 use super::plan::{
     BenchPlan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan,
@@ -115,8 +117,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Fleets and their devices.
-    pub fn fleets(&self, images: &[Image]) -> (Vec<PlannedFleet>, Vec<PlannedDevice>) {
+    /// Fleets and their devices, with the key that each fleet's bootloader trusts.
+    pub fn fleets(&self, images: &[Image], trusted: &[Option<VerifyingKey>]) -> (Vec<PlannedFleet>, Vec<PlannedDevice>) {
         let mut fleets = Vec::with_capacity(self.file.fleets.len());
         let mut devices = Vec::new();
         for (position, fleet) in self.file.fleets.iter().enumerate() {
@@ -125,20 +127,27 @@ impl Resolver<'_> {
                 .map(|number| device_key(&fleet.name, number))
                 .collect();
             devices.extend(self.devices(fleet, position as u16, &keys));
-            fleets.push(self.fleet(fleet, first, &keys, images));
+            fleets.push(self.fleet(fleet, first, &keys, images, trusted[position].as_ref()));
         }
         self.check_ids(&devices);
         (fleets, devices)
     }
 
-    fn fleet(&self, fleet: &FleetFile, first: DeviceIndex, keys: &[u64], images: &[Image]) -> PlannedFleet {
+    fn fleet(
+        &self,
+        fleet: &FleetFile,
+        first: DeviceIndex,
+        keys: &[u64],
+        images: &[Image],
+        trusted: Option<&VerifyingKey>,
+    ) -> PlannedFleet {
         let main = &fleet.runs[0].value;
         let config = DeviceConfig {
             main: main.slug.clone(),
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
             swap: fleet.flash.swap,
-            key: images::bootloader_key(&main.slug, self.file, self.luck),
+            key: trusted.cloned(),
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
@@ -148,6 +157,7 @@ impl Resolver<'_> {
             sdk: fleet.sdk,
             quirks: fleet.quirks,
             heartbeat: fleet.heartbeat,
+            counts_wear: self.asks(Metric::Wear),
             on_board: false,
         };
         let image = images.iter().find(|image| image.firmware == *main);
@@ -157,12 +167,19 @@ impl Resolver<'_> {
             sleep: fleet.sleep,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(keys, images)),
+            behaviors: Arc::new(self.behaviors(keys, images, trusted)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,
             count: fleet.count as u32,
         }
+    }
+
+    /// True where a step or an expectation asks for a metric.
+    fn asks(&self, metric: Metric) -> bool {
+        let steps = self.file.steps.iter().filter_map(|step| step.when.as_ref());
+        let expects = self.file.expects.iter().filter_map(|expect| expect.that.as_ref());
+        steps.chain(expects).any(|asked| asked.measure.metric == metric)
     }
 
     /// The devices' password: of the seed, since it guards nothing but the run's own server.
@@ -171,17 +188,17 @@ impl Resolver<'_> {
         IngestKey::new(format!("{:016x}{:016x}", part(0), part(1)))
     }
 
-    fn behaviors(&self, keys: &[u64], images: &[Image]) -> Behaviors {
+    fn behaviors(&self, keys: &[u64], images: &[Image], trusted: Option<&VerifyingKey>) -> Behaviors {
         let mut behaviors = Behaviors::default();
         for (version, image) in self.file.versions.iter().zip(images) {
             let ordinal = text_key(&version.firmware.to_string());
             let behavior = ImageBehavior {
-                firmware: version.firmware.clone(),
+                firmware: Arc::new(version.firmware.clone()),
                 boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
                 image: image.bytes.clone(),
                 build_id: image.build_id,
                 own_build_id: image.own_build_id,
-                sound: image.sound,
+                sound: image.is_sound(trusted),
             };
             behaviors.images.insert(image.digest, behavior);
             let install = deal(&version.install, self.luck, Purpose::InstallOutcome, ordinal, keys);

@@ -14,6 +14,7 @@ mod cohorts;
 mod config;
 mod connections;
 mod deadlines;
+mod defect;
 mod deployments;
 mod history;
 mod images;
@@ -36,14 +37,16 @@ mod watched;
 pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
+pub use defect::Defect;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
 pub use limits::{LimitError, Limits};
-pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
+pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen, Stamp};
+pub use sessions::prompt_of;
 pub use views::ServerCounts;
 
 use std::time::Duration;
 
-use crate::model::AttemptId;
+use crate::model::{AttemptId, Prompt};
 use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
 
@@ -71,6 +74,7 @@ pub struct Server {
     packet_max: u64,
     /// Connections put out, by reason.
     refusals: Refusals,
+    defect: Option<Defect>,
     epoch_ms: u64,
     /// Of the input that is being handled.
     stamp: Stamp,
@@ -106,6 +110,7 @@ impl Server {
             },
             packet_max: config.limits.packet,
             refusals: Refusals::default(),
+            defect: None,
         }
     }
 

@@ -86,7 +86,7 @@ fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Dige
     let info = ImageInfo::read(slice_reader(image)).ok();
     let header = image.first_chunk().and_then(|head| ImageHeader::from_bytes(head).ok());
     let behavior = ImageBehavior {
-        firmware: version(firmware),
+        firmware: version(firmware).into(),
         boot: Dealt::Same(boot),
         image: image.clone(),
         build_id: header
@@ -195,6 +195,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            counts_wear: false,
             on_board: self.on_board,
         }
     }
@@ -271,7 +272,7 @@ impl Setup {
                 .images
                 .values()
                 .filter(|_| self.images_known)
-                .map(|known| (known.firmware.clone(), ImagePrint::of(&known.image)))
+                .map(|known| (known.firmware.as_ref().clone(), ImagePrint::of(&known.image)))
                 .collect(),
         })
     }

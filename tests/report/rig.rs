@@ -155,12 +155,13 @@ fn fleet() -> PlannedFleet {
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
         heartbeat: None,
+        counts_wear: false,
         on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
     let image = ImageBehavior {
-        firmware: version("app@1.1.0"),
+        firmware: version("app@1.1.0").into(),
         boot: Dealt::Each {
             outcomes: vec![
                 BootOutcome::ConfirmAfter(Duration::from_secs(2)),
@@ -405,6 +406,7 @@ fn harness() -> HarnessReport {
         dropped: 0,
         server_memory_bytes: Some(31 << 20),
         server_cpu_percent: Some(12.0),
+        server_time: Vec::new(),
         machine: Machine {
             cpu: "a processor".to_owned(),
             cores: 2,

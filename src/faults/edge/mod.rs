@@ -97,6 +97,8 @@ pub struct Edge {
     link_changes: Option<SimTime>,
     link_down: bool,
     trouble: Option<Box<Trouble>>,
+    /// What comes next by time alone, as of the last thing that happened.
+    next: Option<(SimTime, Wake)>,
 }
 
 /// What the device holds open, as it goes through its edge.
@@ -108,10 +110,38 @@ struct Transport {
     credit: u32,
     /// Bytes that the transport may deliver at once and has not.
     asked: u32,
-    /// There is no link: the connection that was asked for fails then.
-    connect_fails: Option<SimTime>,
+    /// What was asked for and will not come about; nothing for most of a device's life.
+    failing: Option<Box<Failing>>,
+}
+
+/// What was asked for where there is no link.
+#[derive(Debug, Default)]
+struct Failing {
+    /// The connection fails then.
+    connect: Option<SimTime>,
     /// So does the download, like this.
-    download_fails: Option<(SimTime, DownloadError)>,
+    download: Option<(SimTime, DownloadError)>,
+}
+
+impl Transport {
+    fn failing(&mut self) -> &mut Failing {
+        self.failing.get_or_insert_default()
+    }
+
+    /// Nothing fails any more of what `part` says.
+    fn spare<T>(&mut self, part: impl FnOnce(&mut Failing) -> &mut Option<T>) {
+        if let Some(failing) = &mut self.failing {
+            *part(failing) = None;
+            self.failing.take_if(|failing| failing.next().is_none());
+        }
+    }
+}
+
+impl Failing {
+    fn next(&self) -> Option<SimTime> {
+        let download = self.download.map(|(due, _)| due);
+        [self.connect, download].into_iter().flatten().min()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,7 +167,7 @@ impl Edge {
     pub fn new(device: Device, profile: Arc<LinkProfile>, luck: Luck, key: u64) -> Edge {
         let draws = Draws { luck, device: key };
         let path = Path::new(profile, draws, device.config().tls);
-        Edge {
+        let mut edge = Edge {
             link_changes: if path.is_steady() {
                 None
             } else {
@@ -148,7 +178,10 @@ impl Edge {
             transport: Transport::default(),
             link_down: false,
             trouble: None,
-        }
+            next: None,
+        };
+        edge.next = edge.next_wake();
+        edge
     }
 
     /// The same device, asleep at times.
@@ -179,12 +212,14 @@ impl Edge {
             | DeviceInput::AppResume => self.hand_over(input, now, out),
         }
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Takes a fault.
     pub fn inject(&mut self, injection: Injection, now: SimTime, out: &mut EdgeOutputs) {
         self.trouble.get_or_insert_default().arm(injection);
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Trouble is over: every fault ends, what is planned is missed, the link does not drop any more.
@@ -193,11 +228,12 @@ impl Edge {
         self.end_faults(now, out);
         self.check_link(now, out);
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Does what is due at `now`, in order.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        while let Some((due, wake)) = self.next_wake().filter(|(due, _)| *due <= now) {
+        while let Some((due, wake)) = self.next.filter(|(due, _)| *due <= now) {
             match wake {
                 Wake::Trouble => self.do_due(now, out),
                 Wake::Link => self.check_link(now, out),
@@ -206,13 +242,14 @@ impl Edge {
                 Wake::Read => self.give_credit(now, out),
             }
             self.settle(now, out);
+            self.next = self.next_wake();
         }
     }
 
     /// When [`Edge::handle_timeout`] is wanted next; `None` means never.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.next_wake().map(|(due, _)| due)
+        self.next.map(|(due, _)| due)
     }
 
     /// The latest moment at which the device moves on by itself: its timers, housekeeping left out, and a link that comes back.
@@ -248,6 +285,7 @@ impl Edge {
         FlashCounts {
             ops: count(self.device.flash_ops()),
             erases: count(self.device.flash_erases()),
+            wear: self.device.wear(),
         }
     }
 
@@ -268,40 +306,54 @@ impl Edge {
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub fn packet_arrives(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
-        self.path.packet(way, packet, now)
+        let at = self.path.packet(way, packet, now);
+        if self.transport.downloading {
+            // A body makes way for it.
+            self.next = self.next_wake();
+        }
+        at
     }
 
     /// When an image request that is wanted at `now` is at the server, handshakes included.
     pub fn request_arrives(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
-        self.path.request(request, now)
+        let at = self.path.request(request, now);
+        self.next = self.next_wake();
+        at
     }
 
     /// When the head of an image answer that leaves the server at `now` arrives.
     pub fn head_arrives(&mut self, head: &ImageHead, now: SimTime) -> SimTime {
         let slow = self.trouble.as_ref().and_then(|trouble| trouble.slow());
-        self.path.head(head, slow, now)
+        let at = self.path.head(head, slow, now);
+        self.next = self.next_wake();
+        at
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
-        let at = |due: Option<SimTime>, wake| due.map(|due| (due, wake));
-        let refused = self.transport.download_fails.map(|(due, _)| due);
-        let refusal = [self.transport.connect_fails, refused].into_iter().flatten().min();
         let trouble = self.trouble.as_ref();
-        let device = if trouble.is_some_and(|trouble| trouble.is_frozen()) {
-            None
-        } else {
-            self.device.next_timeout().map(|(due, _)| due)
+        let device = match self.is_frozen() {
+            true => None,
+            false => self.device.next_timeout().map(|(due, _)| due),
         };
-        [
-            at(trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
-            at(self.link_changes, Wake::Link),
-            at(refusal, Wake::Refusal),
-            at(device, Wake::Device),
-            at(self.read_due(), Wake::Read),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let wakes = [
+            (trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
+            (self.link_changes, Wake::Link),
+            (
+                self.transport.failing.as_ref().and_then(|failing| failing.next()),
+                Wake::Refusal,
+            ),
+            (device, Wake::Device),
+            (self.read_due(), Wake::Read),
+        ];
+        let mut first: Option<(SimTime, Wake)> = None;
+        for (due, wake) in wakes {
+            first = match (due, first) {
+                (Some(due), Some((before, _))) if before <= due => first,
+                (Some(due), _) => Some((due, wake)),
+                (None, _) => first,
+            };
+        }
+        first
     }
 
     /// Hands the device something from its transport, unless its processor is not scheduled: then it waits.
@@ -368,7 +420,7 @@ impl Edge {
                     self.path.joins_at(wakes_at);
                     out.device(DeviceOutput::Connect);
                 } else if self.link_down {
-                    self.transport.connect_fails = Some(now + UNREACHABLE_AFTER);
+                    self.transport.failing().connect = Some(now + UNREACHABLE_AFTER);
                 } else {
                     out.device(DeviceOutput::Connect);
                 }
@@ -423,7 +475,7 @@ impl Edge {
 
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
-        self.transport.connect_fails = None;
+        self.transport.spare(|failing| &mut failing.connect);
         self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
@@ -434,7 +486,7 @@ impl Edge {
         self.transport.downloading = false;
         self.transport.credit = 0;
         self.transport.asked = 0;
-        self.transport.download_fails = None;
+        self.transport.spare(|failing| &mut failing.download);
         self.path.answered();
     }
 
@@ -500,11 +552,14 @@ impl Edge {
     }
 
     fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        if self.transport.connect_fails.take_if(|due| *due <= now).is_some() {
+        let failing = self.transport.failing();
+        if failing.connect.take_if(|due| *due <= now).is_some() {
             self.pass(DeviceInput::Disconnected(LinkLoss::Timeout), now, out);
         }
-        if let Some((_, error)) = self.transport.download_fails.take_if(|(due, _)| *due <= now) {
+        let failing = self.transport.failing();
+        if let Some((_, error)) = failing.download.take_if(|(due, _)| *due <= now) {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
         }
+        self.transport.failing.take_if(|failing| failing.next().is_none());
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{StoreError, StoreFolder};
-use crate::model::{AttemptId, BuildId, Digest};
-use crate::server::{DeviceNumber, Prompt, Record, SessionSeen, Stamp};
+use crate::model::{AttemptId, BuildId, Digest, Prompt};
+use crate::server::{DeviceNumber, Record, SessionSeen, Stamp};
 use crate::wire::api::EventLine;
 
 /// Of what devices last told of themselves: when is not kept, and no history has it.
@@ -101,7 +101,7 @@ fn sessions(database: &Connection, records: &mut Vec<(Stamp, Record)>) -> Read<(
 }
 
 /// Hands every row of a query to `take`.
-fn each(database: &Connection, query: &str, mut take: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
+pub(super) fn each(database: &Connection, query: &str, mut take: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
     let mut statement = database.prepare(query)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::*;
 use crate::model::{
-    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Selector, Tags, UpdateState, Whom,
+    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Prompt, Selector, Tags, UpdateState, Whom,
 };
 use crate::server::{
-    ConnectionId, DeploymentNumber, DeviceNumber, Limits, Prompt, RequestId, Server, ServerConfig, ServerInput, ServerOutput,
-    SessionSeen,
+    ConnectionId, DeploymentNumber, DeviceNumber, Limits, RequestId, Server, ServerConfig, ServerInput, ServerOutput, SessionSeen,
 };
 use crate::wire::{Connect, Packet, QoS, Topic, topic};
 
@@ -75,6 +74,8 @@ impl Rig {
             records: &records,
             first_event: self.events.len() as u64 + 1,
             events: &events,
+            keys: &[],
+            answers: &[],
         };
         self.store.commit(&batch).unwrap();
         self.records.extend(records);
@@ -367,6 +368,8 @@ fn a_commit_that_fails_stores_nothing_and_can_be_tried_again() {
         records: &more,
         first_event: 0,
         events: &[],
+        keys: &[],
+        answers: &[],
     };
     let error = rig.store.commit(&batch).unwrap_err();
     assert!(error.may_pass(), "{error}");

@@ -181,7 +181,7 @@ impl Auditor {
                 packages: packages.clone(),
             })),
             AdminAction::Cancel { deployment } => Some(Asked::Cancel(deployment.clone())),
-            AdminAction::CreateVersion { firmware, image } => Some(Asked::Store(firmware.clone(), image.clone())),
+            AdminAction::CreateVersion { firmware, image } => Some(Asked::Store(firmware.clone(), image.bytes().clone())),
             _ => None,
         };
     }
@@ -198,6 +198,9 @@ impl Auditor {
 
     /// The server was given this packet, and has not handled it yet.
     pub fn received(&mut self, at: SimTime, line: u64, packet: &Packet) {
+        if *packet == Packet::PingRequest {
+            return;
+        }
         let Some(state) = self.lines.get_mut(&line) else { return };
         match packet {
             Packet::Connect(connect) => {
