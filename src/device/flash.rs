@@ -37,6 +37,8 @@ pub(super) struct Flash {
     traps: Option<Box<Traps>>,
     done: u32,
     erased: u32,
+    /// The bootloader's security counter, which only rises.
+    pub(super) floor: u32,
 }
 
 /// What is to go wrong.
@@ -45,6 +47,8 @@ struct Traps {
     cut: Option<Countdown>,
     /// With whether the error is one that is not retried.
     failure: Option<(Countdown, bool)>,
+    /// No record finds room.
+    full: bool,
     /// Records that the next boot does not find.
     doomed: Vec<RecordKey>,
 }
@@ -109,6 +113,7 @@ impl Flash {
             traps: None,
             done: 0,
             erased: 0,
+            floor: 0,
         }
     }
 
@@ -191,7 +196,7 @@ impl Flash {
                 return Some(at);
             }
             at += op.duration(chip);
-            if failure.is_some_and(|failure| failure.strikes(erase)) {
+            if failure.is_some_and(|failure| failure.strikes(erase)) || traps.refuses(&op) {
                 return Some(at);
             }
             for countdown in [&mut cut, &mut failure].into_iter().flatten() {
@@ -228,6 +233,11 @@ impl Flash {
         if let Some(traps) = &mut self.traps {
             traps.cut = None;
         }
+    }
+
+    /// The settings store has no room for another record, or has again.
+    pub(super) fn fill(&mut self, full: bool) {
+        self.traps.get_or_insert_default().full = full;
     }
 
     /// No trap is set any more.
@@ -299,7 +309,8 @@ impl Flash {
                 self.work = Some(work);
                 return Progress::Busy;
             }
-            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.fails(erase)) {
+            let full = self.traps.as_ref().is_some_and(|traps| traps.refuses(&op)).then_some(true);
+            if let Some(permanent) = full.or_else(|| self.traps.as_mut()?.fails(erase)) {
                 self.begin_queued(end, chip);
                 return Progress::Failed(work.stretch, end, permanent);
             }
@@ -455,7 +466,12 @@ impl Flash {
 
 impl Traps {
     fn are_set(&self) -> bool {
-        self.cut.is_some() || self.failure.is_some()
+        self.cut.is_some() || self.failure.is_some() || self.full
+    }
+
+    /// True if the operation at hand needs room that is not there.
+    fn refuses(&self, op: &Op<'_>) -> bool {
+        self.full && matches!(op, Op::Store(..))
     }
 
     /// True if power fails at the operation at hand.
@@ -519,6 +535,8 @@ mod tests {
 
     fn known(images: &[&Bytes]) -> Behaviors {
         let behavior = |image: &&Bytes| ImageBehavior {
+            fits: Dealt::Same(true),
+            counter: 0,
             firmware: "app@1.0.0".parse().unwrap(),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{closest, parse_data_rate, parse_duration, word_enum};
+use crate::model::{FirmwareVersion, closest, parse_data_rate, parse_duration, word_enum};
 
 /// A fault of a device, its flash, its link or its downloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,36 @@ pub enum FaultKind {
     Redirect,
     /// The device does not trust the image host's chain.
     BadTls,
+    /// The server's certificate has expired: new connections and requests end in the handshake, what is open stays. Narrowed to a
+    /// version, it is the anchor of that version that has expired.
+    CertExpiry,
+    /// The device's clock is wrong: a certificate has not begun to hold, or holds no more, or seems to hold although it has expired.
+    WrongClock {
+        /// By how much.
+        by: Duration,
+        /// It is ahead, not behind.
+        ahead: bool,
+    },
+    /// The bytes of another version come in the place of those that were asked for.
+    WrongImage {
+        /// Which one.
+        firmware: FirmwareVersion,
+    },
+    /// The settings store has no room for another record.
+    FlashFull,
+    /// Data that comes beside all deployments, and is read at each start whichever image runs, resets the device.
+    BadData {
+        /// From the start of the application to the reset.
+        after: Duration,
+        /// The device sets the data aside after so many resets; `None` is never.
+        aside: Option<u32>,
+    },
 }
+
+/// How long before a run the server's certificate was issued, and for how long from its beginning it holds: what a wrong clock is
+/// measured by.
+pub(super) const ISSUED_BEFORE: Duration = Duration::from_secs(86_400);
+pub(super) const HOLDS_FOR: Duration = Duration::from_secs(365 * 86_400);
 
 word_enum! {
     /// A record that can be lost.
@@ -130,6 +159,11 @@ impl FaultKind {
         "wrong-range",
         "redirect",
         "bad-tls",
+        "cert-expiry",
+        "wrong-clock",
+        "wrong-image",
+        "flash-full",
+        "bad-data",
     ];
 
     /// The profile that it puts in the place of the fleet's.
@@ -140,11 +174,19 @@ impl FaultKind {
         }
     }
 
+    /// The version whose image it puts in the place of another.
+    pub fn image(&self) -> Option<&FirmwareVersion> {
+        match self {
+            FaultKind::WrongImage { firmware } => Some(firmware),
+            _ => None,
+        }
+    }
+
     /// Invariants of protocol section 9 that a device which it strikes is no longer held to: those that the fault itself breaks. A
-    /// body that was changed, or announced shorter than it is, cannot reach flash as it was (53).
+    /// body that was changed, or announced shorter than it is, or another's, cannot reach flash as it was (53).
     pub const fn lifts(&self) -> &'static [u8] {
         match self {
-            FaultKind::Corrupt { .. } | FaultKind::Truncate { short: true } => &[53],
+            FaultKind::Corrupt { .. } | FaultKind::Truncate { short: true } | FaultKind::WrongImage { .. } => &[53],
             _ => &[],
         }
     }
@@ -223,6 +265,14 @@ impl FaultKind {
             "wrong-range" => bare(FaultKind::WrongRange),
             "redirect" => bare(FaultKind::Redirect),
             "bad-tls" => bare(FaultKind::BadTls),
+            "cert-expiry" => bare(FaultKind::CertExpiry),
+            "wrong-clock" => wrong_clock(rest),
+            "wrong-image" => rest
+                .parse()
+                .map(|firmware| FaultKind::WrongImage { firmware })
+                .map_err(|_| "`wrong-image` needs a version, for example `wrong-image app@1.1.0`".to_owned()),
+            "flash-full" => bare(FaultKind::FlashFull),
+            "bad-data" => bad_data(rest),
             _ => Err(match closest(word, FaultKind::WORDS.iter().copied()) {
                 Some(known) => format!("unknown fault kind `{word}`: did you mean `{known}`?"),
                 None => format!("unknown fault kind `{word}`"),
@@ -239,9 +289,10 @@ impl FaultKind {
             | FaultKind::AppAbort
             | FaultKind::AppPause
             | FaultKind::UartGarbage
-            | FaultKind::LoseRecord(_) => Target::Device,
-            FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
-            FaultKind::LinkDown | FaultKind::Link { .. } => Target::Link,
+            | FaultKind::LoseRecord(_)
+            | FaultKind::BadData { .. } => Target::Device,
+            FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } | FaultKind::FlashFull => Target::Flash,
+            FaultKind::LinkDown | FaultKind::Link { .. } | FaultKind::CertExpiry | FaultKind::WrongClock { .. } => Target::Link,
             FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. } => Target::Messages,
             FaultKind::Http { .. }
             | FaultKind::Corrupt { .. }
@@ -250,9 +301,62 @@ impl FaultKind {
             | FaultKind::Slow { .. }
             | FaultKind::WrongRange
             | FaultKind::Redirect
-            | FaultKind::BadTls => Target::Requests,
+            | FaultKind::BadTls
+            | FaultKind::WrongImage { .. } => Target::Requests,
         }
     }
+}
+
+/// `T behind` or `T ahead`.
+fn wrong_clock(text: &str) -> Result<FaultKind, String> {
+    const EXAMPLE: &str = "`wrong-clock` needs a time and a direction, for example `wrong-clock 20d behind`";
+    let (time, way) = text.rsplit_once(' ').ok_or(EXAMPLE)?;
+    let ahead = match way {
+        "ahead" => true,
+        "behind" => false,
+        _ => return Err(EXAMPLE.to_owned()),
+    };
+    let by = parse_duration(time.trim()).map_err(|error| format!("`wrong-clock`: {error}"))?;
+    Ok(FaultKind::WrongClock { by, ahead })
+}
+
+/// `crash after T`, or `crash after T, aside after N`.
+fn bad_data(text: &str) -> Result<FaultKind, String> {
+    const EXAMPLE: &str =
+        "`bad-data` needs what it does, for example `bad-data crash after 5s` or `bad-data crash after 5s, aside after 3`";
+    let (crash, aside) = text
+        .split_once(',')
+        .map_or((text, None), |(crash, aside)| (crash, Some(aside)));
+    let after = crash.trim().strip_prefix("crash after ").ok_or(EXAMPLE)?;
+    let after = parse_duration(after.trim()).map_err(|error| format!("`bad-data`: {error}"))?;
+    let number = |text: &str| {
+        text.trim()
+            .strip_prefix("aside after ")?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&n: &u32| n > 0)
+    };
+    let aside = match aside {
+        None => None,
+        Some(text) => Some(number(text).ok_or(EXAMPLE)?),
+    };
+    Ok(FaultKind::BadData { after, aside })
+}
+
+/// A time in the largest unit that holds it exactly.
+fn in_units(time: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let (number, unit) = in_largest(time.as_nanos(), &UNITS);
+    format!("{number}{unit}")
 }
 
 /// A quantity in the first of these units that holds it exactly; the last one does.
@@ -300,6 +404,17 @@ impl fmt::Display for FaultKind {
             FaultKind::WrongRange => f.write_str("wrong-range"),
             FaultKind::Redirect => f.write_str("redirect"),
             FaultKind::BadTls => f.write_str("bad-tls"),
+            FaultKind::CertExpiry => f.write_str("cert-expiry"),
+            FaultKind::WrongClock { by, ahead } => {
+                let way = if *ahead { "ahead" } else { "behind" };
+                write!(f, "wrong-clock {} {way}", in_units(*by))
+            }
+            FaultKind::WrongImage { firmware } => write!(f, "wrong-image {firmware}"),
+            FaultKind::FlashFull => f.write_str("flash-full"),
+            FaultKind::BadData { after, aside } => {
+                write!(f, "bad-data crash after {}", in_units(*after))?;
+                aside.map_or(Ok(()), |times| write!(f, ", aside after {times}"))
+            }
         }
     }
 }
@@ -335,6 +450,13 @@ mod tests {
             "wrong-range",
             "redirect",
             "bad-tls",
+            "cert-expiry",
+            "wrong-clock 20d behind",
+            "wrong-clock 90m ahead",
+            "wrong-image app@1.1.0",
+            "flash-full",
+            "bad-data crash after 5s",
+            "bad-data crash after 1500ms, aside after 3",
         ];
         for text in texts {
             assert_eq!(FaultKind::parse(text).unwrap().to_string(), text);
@@ -364,5 +486,10 @@ mod tests {
             message("lose-record all"),
             "`lose-record` needs one of `attempt`, `probation`, `version`"
         );
+        assert!(message("wrong-clock 20d").contains("wrong-clock 20d behind"));
+        assert!(message("wrong-image app").contains("wrong-image app@1.1.0"));
+        for data in ["bad-data", "bad-data hang", "bad-data crash after 1s, aside after 0"] {
+            assert!(message(data).contains("aside after 3"), "{data}");
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Path {
     calm: bool,
     /// Few fleets sleep.
     sleep: Option<Box<Asleep>>,
+    /// Spells in which the device is away, in order.
+    away: Box<[(SimTime, SimTime)]>,
     /// What has crossed since it was last asked for.
     carried: Carried,
 }
@@ -60,6 +62,7 @@ impl Path {
             image_tls: tls,
             calm: false,
             sleep: None,
+            away: Box::default(),
             carried: Carried::default(),
         }
     }
@@ -221,6 +224,11 @@ impl Path {
         self.sleep = sleep.map(|times| Box::new(Asleep { times, since: None }));
     }
 
+    /// The device is away in these spells, which are in order.
+    pub(super) fn set_away(&mut self, away: Box<[(SimTime, SimTime)]>) {
+        self.away = away;
+    }
+
     /// Power is there; sleep counts from the first time.
     pub(super) fn powered(&mut self, now: SimTime) {
         if let Some(asleep) = &mut self.sleep {
@@ -228,10 +236,15 @@ impl Path {
         }
     }
 
-    /// Until when the device sleeps, if it does.
+    /// Until when the device sleeps or is away, if it does or is: it does not try to connect then.
     pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
-        let asleep = self.sleep.as_ref()?;
-        asleep.times.until(asleep.since?, now)
+        let sleep = || {
+            let asleep = self.sleep.as_ref()?;
+            asleep.times.until(asleep.since?, now)
+        };
+        let spell = self.away.partition_point(|(_, until)| *until <= now);
+        let away = self.away.get(spell).filter(|(from, _)| *from <= now).map(|(_, until)| *until);
+        sleep().max(away)
     }
 
     /// What is wanted of the network has to wait until then.
@@ -239,13 +252,13 @@ impl Path {
         self.joined_at = self.joined_at.max(at);
     }
 
-    /// True if neither the profile nor sleep ever takes the link down.
+    /// True if neither the profile, nor sleep, nor absence ever takes the link down.
     pub(super) fn is_steady(&self) -> bool {
         let profile = self.profile();
-        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
+        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none() && self.away.is_empty()
     }
 
-    /// Until when profile or sleep have taken the link down, if they have.
+    /// Until when profile, sleep or absence have taken the link down, if they have.
     pub(super) fn down_until(&self, now: SimTime) -> Option<SimTime> {
         let profile = self.link.down_until(self.profile(), self.calm, now, self.draws);
         profile.max(self.asleep_until(now))
@@ -258,7 +271,9 @@ impl Path {
             let asleep = self.sleep.as_ref()?;
             Some(asleep.times.changes_at(asleep.since?, now))
         };
-        let next = || [drop(), sleeps()].into_iter().flatten().min();
+        let spell = self.away.partition_point(|(from, _)| *from <= now);
+        let leaves = self.away.get(spell).map(|(from, _)| *from);
+        let next = || [drop(), sleeps(), leaves].into_iter().flatten().min();
         self.down_until(now).or_else(next)
     }
 

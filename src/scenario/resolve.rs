@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
+use crate::device::{Behaviors, Dealt, DeviceConfig, ImageBehavior};
 use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
@@ -22,7 +22,7 @@ use super::fault;
 use super::fields::cut;
 use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
-    TlsFile, Trace, VerbFile, WhoFile,
+    TlsFile, Trace, VerbFile, VersionFile, WhoFile,
 };
 use super::images::{self, Image};
 use super::names::Names;
@@ -76,8 +76,9 @@ impl Resolver<'_> {
             chase: server.chase,
             limits: server.limits.clone(),
             on_disk: server.on_disk,
-            delay: server.delay,
+            delay: server.delay.clone(),
             deadline: server.deadline,
+            first_attempt: server.first_attempt,
         }
     }
 
@@ -125,13 +126,21 @@ impl Resolver<'_> {
                 .map(|number| device_key(&fleet.name, number))
                 .collect();
             devices.extend(self.devices(fleet, position as u16, &keys));
-            fleets.push(self.fleet(fleet, first, &keys, images));
+            let own = &devices[first.at()..];
+            fleets.push(self.fleet(fleet, own, &keys, images, first));
         }
         self.check_ids(&devices);
         (fleets, devices)
     }
 
-    fn fleet(&self, fleet: &FleetFile, first: DeviceIndex, keys: &[u64], images: &[Image]) -> PlannedFleet {
+    fn fleet(
+        &self,
+        fleet: &FleetFile,
+        devices: &[PlannedDevice],
+        keys: &[u64],
+        images: &[Image],
+        first: DeviceIndex,
+    ) -> PlannedFleet {
         let main = &fleet.runs[0].value;
         let config = DeviceConfig {
             main: main.slug.clone(),
@@ -148,6 +157,8 @@ impl Resolver<'_> {
             sdk: fleet.sdk,
             quirks: fleet.quirks,
             heartbeat: fleet.heartbeat,
+            checks_fit: fleet.checks_fit,
+            rollback_lock: fleet.rollback_lock,
             on_board: false,
         };
         let image = images.iter().find(|image| image.firmware == *main);
@@ -155,9 +166,10 @@ impl Resolver<'_> {
             name: fleet.name.clone(),
             link: Arc::clone(&fleet.link),
             sleep: fleet.sleep,
+            absence: fleet.absence,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(keys, images)),
+            behaviors: Arc::new(self.behaviors(fleet, devices, keys, images)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,
@@ -171,13 +183,36 @@ impl Resolver<'_> {
         IngestKey::new(format!("{:016x}{:016x}", part(0), part(1)))
     }
 
-    fn behaviors(&self, keys: &[u64], images: &[Image]) -> Behaviors {
+    /// Which devices of a fleet an image is made for: judged once, since hardware does not change.
+    fn fits(&self, version: &VersionFile, fleet: &FleetFile, devices: &[PlannedDevice]) -> Dealt<bool> {
+        let Some(fits) = &version.fits else {
+            return Dealt::Same(true);
+        };
+        let fitting = |device: &PlannedDevice| {
+            fits.selector.matches(|key, value| match key {
+                Key::Fleet => fleet.name == value,
+                Key::Device => device.id.as_str() == value,
+                Key::Tag(tag) => device.tags.get(tag).is_some_and(|found| found == value),
+                Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => false,
+            })
+        };
+        Dealt::Each {
+            outcomes: vec![false, true],
+            by_number: devices.iter().map(|device| u8::from(fitting(device))).collect(),
+        }
+    }
+
+    fn behaviors(&self, fleet: &FleetFile, devices: &[PlannedDevice], keys: &[u64], images: &[Image]) -> Behaviors {
         let mut behaviors = Behaviors::default();
         for (version, image) in self.file.versions.iter().zip(images) {
             let ordinal = text_key(&version.firmware.to_string());
+            let fits = self.fits(version, fleet, devices);
+            let boot = deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys);
             let behavior = ImageBehavior {
                 firmware: version.firmware.clone(),
-                boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
+                boot: boot.unless(&fits, version.elsewhere),
+                fits,
+                counter: version.counter,
                 image: image.bytes.clone(),
                 build_id: image.build_id,
                 own_build_id: image.own_build_id,
@@ -412,6 +447,7 @@ impl Resolver<'_> {
             },
             when: step.when.as_ref().map(|asked| asked.measure.clone()),
             held_for: step.held_for,
+            late: step.late,
             min_count: step.min_count,
             verb: self.verb(step.verb.as_ref()?),
         })

@@ -27,6 +27,7 @@ mod record;
 mod registry;
 mod rollout;
 mod selection;
+mod service;
 mod sessions;
 mod table;
 mod views;
@@ -39,6 +40,7 @@ pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
 pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
+pub use service::{Load, ServiceTime};
 pub use views::ServerCounts;
 
 use std::time::Duration;

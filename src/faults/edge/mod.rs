@@ -8,6 +8,7 @@ mod aim;
 mod armed;
 mod cheating;
 mod messages;
+mod poison;
 mod requests;
 mod strike;
 mod trouble;
@@ -108,8 +109,8 @@ struct Transport {
     credit: u32,
     /// Bytes that the transport may deliver at once and has not.
     asked: u32,
-    /// There is no link: the connection that was asked for fails then.
-    connect_fails: Option<SimTime>,
+    /// The connection that was asked for fails then, like this: there is no link, or no trust.
+    connect_fails: Option<(SimTime, LinkLoss)>,
     /// So does the download, like this.
     download_fails: Option<(SimTime, DownloadError)>,
 }
@@ -158,6 +159,18 @@ impl Edge {
         self
     }
 
+    /// The same device, away in these spells, which are in order.
+    #[must_use]
+    pub fn away(mut self, spells: Box<[(SimTime, SimTime)]>) -> Edge {
+        self.path.set_away(spells);
+        self.link_changes = if self.path.is_steady() {
+            None
+        } else {
+            self.path.changes_at(SimTime::ZERO)
+        };
+        self
+    }
+
     /// Takes one input for the device.
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         if input == DeviceInput::PowerOn {
@@ -171,6 +184,7 @@ impl Edge {
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
+            | DeviceInput::FlashFull(_)
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
@@ -285,7 +299,10 @@ impl Edge {
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
         let at = |due: Option<SimTime>, wake| due.map(|due| (due, wake));
         let refused = self.transport.download_fails.map(|(due, _)| due);
-        let refusal = [self.transport.connect_fails, refused].into_iter().flatten().min();
+        let refusal = [self.transport.connect_fails.map(|(due, _)| due), refused]
+            .into_iter()
+            .flatten()
+            .min();
         let trouble = self.trouble.as_ref();
         let device = if trouble.is_some_and(|trouble| trouble.is_frozen()) {
             None
@@ -326,6 +343,7 @@ impl Edge {
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
+            | DeviceInput::FlashFull(_)
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
@@ -368,7 +386,9 @@ impl Edge {
                     self.path.joins_at(wakes_at);
                     out.device(DeviceOutput::Connect);
                 } else if self.link_down {
-                    self.transport.connect_fails = Some(now + UNREACHABLE_AFTER);
+                    self.transport.connect_fails = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
+                } else if self.distrusts(now) {
+                    self.transport.connect_fails = Some((self.path.connected_at(now), LinkLoss::Tls));
                 } else {
                     out.device(DeviceOutput::Connect);
                 }
@@ -393,6 +413,8 @@ impl Edge {
                 self.lose_download();
                 self.give_up_tampering(out);
                 self.path.cleared(now);
+                self.stop_reading();
+                self.cheat_on_reset(out);
                 out.device(DeviceOutput::FallSilent);
                 if self.device.session() == Session::Off {
                     self.on_power_lost(now, out);
@@ -500,8 +522,8 @@ impl Edge {
     }
 
     fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        if self.transport.connect_fails.take_if(|due| *due <= now).is_some() {
-            self.pass(DeviceInput::Disconnected(LinkLoss::Timeout), now, out);
+        if let Some((_, loss)) = self.transport.connect_fails.take_if(|(due, _)| *due <= now) {
+            self.pass(DeviceInput::Disconnected(loss), now, out);
         }
         if let Some((_, error)) = self.transport.download_fails.take_if(|(due, _)| *due <= now) {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);

@@ -16,6 +16,7 @@ use super::{Edge, EdgeOutput, EdgeOutputs, UNREACHABLE_AFTER};
 pub(super) struct Tampering {
     head: Option<(u16, HeadChange)>,
     corruption: Option<Corruption>,
+    instead: Option<Instead>,
     cut: Option<Cut>,
     slowed_by: Option<u16>,
     /// Bits a second.
@@ -46,6 +47,32 @@ struct Corruption {
     /// Bytes changed so far.
     done: u64,
     draw: u64,
+}
+
+/// The bytes of another image take the place of those that come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Instead {
+    fault: u16,
+    image: Bytes,
+    /// Where in the image the body begins.
+    from: u64,
+    done: bool,
+}
+
+impl Instead {
+    /// What comes in the place of `bytes` at `position` of the body; behind the end of the image, what erased flash holds.
+    fn replace(&mut self, bytes: &mut Bytes, position: u64) {
+        let start = usize::try_from(self.from + position).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        *bytes = match self.image.get(start..end) {
+            Some(_) => self.image.slice(start..end),
+            None => {
+                let mut padded = BytesMut::from(self.image.get(start.min(self.image.len())..).unwrap_or_default());
+                padded.resize(bytes.len(), 0xff);
+                padded.freeze()
+            }
+        };
+    }
 }
 
 /// The body ends here, in one way or another.
@@ -129,7 +156,12 @@ impl Tampering {
                 self.slowed_by = self.slowed_by.or(Some(fault));
                 self.slow = Some(self.slow.map_or(*rate, |slow| slow.min(*rate)));
             }
-            FaultKind::PowerCut
+            FaultKind::WrongImage { .. }
+            | FaultKind::CertExpiry
+            | FaultKind::WrongClock { .. }
+            | FaultKind::FlashFull
+            | FaultKind::BadData { .. }
+            | FaultKind::PowerCut
             | FaultKind::Reset
             | FaultKind::Freeze
             | FaultKind::AppAbort
@@ -162,6 +194,9 @@ impl Tampering {
         if !matches!(head.status, 200 | 206) {
             return;
         }
+        if let Some(instead) = &mut self.instead {
+            instead.from = head.content_range.map_or(0, |range| range.first);
+        }
         if let Some(cut) = &mut self.cut {
             // At least a byte comes, and at least one is missing.
             let room = length.saturating_sub(self.position);
@@ -182,6 +217,10 @@ impl Tampering {
         let left = [
             self.head.map(|(fault, _)| fault),
             corruption.map(|corruption| corruption.fault),
+            self.instead
+                .as_ref()
+                .filter(|instead| !instead.done)
+                .map(|instead| instead.fault),
             self.cut.map(|cut| cut.fault),
             self.slowed_by,
         ];
@@ -242,14 +281,19 @@ impl Edge {
             self.transport.download_fails = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
             return out.queue.push(EdgeOutput::Requested(request));
         }
-        if let Some(trusted) = self.tamper(&request, out)
-            && !trusted
-        {
+        let distrusted = request.target.tls && self.distrusts(now);
+        if distrusted || self.tamper(&request, out) == Some(false) {
             let handshake = self.path.image_handshake(request.target.tls, now);
             self.transport.download_fails = Some((now + handshake, DownloadError::Tls));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         out.device(DeviceOutput::StartDownload(request));
+    }
+
+    /// Whether the device refuses the server's certificate: its own clock and its own anchor decide.
+    pub(super) fn distrusts(&self, now: SimTime) -> bool {
+        let trouble = self.trouble.as_ref();
+        self.device.config().tls && trouble.is_some_and(|trouble| trouble.distrusts(self.device.running(), now))
     }
 
     /// Decides what is done to the answer of this request; false if the host is not trusted.
@@ -275,6 +319,14 @@ impl Edge {
             }
             let draw = armed.place(0, draws);
             tampering.add(fault, &armed.injection.kind, armed.struck % 2 == 0, draw);
+            if let Some(image) = armed.injection.image.clone() {
+                tampering.instead = Some(Instead {
+                    fault,
+                    image,
+                    from: 0,
+                    done: false,
+                });
+            }
         }
         if !trusted {
             tampering.give_up(out);
@@ -358,6 +410,12 @@ impl Edge {
         let trouble = self.trouble();
         let tampering = trouble.tampering.get_or_insert_default();
         let length = tampering.length.unwrap_or(u64::MAX);
+        if let Some(instead) = tampering.instead.as_mut().filter(|_| !bytes.is_empty()) {
+            instead.replace(&mut bytes, tampering.position);
+            if !std::mem::replace(&mut instead.done, true) {
+                out.fault(instead.fault, Happening::Done);
+            }
+        }
         if let Some(corruption) = &mut tampering.corruption
             && corruption.change(&mut bytes, tampering.position, length)
         {
