@@ -591,7 +591,7 @@ fault = [
   { name = "expiry", inject = "cert-expiry", who = "device:d28", at = "start", for = "700ms" },
   { name = "clock", inject = "wrong-clock 20000d behind", who = "device:d29", at = "start", for = "700ms" },
   { name = "full", inject = "flash-full", who = "device:d30", at = "start", for = "4s" },
-  { name = "data", inject = "bad-data crash after 200ms, aside after 2", who = "device:d31", at = "2s", for = "4s" },
+  { name = "data", inject = "bad-data crash after 200ms, aside after 2", who = "device:d31", at = "start", for = "4s" },
   { name = "image", inject = "wrong-image app@1.0.0", who = "device:d32", at = "start", for = "4s" },
   { name = "z", inject = "power-cut", who = "device:d23", at = "flash erase 4", for = "100ms" },
   { name = "back", inject = "power-cut", who = "device:d24", at = "reverting 50 %", for = "100ms" },
