@@ -93,6 +93,94 @@ fn imgtool_accepts_what_the_command_signs_and_inspect_does_with_the_public_key()
 }
 
 #[test]
+fn a_fleet_runs_only_what_the_key_that_it_trusts_has_signed() {
+    if !(foreign_tool("imgtool") && foreign_tool("openssl")) {
+        return;
+    }
+    let keys = Keys::made();
+    let folder = tempfile::tempdir().unwrap();
+    let mut scenario = "scenario = { duration = \"60s\" }\n".to_owned();
+    let mut rows = String::new();
+    for (scheme, names) in KEYS {
+        let [own, .., foreign] = names else {
+            panic!("several keys of each kind")
+        };
+        std::fs::copy(keys.public(own), folder.path().join(format!("{own}.pub.pem"))).unwrap();
+        for (version, key) in [("1.0.0", own), ("1.1.0", own), ("1.2.0", foreign)] {
+            let file = format!("{own}-{version}.bin");
+            let key = keys.private(key);
+            let made = format!(
+                "make --version {version} --size 24KiB --sign {scheme} --key {} -o {file}",
+                key.display()
+            );
+            stdout(squall(folder.path(), &made), 0);
+        }
+        scenario += &format!(
+            "fleet.{own} = {{ count = 2, runs = \"{own}@1.0.0\", trusts = \"{own}.pub.pem\" }}\ncohort.{own}.members = \"fleet:{own}\"\n"
+        );
+        for version in ["1.0.0", "1.1.0", "1.2.0"] {
+            scenario += &format!("firmware.{own}.\"{version}\" = {{ file = \"{own}-{version}.bin\" }}\n");
+        }
+        for (at, version) in [("1s", "1.1.0"), ("30s", "1.2.0")] {
+            rows += &format!("[[step]]\nat = \"{at}\"\ndeploy = \"{own}@{version}\"\nto = \"{own}\"\n");
+        }
+        for that in [
+            "attempts{fleet:KEY,result:succeeded} count == 2",
+            "attempts{fleet:KEY,result:failed,reason:not-swapped} count == 2",
+            "devices{runs:KEY@1.1.0} count == 2",
+        ] {
+            rows += &format!("[[expect]]\nthat = \"{}\"\n", that.replace("KEY", own));
+        }
+    }
+    // One of them is imgtool's work.
+    let by_imgtool = [
+        "sign",
+        "--header-size",
+        "0x200",
+        "--pad-header",
+        "--slot-size",
+        "0x40000",
+        "--align",
+        "4",
+        "--version",
+        "1.1.0",
+        "-k",
+    ];
+    let ours = read(&folder, "ec-1.1.0.bin");
+    let payload_len = u32::from_le_bytes(ours[12..16].try_into().unwrap()) as usize;
+    std::fs::write(folder.path().join("payload"), &ours[0x200..0x200 + payload_len]).unwrap();
+    let signed = Command::new("imgtool")
+        .args(by_imgtool)
+        .arg(keys.private("ec"))
+        .args(["payload", "ec-1.1.0.bin"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(signed.status.success(), "{signed:?}");
+    std::fs::write(folder.path().join("keys.toml"), scenario.clone() + &rows).unwrap();
+    let squall = |scenario: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(["sim", scenario, "--out", "runs"]).current_dir(folder.path());
+        command.output().unwrap()
+    };
+    let played = squall("keys.toml");
+    let warned = String::from_utf8_lossy(&played.stderr).into_owned();
+    assert!(
+        warned.contains("the bootloader of fleet `rsa` does not accept `rsa@1.2.0`: the image is signed by key"),
+        "{warned}"
+    );
+    stdout(played, 0);
+
+    let runs_foreign = scenario.replace("runs = \"ed25519@1.0.0\"", "runs = \"ed25519@1.2.0\"");
+    std::fs::write(folder.path().join("dead.toml"), runs_foreign + &rows).unwrap();
+    let refused = stderr(squall("dead.toml"), 2);
+    assert!(
+        refused.contains("does not accept `ed25519@1.2.0`") && refused.contains("a device cannot start with it"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn inspect_names_the_flaw_of_every_flawed_image() {
     if !(foreign_tool("imgtool") && foreign_tool("openssl")) {
         return;

@@ -371,6 +371,57 @@ fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
 }
 
 #[test]
+fn power_cuts_and_several_packages_come_to_the_same_in_real_time_as_in_virtual_time() {
+    let cuts = hurried(
+        "power-cuts",
+        &[
+            (r#"seed = 7 }"#, "seed = 7 }\nserver.chase = \"1s\""),
+            ("count = 500", "count = 40"),
+            (
+                r#"flash = "nrf52840""#,
+                r#"retry = "100ms..1s half", flash = { like = "nrf52840", time_scale = 0.05 }"#,
+            ),
+            (r#"at = "5s""#, r#"at = "1s""#),
+            (r#"for = "1s..5s""#, r#"for = "50ms..200ms""#),
+            (r#"at = "swapping 0 %..100 %""#, r#"at = "swapping 0 %..100 %", for = "50ms""#),
+            (r#"at = "probation+100ms""#, r#"at = "probation+100ms", for = "50ms""#),
+            (
+                r#"at = "reverting 0 %..100 %""#,
+                r#"at = "reverting 0 %..100 %", for = "50ms""#,
+            ),
+            ("count >= 1400", "count >= 110"),
+        ],
+    );
+    let packages = hurried(
+        "multi-package",
+        &[
+            (r#"duration = "60s" }"#, "duration = \"60s\" }\nserver.chase = \"1s\""),
+            ("count = 200", "count = 50"),
+            ("succeed after 6s", "succeed after 600ms"),
+            ("fail after 2s", "fail after 200ms"),
+            (
+                r#""sensor@0.9.0"]"#,
+                r#""sensor@0.9.0"], flash = { like = "nrf52840", time_scale = 0.05 }"#,
+            ),
+            (r#"at = "3s""#, r#"at = "1s""#),
+        ],
+    );
+    std::thread::scope(|scope| {
+        let played = [cuts, packages].map(|scenario| scope.spawn(move || played_both(&scenario)));
+        for (run, sim) in played.map(|both| both.join().expect("it passes in both modes")) {
+            for counts in ["by_state", "by_version"] {
+                assert_eq!(run["devices"][counts], sim["devices"][counts], "{counts}");
+            }
+            let planned = |summary: &serde_json::Value| -> Vec<serde_json::Value> {
+                let rows = summary["faults"].as_array().unwrap().iter();
+                rows.map(|row| serde_json::json!([row["name"], row["planned"]])).collect()
+            };
+            assert_eq!(planned(&run), planned(&sim));
+        }
+    });
+}
+
+#[test]
 fn a_killed_harness_leaves_no_server_behind() {
     let desk = Desk::new();
     let run = Run::start(&desk);
@@ -560,7 +611,7 @@ server = { chase = "1s" }
 firmware.app = ["1.0.0", "1.1.0"]
 link.plain = { latency = "5ms", down = "10 Mbit/s", loss = "0 %", join = "0s" }
 link.thin = { latency = "5ms", down = "1 Mbit/s", loss = "0 %", join = "0s" }
-fleet.few = { count = 32, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
+fleet.few = { count = 44, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
 step = [{ name = "go", at = "1s", deploy = "app@1.1.0", to = "all" }]
 fault = [
   { name = "a", inject = "power-cut", who = "device:d1", at = "swapping 50 %", for = "100ms" },
@@ -588,15 +639,30 @@ fault = [
   { name = "w", inject = "wrong-range", who = "device:d20", at = "start", for = "4s" },
   { name = "x", inject = "redirect", who = "device:d21", at = "start", for = "4s" },
   { name = "y", inject = "bad-tls", who = "device:d22", at = "start", for = "4s" },
-  { name = "expiry", inject = "cert-expiry", who = "device:d28", at = "start", for = "700ms" },
-  { name = "clock", inject = "wrong-clock 20000d behind", who = "device:d29", at = "start", for = "700ms" },
-  { name = "full", inject = "flash-full", who = "device:d30", at = "start", for = "4s" },
-  { name = "data", inject = "bad-data crash after 200ms, aside after 2", who = "device:d31", at = "start", for = "4s" },
-  { name = "image", inject = "wrong-image app@1.0.0", who = "device:d32", at = "start", for = "4s" },
+  { name = "expiry", inject = "cert-expiry", who = "device:d40", at = "start", for = "700ms" },
+  { name = "clock", inject = "wrong-clock 20000d behind", who = "device:d41", at = "start", for = "700ms" },
+  { name = "full", inject = "flash-full", who = "device:d42", at = "start", for = "4s" },
+  { name = "data", inject = "bad-data crash after 200ms, aside after 2", who = "device:d43", at = "start", for = "4s" },
+  { name = "image", inject = "wrong-image app@1.0.0", who = "device:d44", at = "start", for = "4s" },
   { name = "z", inject = "power-cut", who = "device:d23", at = "flash erase 4", for = "100ms" },
   { name = "back", inject = "power-cut", who = "device:d24", at = "reverting 50 %", for = "100ms" },
   { name = "any", inject = "power-cut", who = "device:d25", at = "flash any", for = "50ms", times = 3 },
   { name = "pause", inject = "app-pause", who = "device:d27", at = "downloading 40 %", for = "300ms" },
+  { name = "held", inject = "app-pause", who = "device:d28", at = "staged", for = "200ms" },
+  { name = "accepted", inject = "power-cut", who = "device:d29", at = "accepted", for = "50ms" },
+  { name = "downloading", inject = "power-cut", who = "device:d30", at = "downloading 20 %..60 %", for = "50ms" },
+  { name = "waiting", inject = "power-cut", who = "device:d30", at = "waiting", for = "50ms" },
+  { name = "broken", inject = "truncate", who = "device:d31", at = "downloading 40 %", for = "10ms" },
+  { name = "retrying", inject = "power-cut", who = "device:d31", at = "retrying+20ms", for = "50ms" },
+  { name = "staged", inject = "reset", who = "device:d32", at = "staged", for = "50ms" },
+  { name = "committing", inject = "power-cut", who = "device:d33", at = "committing", for = "50ms" },
+  { name = "swapping", inject = "power-cut", who = "device:d34", at = "swapping 0 %..100 %", for = "50ms" },
+  { name = "reverting", inject = "reset", who = "device:d35", at = "probation+100ms", for = "50ms" },
+  { name = "once-more", inject = "power-cut", who = "device:d35", at = "reverting 0 %..100 %", for = "50ms" },
+  { name = "op", inject = "power-cut", who = "device:d36", at = "flash 20..60", for = "50ms" },
+  { name = "erase", inject = "power-cut", who = "device:d37", at = "flash erase 2..9", for = "50ms", times = 2 },
+  { name = "some-erase", inject = "power-cut", who = "device:d38", at = "flash erase any", for = "50ms", times = 2 },
+  { name = "ended", inject = "reset", who = "device:d39", at = "succeeded+100ms", for = "50ms" },
   { name = "again", inject = "reset", who = "device:d26", at = "3s..3500ms", for = "50ms", every = "300ms", times = 3 }]
 expect = ["devices{state:in-progress} count == 0", "disagreements count == 0"]
 "#;
@@ -620,7 +686,7 @@ fn cheaters_come_to_the_same_in_both_modes_and_what_a_run_measures_of_itself_can
     let judged = |summary: &serde_json::Value| summary["expectations"].as_array().unwrap().len();
     assert_eq!(
         judged(&run),
-        judged(&simulated) + 5,
+        judged(&simulated) + 7,
         "those of the harness are judged in real time alone"
     );
     let has = |summary: &serde_json::Value, metric: &str| {
@@ -630,7 +696,9 @@ fn cheaters_come_to_the_same_in_both_modes_and_what_a_run_measures_of_itself_can
     for metric in ["messages", "throughput", "download_rate", "flash_ops"] {
         assert!(has(&run, metric) && has(&simulated, metric), "{metric}");
     }
-    assert!(has(&run, "lateness") && has(&run, "server_cpu") && !has(&simulated, "lateness"));
+    for metric in ["lateness", "server_cpu", "server_time"] {
+        assert!(has(&run, metric) && !has(&simulated, metric), "{metric}");
+    }
 }
 
 const CHEATS: &str = r#"
@@ -641,7 +709,9 @@ fleet.crook = { count = 10, runs = "app@1.0.0", flash = { time_scale = 0.1 }, ch
 step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
 expect = ["devices{fleet:honest,state:succeeded} count == 5", "disagreements{fleet:honest} count == 0",
   { that = "lateness count > 0", mode = "run" }, { that = "memory max > 1 MiB", mode = "run" }, { that = "cpu avg >= 0 %", mode = "run" },
-  { that = "server_cpu avg >= 0 %", mode = "run" }, { that = "dropped count == 0", mode = "run" }]
+  { that = "server_cpu avg >= 0 %", mode = "run" }, { that = "dropped count == 0", mode = "run" },
+  { that = "server_time{op:connect} count >= 14", mode = "run" }, { that = "server_time p(50) < 10s", mode = "run" },
+  "wear{fleet:honest} max == 2", "update_time_raw{fleet:honest} count == 5", "phase_time_raw{fleet:honest,phase:swapping} count == 5"]
 "#;
 
 /// Every moment that an edge sees, on devices whose flash and boots take a fiftieth of their time.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use squall::device::{BootOutcome, Jitter, Sdk, SwapMethod};
-use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault};
+use squall::faults::{FaultKind, MessageType, Moment, Narrowing, PlannedFault, RequestFault};
 use squall::model::{CohortRule, Tags};
 use squall::scenario::{EXAMPLES, Ends, Overrides, Plan, Settle, Source, StepTime, StepVerb, TlsPlan, load, outline};
 use squall::time::SimTime;
@@ -166,7 +166,7 @@ fn faults_are_planned_as_they_are_written() {
     assert_eq!(fault("link-down").times, None);
     assert_eq!(fault("lose").only, [Narrowing::Message(MessageType::Results)]);
     assert_eq!(fault("http").chance.to_string(), "12 %");
-    assert_eq!(fault("slow").kind, FaultKind::Slow { rate: 65_536 });
+    assert_eq!(fault("slow").kind, FaultKind::Request(RequestFault::Slow { rate: 65_536 }));
     assert_eq!(plan.links.keys().collect::<Vec<_>>(), ["plain"]);
 }
 

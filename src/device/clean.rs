@@ -17,7 +17,7 @@ use crate::model::RecordKey;
 /// be as large.
 pub fn clean_duration(config: &DeviceConfig, image_bytes: u64) -> Duration {
     let chip = &config.chip;
-    let flash: Duration = stretches(config, image_bytes).map(|stretch| stretch.duration(chip)).sum();
+    let flash: Duration = stretches(config, image_bytes).map(|stretch| stretch.bill(chip).lasts).sum();
     // Searched for its build id, checked before the swap and again before it starts.
     let hashing = chip.hash(image_bytes) * 3 + chip.verify * 2;
     flash + hashing + chip.boot
@@ -27,7 +27,7 @@ pub fn clean_duration(config: &DeviceConfig, image_bytes: u64) -> Duration {
 pub fn clean_ops(config: &DeviceConfig, image_bytes: u64) -> u64 {
     let chip = &config.chip;
     stretches(config, image_bytes)
-        .map(|stretch| u64::from(stretch.ops(chip)))
+        .map(|stretch| u64::from(stretch.bill(chip).ops))
         .sum()
 }
 
@@ -35,7 +35,7 @@ pub fn clean_ops(config: &DeviceConfig, image_bytes: u64) -> u64 {
 pub fn clean_erases(config: &DeviceConfig, image_bytes: u64) -> u64 {
     let chip = &config.chip;
     stretches(config, image_bytes)
-        .map(|stretch| u64::from(stretch.erases(chip)))
+        .map(|stretch| u64::from(stretch.bill(chip).erases))
         .sum()
 }
 
@@ -44,7 +44,7 @@ pub fn download_ops(config: &DeviceConfig, image_bytes: u64, done: u64) -> u64 {
     let chip = &config.chip;
     let page_size = u64::from(chip.page_size);
     let whole = pages(chip, image_bytes).take(usize::try_from(done / page_size).unwrap_or(usize::MAX));
-    let ops: u64 = whole.map(|page| u64::from(page.ops(chip))).sum();
+    let ops: u64 = whole.map(|page| u64::from(page.bill(chip).ops)).sum();
     let rest = done.min(image_bytes) % page_size;
     // The page is erased before its first byte is written.
     ops + if rest > 0 { 1 + rest / u64::from(WRITE_LIMIT) } else { 0 }

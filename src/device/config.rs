@@ -54,6 +54,8 @@ pub struct DeviceConfig {
     pub checks_fit: bool,
     /// When its bootloader's security counter rises to that of an image.
     pub rollback_lock: RollbackLock,
+    /// Erases are counted by page, because somebody asks for the most-erased one.
+    pub counts_wear: bool,
     /// Its firmware runs on a board outside: slots and bootloader are the board's, and what is kept of them here is what it has told.
     pub on_board: bool,
 }

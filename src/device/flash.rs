@@ -17,6 +17,7 @@ use super::slot::{Mark, Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
 use super::swap::Field;
 use super::tear::Tear;
+use super::wear::Wear;
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
@@ -39,6 +40,8 @@ pub(super) struct Flash {
     erased: u32,
     /// The bootloader's security counter, which only rises.
     pub(super) floor: u32,
+    /// Erases by page, where somebody asks for them.
+    wear: Option<Box<Wear>>,
 }
 
 /// What is to go wrong.
@@ -114,7 +117,18 @@ impl Flash {
             done: 0,
             erased: 0,
             floor: 0,
+            wear: None,
         }
+    }
+
+    /// Begins to count erases by page.
+    pub(super) fn count_wear(&mut self) {
+        self.wear = Some(Box::default());
+    }
+
+    /// Erases of the most-erased page, where they are counted.
+    pub(super) fn wear(&self) -> Option<u32> {
+        self.wear.as_ref().map(|wear| wear.most())
     }
 
     /// Begins a stretch, or lets it wait for the end of the one under way.
@@ -124,7 +138,7 @@ impl Flash {
             self.queued = Some(Box::new(stretch));
             return;
         }
-        let ends = now + stretch.duration(chip);
+        let ends = now + stretch.bill(chip).lasts;
         self.work = Some(Box::new(Work {
             stretch,
             next: 0,
@@ -315,7 +329,7 @@ impl Flash {
                 return Progress::Failed(work.stretch, end, permanent);
             }
             self.apply(&op, &work.stretch, chip, known, out);
-            self.count(erase);
+            self.count(&op, chip);
             work.next += 1;
             work.began = end;
             // With the last one done there may be no operation to tear, and none to wait for.
@@ -341,8 +355,7 @@ impl Flash {
             Tear::Part(bits) => self.apply_part(&op, bits, chip, known),
             Tear::All => {
                 self.apply(&op, &work.stretch, chip, known, out);
-                let erase = op.is_erase();
-                self.count(erase);
+                self.count(&op, chip);
             }
         }
     }
@@ -354,9 +367,13 @@ impl Flash {
             .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
     }
 
-    fn count(&mut self, erase: bool) {
+    fn count(&mut self, op: &Op<'_>, chip: &Chip) {
+        let erase = op.is_erase();
         self.done = self.done.wrapping_add(1);
         self.erased = self.erased.wrapping_add(u32::from(erase));
+        if let Some(wear) = &mut self.wear {
+            wear.take(op, chip);
+        }
         if let Some(traps) = &mut self.traps {
             for countdown in [traps.cut.as_mut(), traps.failure.as_mut().map(|(countdown, _)| countdown)]
                 .into_iter()
@@ -458,8 +475,13 @@ impl Flash {
             | Stretch::Confirm
             | Stretch::Refuse { .. } => return false,
         }
-        self.done = self.done.wrapping_add(stretch.ops(chip));
-        self.erased = self.erased.wrapping_add(stretch.erases(chip));
+        let bill = stretch.bill(chip);
+        self.done = self.done.wrapping_add(bill.ops);
+        self.erased = self.erased.wrapping_add(bill.erases);
+        if let Some(wear) = &mut self.wear {
+            let ops = (0..).map_while(|n| stretch.op(n, chip));
+            ops.for_each(|op| wear.take(&op, chip));
+        }
         true
     }
 }
@@ -510,6 +532,7 @@ impl Trailer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
     use crate::device::{BootOutcome, Dealt, ImageBehavior, SwapMethod};
@@ -586,6 +609,7 @@ mod tests {
         let sizes = (old_len.div_ceil(1024) as u16, new_len.div_ceil(1024) as u16);
         for known in [known(&[&old, &new]), Behaviors::default()] {
             let mut pair = [false, true].map(|_| Flash::new(old.clone()));
+            pair.iter_mut().for_each(Flash::count_wear);
             let mut both = |stretch: &dyn Fn(&Flash) -> Stretch| {
                 let ends = [0, 1].map(|n| {
                     let stretch = stretch(&pair[n]);
@@ -593,6 +617,7 @@ mod tests {
                 });
                 assert_eq!(ends[0], ends[1], "the same time");
                 assert_eq!(pair[0].ops(), pair[1].ops(), "as many operations");
+                assert_eq!(pair[0].wear(), pair[1].wear(), "as worn");
                 assert_eq!(bytes(&pair[0].primary), bytes(&pair[1].primary));
                 assert_eq!(bytes(&pair[0].secondary), bytes(&pair[1].secondary));
                 assert_eq!(pair[0].primary.trailer, pair[1].primary.trailer);
@@ -618,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn time_and_number_of_operations_are_those_of_the_list() {
+    fn time_and_numbers_of_operations_are_those_of_the_list() {
         let swaps = [SwapMethod::Offset, SwapMethod::Move].map(|method| {
             [SwapType::Test, SwapType::Revert].map(|kind| Stretch::Swap(Swap::begin(method, kind, (5, 3), &Slot::default())))
         });
@@ -632,13 +657,13 @@ mod tests {
             .flatten()
             .chain([page, Stretch::Request, Stretch::Refuse { at: 1024 }])
         {
-            let ops = (0..).map_while(|n| stretch.op(n, &chip())).map(|op| op.duration(&chip()));
-            let (number, time) = ops.fold((0, Duration::ZERO), |(number, time), lasts| (number + 1, time + lasts));
-            assert_eq!(
-                (stretch.ops(&chip()), stretch.duration(&chip())),
-                (number, time),
-                "{stretch:?}"
-            );
+            let mut bill = Bill::default();
+            for op in (0..).map_while(|n| stretch.op(n, &chip())) {
+                bill.ops += 1;
+                bill.erases += u32::from(op.is_erase());
+                bill.lasts += op.duration(&chip());
+            }
+            assert_eq!(stretch.bill(&chip()), bill, "{stretch:?}");
         }
     }
 

@@ -31,6 +31,7 @@ mod swap;
 mod tear;
 mod telling;
 mod timers;
+mod wear;
 mod worker;
 
 use std::sync::Arc;
@@ -155,6 +156,9 @@ impl Device {
             },
             ordinals: Ordinals::default(),
         };
+        if device.config.counts_wear && !device.config.on_board {
+            device.flash.count_wear();
+        }
         if let Some(found) = device.flash.primary.image(0, &device.behaviors) {
             device.shown.running = device.identify(&found).0;
         }
@@ -244,6 +248,11 @@ impl Device {
     /// Page erases that have been done, all boots together.
     pub fn flash_erases(&self) -> u64 {
         self.flash.erases()
+    }
+
+    /// Erases of its most-erased page, all boots together; `None` where they are not counted by page, as on a board.
+    pub fn wear(&self) -> Option<u32> {
+        self.flash.wear()
     }
 
     /// Flash operations from here until this share of the pages of the swap under way has moved, and when that is; `None` where no

@@ -181,6 +181,7 @@ mod tests {
             checks_fit: false,
             rollback_lock: super::super::RollbackLock::Off,
             heartbeat: None,
+            counts_wear: false,
             on_board: false,
         };
         let identity = DeviceIdentity {

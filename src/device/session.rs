@@ -83,22 +83,6 @@ impl Line {
         }
     }
 
-    /// When MQTT connects again.
-    pub(super) fn reconnects(&self) -> Option<SimTime> {
-        match self.link {
-            Link::Waiting { until } => Some(until),
-            Link::Down | Link::Opening | Link::Greeting { .. } | Link::Open(_) => None,
-        }
-    }
-
-    /// When the CONNACK is overdue.
-    pub(super) fn connack_due(&self) -> Option<SimTime> {
-        match self.link {
-            Link::Greeting { until } => Some(until),
-            Link::Down | Link::Waiting { .. } | Link::Opening | Link::Open(_) => None,
-        }
-    }
-
     /// When the OTA SUBACK is overdue.
     pub(super) fn suback_due(&self) -> Option<SimTime> {
         self.open().and_then(|open| open.due)

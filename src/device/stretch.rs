@@ -65,31 +65,60 @@ pub(super) enum Op<'a> {
     Status,
 }
 
+/// What flash work comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bill {
+    /// Operations.
+    pub(super) ops: u32,
+    /// Erases among them.
+    pub(super) erases: u32,
+    /// Time from the first operation's start to the last one's end.
+    pub(super) lasts: Duration,
+}
+
+impl Bill {
+    /// A page of an image, without its operations being looked at one by one: a download has many.
+    fn of_page(bytes: u32, first: bool, chip: &Chip) -> Bill {
+        let erases = 1 + if first { chip.trailer_pages() } else { 0 };
+        let (whole, rest) = (bytes / WRITE_LIMIT, bytes % WRITE_LIMIT);
+        Bill {
+            ops: erases + whole + u32::from(rest > 0),
+            erases,
+            lasts: chip.page_erase * erases + write_time(WRITE_LIMIT, chip) * whole + write_time(rest, chip),
+        }
+    }
+
+    fn add(&mut self, other: Bill, times: u32) {
+        self.ops += other.ops * times;
+        self.erases += other.erases * times;
+        self.lasts += other.lasts * times;
+    }
+}
+
 impl Stretch {
-    /// Number of operations.
-    pub(super) fn ops(&self, chip: &Chip) -> u32 {
-        let start = self.moves(chip).map_or(0, |(moves, _)| moves.end);
-        start + (start..).take_while(|&n| self.op(n, chip).is_some()).count() as u32
-    }
-
-    /// Number of erases among them.
-    pub(super) fn erases(&self, chip: &Chip) -> u32 {
-        let (moves, count) = self.moves(chip).unwrap_or_default();
-        let erase = |n: &u32| self.op(*n, chip).is_some_and(|op| op.is_erase());
-        let after = (moves.end..self.ops(chip)).filter(erase).count() as u32;
-        // Each move erases the page that it writes.
-        (0..moves.start).filter(erase).count() as u32 + count + after
-    }
-
-    /// Time from its first operation's start to its last one's end.
-    pub(super) fn duration(&self, chip: &Chip) -> Duration {
-        let lasts = |n| self.op(n, chip).map(|op| op.duration(chip));
+    /// What all of it comes to.
+    pub(super) fn bill(&self, chip: &Chip) -> Bill {
+        if let Stretch::Page { bytes, first, .. } = self {
+            return Bill::of_page(bytes.len() as u32, *first, chip);
+        }
         let (moves, count) = self.moves(chip).unwrap_or_default();
         let one_move = moves.start..moves.start + (moves.end - moves.start).checked_div(count).unwrap_or(0);
-        let moving: Duration = one_move.filter_map(lasts).sum();
-        let before: Duration = (0..moves.start).filter_map(lasts).sum();
-        let after: Duration = (moves.end..).map_while(lasts).sum();
-        before + moving * count + after
+        let mut bill = Bill::default();
+        bill.add(self.list(0..moves.start, chip), 1);
+        bill.add(self.list(one_move, chip), count);
+        bill.add(self.list(moves.end..u32::MAX, chip), 1);
+        bill
+    }
+
+    /// What these operations come to, as far as there are so many.
+    fn list(&self, range: Range<u32>, chip: &Chip) -> Bill {
+        let mut bill = Bill::default();
+        for op in range.map_while(|n| self.op(n, chip)) {
+            bill.ops += 1;
+            bill.erases += u32::from(op.is_erase());
+            bill.lasts += op.duration(chip);
+        }
+        bill
     }
 
     /// The part of a swap that is long and regular.
@@ -164,10 +193,7 @@ impl Op<'_> {
 
     /// Time that it takes.
     pub(super) fn duration(&self, chip: &Chip) -> Duration {
-        let write = |bytes: u32| {
-            let whole = bytes.next_multiple_of(chip.write_size.max(1));
-            chip.kib_write * whole / 1024
-        };
+        let write = |bytes: u32| write_time(bytes, chip);
         match self {
             Op::ErasePage(..) | Op::EraseTrailer(..) => chip.page_erase,
             Op::Store(_, content) => write(content.len() as u32),
@@ -178,4 +204,9 @@ impl Op<'_> {
             Op::Copy { len, .. } => write(*len),
         }
     }
+}
+
+/// Time of one write.
+fn write_time(bytes: u32, chip: &Chip) -> Duration {
+    chip.kib_write * bytes.next_multiple_of(chip.write_size.max(1)) / 1024
 }

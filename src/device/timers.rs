@@ -1,11 +1,12 @@
 //! The moments at which a device wants to be woken. None is stored twice: each is read from the state that it belongs to.
 
+use super::Device;
 use super::boot::{BootStage, Power};
 use super::flash::Progress;
 use super::io::Outputs;
+use super::session::{Line, Link};
 use super::worker::Step;
-use super::{Device, session::Line};
-use crate::model::ConnectResult;
+use crate::model::{BootReason, ConnectResult};
 use crate::time::SimTime;
 
 /// What a wake-up is for.
@@ -58,50 +59,59 @@ impl Device {
     /// When the device next wants [`handle_timeout`](Self::handle_timeout), and what for; `None` means never.
     #[must_use]
     pub fn next_timeout(&self) -> Option<(SimTime, Timer)> {
-        self.armed().into_iter().flatten().min()
+        let mut first = None;
+        self.each_timer(|due, timer| {
+            // Of several at one moment the first is done first.
+            if first.is_none_or(|(before, _)| due < before) {
+                first = Some((due, timer));
+            }
+        });
+        first
     }
 
     /// The latest timer armed, housekeeping left out: by then a correct device has moved on by itself.
     #[must_use]
     pub fn latest_timeout(&self) -> Option<SimTime> {
-        let armed = self.armed().into_iter().flatten();
-        armed.filter(|(_, timer)| !timer.is_housekeeping()).map(|(due, _)| due).max()
+        let mut latest = None;
+        self.each_timer(|due, timer| {
+            if !timer.is_housekeeping() {
+                latest = latest.max(Some(due));
+            }
+        });
+        latest
     }
 
-    fn armed(&self) -> [Option<(SimTime, Timer)>; 10] {
-        let at = |due: Option<SimTime>, timer| due.map(|due| (due, timer));
-        let line: &Line = &self.memory.line;
-        let [work, budget] = self.work_timers();
-        let [confirm, reset, mute] = match &self.power {
-            Power::On(app) => [
-                at(app.confirms_at, Timer::Confirm),
-                app.resets_at.map(|(due, why)| match why {
-                    crate::model::BootReason::Watchdog => (due, Timer::Watchdog),
-                    _ => (due, Timer::Crash),
-                }),
-                at(app.mutes_at, Timer::Mute),
-            ],
-            Power::Off | Power::Boot { .. } => [None; 3],
+    /// Shows every timer that is armed, in the order of [`Timer`].
+    #[inline]
+    fn each_timer(&self, mut see: impl FnMut(SimTime, Timer)) {
+        let mut see = |due: Option<SimTime>, timer| {
+            if let Some(due) = due {
+                see(due, timer);
+            }
         };
-        let keeping = line
-            .pong_due()
-            .map(|due| (due, Timer::PingResponse))
-            .or(at(line.ping_due(self.config.keep_alive), Timer::KeepAlive));
-        let connecting = at(line.reconnects(), Timer::Reconnect)
-            .or(at(line.connack_due(), Timer::ConnAck))
-            .or(at(line.suback_due(), Timer::SubAck));
-        [
-            at(self.boot_due(), Timer::Boot),
-            at(self.flash_wakes(), Timer::Flash),
-            connecting,
-            keeping,
-            work,
-            budget,
-            confirm,
-            reset,
-            mute,
-            at(self.beats_at(), Timer::Heartbeat),
-        ]
+        let line: &Line = &self.memory.line;
+        see(self.boot_due(), Timer::Boot);
+        see(self.flash_wakes(), Timer::Flash);
+        match line.link {
+            Link::Down | Link::Opening => {}
+            Link::Waiting { until } => see(Some(until), Timer::Reconnect),
+            Link::Greeting { until } => see(Some(until), Timer::ConnAck),
+            Link::Open(_) => {
+                see(line.suback_due(), Timer::SubAck);
+                see(line.ping_due(self.config.keep_alive), Timer::KeepAlive);
+                see(line.pong_due(), Timer::PingResponse);
+            }
+        }
+        self.work_timers(&mut see);
+        if let Power::On(app) = &self.power {
+            see(app.confirms_at, Timer::Confirm);
+            if let Some((due, why)) = app.resets_at {
+                let watchdog = why == BootReason::Watchdog;
+                see(Some(due), if watchdog { Timer::Watchdog } else { Timer::Crash });
+            }
+            see(app.mutes_at, Timer::Mute);
+        }
+        see(self.beats_at(), Timer::Heartbeat);
     }
 
     fn flash_wakes(&self) -> Option<SimTime> {
@@ -121,29 +131,28 @@ impl Device {
         }
     }
 
-    fn work_timers(&self) -> [Option<(SimTime, Timer)>; 2] {
-        let at = |due: Option<SimTime>, timer| due.map(|due| (due, timer));
+    fn work_timers(&self, see: &mut impl FnMut(Option<SimTime>, Timer)) {
         let Some(work) = &self.memory.work else {
-            return [None; 2];
+            return;
         };
         if let Some(due) = work.stores_again() {
-            return [Some((due, Timer::Storage)), None];
+            return see(Some(due), Timer::Storage);
         }
         match &work.step {
-            Step::Fetch(fetch) => [
-                at(fetch.download.retries_at(), Timer::Retry),
-                at(fetch.download.budget_ends(), Timer::RequestBudget),
-            ],
-            Step::Scan { .. } if work.paused => [None; 2],
-            Step::Scan { until, .. } => [Some((*until, Timer::Scan)), None],
-            Step::Install { until, .. } => [at(*until, Timer::Install), None],
+            Step::Fetch(fetch) => {
+                see(fetch.download.retries_at(), Timer::Retry);
+                see(fetch.download.budget_ends(), Timer::RequestBudget);
+            }
+            Step::Scan { .. } if work.paused => {}
+            Step::Scan { until, .. } => see(Some(*until), Timer::Scan),
+            Step::Install { until, .. } => see(*until, Timer::Install),
             Step::First
             | Step::Final
             | Step::Report(_)
             | Step::DropProbation
             | Step::Probation
             | Step::Upgrade
-            | Step::Settle(_) => [None; 2],
+            | Step::Settle(_) => {}
         }
     }
 

@@ -3,7 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{FirmwareVersion, closest, parse_data_rate, parse_duration, word_enum};
+use crate::model::{FirmwareVersion, Phase, closest, parse_duration, word_enum};
+
+use super::message::{MessageFault, in_largest};
+use super::request::RequestFault;
+
+/// How long power stays away, or a reset is held, where a scenario does not say.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// A fault of a device, its flash, its link or its downloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,43 +45,10 @@ pub enum FaultKind {
         /// Its name.
         profile: String,
     },
-    /// A message is lost.
-    Lose,
-    /// A message comes twice.
-    Duplicate,
-    /// Messages come later.
-    Delay {
-        /// By how much.
-        by: Duration,
-    },
-    /// The image host answers with this status.
-    Http {
-        /// 100 to 599.
-        status: u16,
-    },
-    /// Bytes of an image are changed on their way.
-    Corrupt {
-        /// How many.
-        bytes: u64,
-    },
-    /// An image answer ends early.
-    Truncate {
-        /// The short length is announced.
-        short: bool,
-    },
-    /// An image answer stops coming.
-    Stall,
-    /// Image bytes come at this rate.
-    Slow {
-        /// Bits a second.
-        rate: u64,
-    },
-    /// A ranged request is answered with another offset, or another total.
-    WrongRange,
-    /// An image request is answered with a redirection.
-    Redirect,
-    /// The device does not trust the image host's chain.
-    BadTls,
+    /// Single messages fare ill.
+    Message(MessageFault),
+    /// Single image requests, or their answers, do.
+    Request(RequestFault),
     /// The server's certificate has expired: new connections and requests end in the handshake, what is open stays. Narrowed to a
     /// version, it is the anchor of that version that has expired.
     CertExpiry,
@@ -186,7 +159,8 @@ impl FaultKind {
     /// body that was changed, or announced shorter than it is, or another's, cannot reach flash as it was (53).
     pub const fn lifts(&self) -> &'static [u8] {
         match self {
-            FaultKind::Corrupt { .. } | FaultKind::Truncate { short: true } | FaultKind::WrongImage { .. } => &[53],
+            FaultKind::Request(RequestFault::Corrupt { .. } | RequestFault::Truncate { short: true })
+            | FaultKind::WrongImage { .. } => &[53],
             _ => &[],
         }
     }
@@ -196,87 +170,52 @@ impl FaultKind {
     /// # Errors
     /// A fragment that says what is wrong, with a suggestion where there is one.
     pub fn parse(text: &str) -> Result<FaultKind, String> {
-        let (word, rest) = text
-            .trim()
-            .split_once(' ')
-            .map_or((text.trim(), ""), |(word, rest)| (word, rest.trim()));
-        let bare = |kind: FaultKind| {
-            if rest.is_empty() {
-                Ok(kind)
-            } else {
-                Err(format!("`{word}` takes no `{rest}`"))
-            }
-        };
-        let number = |what: &str| {
-            rest.parse::<u64>()
-                .ok()
-                .filter(|&n| n > 0)
-                .ok_or_else(|| format!("`{word}` needs {what}, for example `{word} 3`"))
-        };
+        let written = Written::split(text);
+        let Written { word, rest } = written;
         match word {
-            "power-cut" => bare(FaultKind::PowerCut),
-            "reset" => bare(FaultKind::Reset),
-            "freeze" => bare(FaultKind::Freeze),
-            "app-abort" => bare(FaultKind::AppAbort),
-            "app-pause" => bare(FaultKind::AppPause),
+            "power-cut" => written.bare(FaultKind::PowerCut),
+            "reset" => written.bare(FaultKind::Reset),
+            "freeze" => written.bare(FaultKind::Freeze),
+            "app-abort" => written.bare(FaultKind::AppAbort),
+            "app-pause" => written.bare(FaultKind::AppPause),
             "flash-fail" => match rest {
                 "" => Ok(FaultKind::FlashFail { permanent: false }),
                 "permanent" => Ok(FaultKind::FlashFail { permanent: true }),
                 _ => Err(format!("`flash-fail` takes nothing or `permanent`, not `{rest}`")),
             },
             "flash-flip" => {
-                let bits = u32::try_from(number("a number of bits")?).map_err(|_| format!("`{rest}` bits are too many"))?;
+                let bits = u32::try_from(written.number("a number of bits")?).map_err(|_| format!("`{rest}` bits are too many"))?;
                 Ok(FaultKind::FlashFlip { bits })
             }
             "lose-record" => LostRecord::from_word(rest)
                 .map(FaultKind::LoseRecord)
                 .ok_or_else(|| "`lose-record` needs one of `attempt`, `probation`, `version`".to_owned()),
-            "uart-garbage" => bare(FaultKind::UartGarbage),
-            "link-down" => bare(FaultKind::LinkDown),
+            "uart-garbage" => written.bare(FaultKind::UartGarbage),
+            "link-down" => written.bare(FaultKind::LinkDown),
             "link" if !rest.is_empty() => Ok(FaultKind::Link {
                 profile: rest.to_owned(),
             }),
-            "link" => Err("`link` needs the name of a profile, for example `link nb-iot`".to_owned()),
-            "lose" => bare(FaultKind::Lose),
-            "duplicate" => bare(FaultKind::Duplicate),
-            "delay" => Ok(FaultKind::Delay {
-                by: parse_duration(rest).map_err(|error| format!("`delay`: {error}"))?,
-            }),
-            "http" => {
-                let status = number("a status")?;
-                u16::try_from(status)
-                    .ok()
-                    .filter(|status| (100..600).contains(status))
-                    .map(|status| FaultKind::Http { status })
-                    .ok_or_else(|| format!("`{status}` is no HTTP status: 100 to 599"))
-            }
-            "corrupt" => Ok(FaultKind::Corrupt {
-                bytes: number("a number of bytes")?,
-            }),
-            "truncate" => match rest {
-                "" => Ok(FaultKind::Truncate { short: false }),
-                "short" => Ok(FaultKind::Truncate { short: true }),
-                _ => Err(format!("`truncate` takes nothing or `short`, not `{rest}`")),
-            },
-            "stall" => bare(FaultKind::Stall),
-            "slow" => Ok(FaultKind::Slow {
-                rate: parse_data_rate(rest).map_err(|error| format!("`slow`: {error}"))?,
-            }),
-            "wrong-range" => bare(FaultKind::WrongRange),
-            "redirect" => bare(FaultKind::Redirect),
-            "bad-tls" => bare(FaultKind::BadTls),
-            "cert-expiry" => bare(FaultKind::CertExpiry),
+            "cert-expiry" => written.bare(FaultKind::CertExpiry),
             "wrong-clock" => wrong_clock(rest),
             "wrong-image" => rest
                 .parse()
                 .map(|firmware| FaultKind::WrongImage { firmware })
                 .map_err(|_| "`wrong-image` needs a version, for example `wrong-image app@1.1.0`".to_owned()),
-            "flash-full" => bare(FaultKind::FlashFull),
+            "flash-full" => written.bare(FaultKind::FlashFull),
             "bad-data" => bad_data(rest),
-            _ => Err(match closest(word, FaultKind::WORDS.iter().copied()) {
-                Some(known) => format!("unknown fault kind `{word}`: did you mean `{known}`?"),
-                None => format!("unknown fault kind `{word}`"),
-            }),
+            "link" => Err("`link` needs the name of a profile, for example `link nb-iot`".to_owned()),
+            _ => {
+                if let Some(message) = MessageFault::parse(written) {
+                    return message.map(FaultKind::Message);
+                }
+                if let Some(request) = RequestFault::parse(written) {
+                    return request.map(FaultKind::Request);
+                }
+                Err(match closest(word, FaultKind::WORDS.iter().copied()) {
+                    Some(known) => format!("unknown fault kind `{word}`: did you mean `{known}`?"),
+                    None => format!("unknown fault kind `{word}`"),
+                })
+            }
         }
     }
 
@@ -293,16 +232,43 @@ impl FaultKind {
             | FaultKind::BadData { .. } => Target::Device,
             FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } | FaultKind::FlashFull => Target::Flash,
             FaultKind::LinkDown | FaultKind::Link { .. } | FaultKind::CertExpiry | FaultKind::WrongClock { .. } => Target::Link,
-            FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. } => Target::Messages,
-            FaultKind::Http { .. }
-            | FaultKind::Corrupt { .. }
-            | FaultKind::Truncate { .. }
-            | FaultKind::Stall
-            | FaultKind::Slow { .. }
-            | FaultKind::WrongRange
-            | FaultKind::Redirect
-            | FaultKind::BadTls
-            | FaultKind::WrongImage { .. } => Target::Requests,
+            FaultKind::Message(_) => Target::Messages,
+            FaultKind::Request(_) | FaultKind::WrongImage { .. } => Target::Requests,
+        }
+    }
+
+    /// How long it lasts where a scenario does not say; `None` is the rest of `duration`.
+    pub const fn lasts(&self) -> Option<Duration> {
+        match self {
+            FaultKind::PowerCut | FaultKind::Reset => Some(SHORT),
+            FaultKind::AppAbort | FaultKind::FlashFlip { .. } | FaultKind::LoseRecord(_) | FaultKind::UartGarbage => {
+                Some(Duration::ZERO)
+            }
+            FaultKind::Freeze
+            | FaultKind::AppPause
+            | FaultKind::FlashFail { .. }
+            | FaultKind::LinkDown
+            | FaultKind::Link { .. }
+            | FaultKind::Message(_)
+            | FaultKind::Request(_)
+            | FaultKind::BadData { .. }
+            | FaultKind::CertExpiry
+            | FaultKind::WrongClock { .. }
+            | FaultKind::WrongImage { .. }
+            | FaultKind::FlashFull => None,
+        }
+    }
+
+    /// Whether it can come about while a device is in this phase.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub const fn possible_in(&self, phase: Phase) -> Result<(), &'static str> {
+        let downloads = matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged);
+        match self {
+            FaultKind::AppAbort if !downloads => Err("there was no download to abort"),
+            FaultKind::AppPause if !downloads && !matches!(phase, Phase::Committing) => Err("there was no update to pause"),
+            _ => Ok(()),
         }
     }
 }
@@ -359,13 +325,33 @@ fn in_units(time: Duration) -> String {
     format!("{number}{unit}")
 }
 
-/// A quantity in the first of these units that holds it exactly; the last one does.
-fn in_largest(quantity: u128, units: &[(u128, &'static str)]) -> (u128, &'static str) {
-    let fitting = units
-        .iter()
-        .find(|(factor, _)| quantity > 0 && quantity.is_multiple_of(*factor));
-    let (factor, unit) = fitting.or(units.last()).copied().unwrap_or((1, ""));
-    (quantity / factor, unit)
+/// The `inject` of a fault: a word, and what stands behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'t> {
+    pub(super) word: &'t str,
+    pub(super) rest: &'t str,
+}
+
+impl<'t> Written<'t> {
+    fn split(text: &'t str) -> Written<'t> {
+        let text = text.trim();
+        let (word, rest) = text.split_once(' ').map_or((text, ""), |(word, rest)| (word, rest.trim()));
+        Written { word, rest }
+    }
+
+    /// A kind with nothing behind its word.
+    pub(super) fn bare<T>(self, kind: T) -> Result<T, String> {
+        match self.rest {
+            "" => Ok(kind),
+            rest => Err(format!("`{}` takes no `{rest}`", self.word)),
+        }
+    }
+
+    /// A number above zero behind the word.
+    pub(super) fn number(self, what: &str) -> Result<u64, String> {
+        let number = self.rest.parse().ok().filter(|&number| number > 0);
+        number.ok_or_else(|| format!("`{0}` needs {what}, for example `{0} 3`", self.word))
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -383,27 +369,8 @@ impl fmt::Display for FaultKind {
             FaultKind::UartGarbage => f.write_str("uart-garbage"),
             FaultKind::LinkDown => f.write_str("link-down"),
             FaultKind::Link { profile } => write!(f, "link {profile}"),
-            FaultKind::Lose => f.write_str("lose"),
-            FaultKind::Duplicate => f.write_str("duplicate"),
-            FaultKind::Delay { by } => {
-                let (number, unit) = in_largest(
-                    by.as_nanos(),
-                    &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")],
-                );
-                write!(f, "delay {number}{unit}")
-            }
-            FaultKind::Http { status } => write!(f, "http {status}"),
-            FaultKind::Corrupt { bytes } => write!(f, "corrupt {bytes}"),
-            FaultKind::Truncate { short: false } => f.write_str("truncate"),
-            FaultKind::Truncate { short: true } => f.write_str("truncate short"),
-            FaultKind::Stall => f.write_str("stall"),
-            FaultKind::Slow { rate } => {
-                let (number, unit) = in_largest(u128::from(*rate), &[(1_000_000, "Mbit/s"), (1_000, "kbit/s"), (1, "bit/s")]);
-                write!(f, "slow {number} {unit}")
-            }
-            FaultKind::WrongRange => f.write_str("wrong-range"),
-            FaultKind::Redirect => f.write_str("redirect"),
-            FaultKind::BadTls => f.write_str("bad-tls"),
+            FaultKind::Message(message) => message.fmt(f),
+            FaultKind::Request(request) => request.fmt(f),
             FaultKind::CertExpiry => f.write_str("cert-expiry"),
             FaultKind::WrongClock { by, ahead } => {
                 let way = if *ahead { "ahead" } else { "behind" };

@@ -74,7 +74,10 @@ impl Draws {
         }
         let key = leg.ordinal() << 16;
         let lost = (0..segments).filter(|segment| self.loses(profile, key.wrapping_add(*segment)));
-        retransmission(profile) * u32::try_from(lost.count()).unwrap_or(u32::MAX)
+        match lost.count() {
+            0 => Duration::ZERO,
+            lost => retransmission(profile) * u32::try_from(lost).unwrap_or(u32::MAX),
+        }
     }
 
     /// Whether a segment is lost.
@@ -256,7 +259,10 @@ pub(super) fn serialization(bytes: u64, rate: Option<u64>) -> Duration {
     let Some(rate) = rate.filter(|&rate| rate > 0) else {
         return Duration::ZERO;
     };
-    Duration::from_nanos(u64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX))
+    match bytes.checked_mul(8_000_000_000) {
+        Some(billionths) => Duration::from_nanos(billionths / rate),
+        None => Duration::from_nanos(u64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX)),
+    }
 }
 
 /// What one lost packet costs.

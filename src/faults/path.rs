@@ -92,20 +92,20 @@ impl Path {
     /// When the handshakes of an MQTT connection that is wanted at `now` are done.
     pub(super) fn connected_at(&mut self, now: SimTime) -> SimTime {
         let from = now.max(self.joined_at);
-        let profile = Arc::clone(self.profile());
         self.connects(self.tls);
-        from + self.link.handshake(&profile, self.tls, now, self.draws)
+        let profile = in_force(&self.instead, &self.usual);
+        from + self.link.handshake(profile, self.tls, now, self.draws)
     }
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
-        let profile = Arc::clone(self.profile());
+        let profile = in_force(&self.instead, &self.usual);
         let bytes = on_wire(self.tls, packet_len(packet));
         match way {
             Way::Up => self.carried.up += bytes,
             Way::Down => self.carried.protocol += bytes,
         }
-        let passage = self.link.packet(&profile, way, self.tls, packet_len(packet), now, self.draws);
+        let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, self.draws);
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
             flow.make_way(passage.begins, passage.left.since(passage.begins));
         }
@@ -114,9 +114,9 @@ impl Path {
 
     /// Time for the handshakes of a download.
     pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime) -> Duration {
-        let profile = Arc::clone(self.profile());
         self.connects(tls);
-        self.link.handshake(&profile, tls, now, self.draws)
+        let profile = in_force(&self.instead, &self.usual);
+        self.link.handshake(profile, tls, now, self.draws)
     }
 
     fn connects(&mut self, tls: bool) {
@@ -136,24 +136,24 @@ impl Path {
         self.flow = None;
         let from = now.max(self.joined_at);
         let handshake = self.image_handshake(self.image_tls, now);
-        let profile = Arc::clone(self.profile());
+        let profile = in_force(&self.instead, &self.usual);
         self.carried.up += on_wire(self.image_tls, request_len(request));
         let asking = self
             .link
-            .request(&profile, self.image_tls, request_len(request), now, self.draws);
+            .request(profile, self.image_tls, request_len(request), now, self.draws);
         from + handshake + asking
     }
 
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
-        let profile = Arc::clone(self.profile());
+        let profile = in_force(&self.instead, &self.usual);
         self.carried.protocol += on_wire(self.image_tls, answer_head_len(head));
         let passage = self
             .link
-            .head(&profile, self.image_tls, answer_head_len(head), now, self.draws);
+            .head(profile, self.image_tls, answer_head_len(head), now, self.draws);
         let flow = Flow::behind(
             passage,
-            &profile,
+            profile,
             self.link.requests(),
             self.image_tls,
             head.content_length,
@@ -176,11 +176,11 @@ impl Path {
 
     /// The device has read this much of the body.
     pub(super) fn read(&mut self, bytes: u64, now: SimTime) {
-        let profile = Arc::clone(self.profile());
+        let profile = in_force(&self.instead, &self.usual);
         if let Some(flow) = &mut self.flow {
             let free = self.link.down_free_at();
-            let on_wire = flow.read(bytes, &profile, now, free, self.draws);
-            self.link.charge(&profile, on_wire, now);
+            let on_wire = flow.read(bytes, profile, now, free, self.draws);
+            self.link.charge(profile, on_wire, now);
             self.carried.image += bytes;
             self.carried.protocol += on_wire.saturating_sub(bytes);
         }
@@ -277,7 +277,12 @@ impl Path {
         self.down_until(now).or_else(next)
     }
 
-    fn profile(&self) -> &Arc<LinkProfile> {
-        self.instead.as_ref().unwrap_or(&self.usual)
+    fn profile(&self) -> &LinkProfile {
+        in_force(&self.instead, &self.usual)
     }
+}
+
+/// The profile that counts.
+fn in_force<'a>(instead: &'a Option<Arc<LinkProfile>>, usual: &'a Arc<LinkProfile>) -> &'a LinkProfile {
+    instead.as_ref().unwrap_or(usual)
 }

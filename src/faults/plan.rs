@@ -17,9 +17,6 @@ use super::kind::{FaultKind, Target};
 use super::moment::Moment;
 use super::profile::LinkProfile;
 
-/// How long power stays away, or a reset is held, where a scenario does not say.
-const SHORT: Duration = Duration::from_secs(2);
-
 /// A fault of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedFault {
@@ -116,39 +113,6 @@ impl PlannedFault {
     /// Whether it lasts to the end of trouble: then a run that has nothing else left does not wait for it.
     pub fn is_open_ended(&self) -> bool {
         self.lasting.is_none() && self.kind.lasts().is_none()
-    }
-}
-
-impl FaultKind {
-    /// How long it lasts where a scenario does not say; `None` is the rest of `duration`.
-    pub const fn lasts(&self) -> Option<Duration> {
-        match self {
-            FaultKind::PowerCut | FaultKind::Reset => Some(SHORT),
-            FaultKind::AppAbort | FaultKind::FlashFlip { .. } | FaultKind::LoseRecord(_) | FaultKind::UartGarbage => {
-                Some(Duration::ZERO)
-            }
-            FaultKind::BadData { .. }
-            | FaultKind::CertExpiry
-            | FaultKind::WrongClock { .. }
-            | FaultKind::WrongImage { .. }
-            | FaultKind::FlashFull
-            | FaultKind::Freeze
-            | FaultKind::AppPause
-            | FaultKind::FlashFail { .. }
-            | FaultKind::LinkDown
-            | FaultKind::Link { .. }
-            | FaultKind::Lose
-            | FaultKind::Duplicate
-            | FaultKind::Delay { .. }
-            | FaultKind::Http { .. }
-            | FaultKind::Corrupt { .. }
-            | FaultKind::Truncate { .. }
-            | FaultKind::Stall
-            | FaultKind::Slow { .. }
-            | FaultKind::WrongRange
-            | FaultKind::Redirect
-            | FaultKind::BadTls => None,
-        }
     }
 }
 

@@ -208,6 +208,7 @@ async fn send_rest<S: AsyncWrite + Unpin>(stream: &mut S, bytes: BytesMut, outbo
 mod tests {
     use super::*;
     use crate::host::clock::Clock;
+    use crate::host::core_thread::Told;
     use crate::host::gate::Gate;
     use crate::server::Door;
     use crate::wire::api::ChildCondition;
@@ -227,25 +228,25 @@ mod tests {
         gate.enter(Door::Mqtt).unwrap()
     }
 
-    fn conversing(buffer: usize) -> (DuplexStream, mpsc::Receiver<Message>) {
+    fn conversing(buffer: usize) -> (DuplexStream, mpsc::Receiver<Told>) {
         let (client, server) = duplex(buffer);
         let (core, messages) = CoreHandle::to_nobody();
         tokio::spawn(converse(server, ID, core, pass()));
         (client, messages)
     }
 
-    async fn opened(messages: &mut mpsc::Receiver<Message>) -> Arc<Outbox> {
-        match messages.recv().await {
+    async fn opened(messages: &mut mpsc::Receiver<Told>) -> Arc<Outbox> {
+        match messages.recv().await.map(|told| told.message) {
             Some(Message::Opened { id: ID, outbox }) => outbox,
             _ => panic!("a connection opens first"),
         }
     }
 
     /// What the core hears until the connection is gone.
-    async fn heard(messages: &mut mpsc::Receiver<Message>) -> Vec<Packet> {
+    async fn heard(messages: &mut mpsc::Receiver<Told>) -> Vec<Packet> {
         let mut packets = Vec::new();
         loop {
-            match messages.recv().await {
+            match messages.recv().await.map(|told| told.message) {
                 Some(Message::Received { from: ID, packet }) => packets.push(packet),
                 Some(Message::Closed(ID)) => return packets,
                 _ => panic!("packets, then the end"),

@@ -18,8 +18,11 @@ use super::listen::say;
 use super::outbox::Outbox;
 use super::pressure::Pressure;
 use super::store::{Batch, Store, StoreError};
-use crate::model::{AdminAction, DeviceId, ServerEvent};
-use crate::server::{AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp};
+use super::times::Times;
+use crate::model::{AdminAction, DeviceId, Prompt, ServerEvent};
+use crate::server::{
+    AdminError, ConnectionId, Record, RequestId, Server, ServerInput, ServerOutput, ServerOutputs, Stamp, prompt_of,
+};
 use crate::time::SimTime;
 use crate::wire::Packet;
 
@@ -63,6 +66,12 @@ pub(crate) enum Message {
     Look(Look),
 }
 
+/// A message on its way to the core.
+pub(crate) struct Told {
+    at: SimTime,
+    pub(crate) message: Message,
+}
+
 /// Where the answer to a change goes.
 type AnswerTo = oneshot::Sender<Result<(), AdminError>>;
 
@@ -79,16 +88,24 @@ pub(crate) struct CoreGone;
 /// A way to the core's thread.
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Told>,
+    clock: Clock,
+    times: Times,
     judged: bool,
 }
 
 impl CoreHandle {
     /// A way to a test's own ears.
     #[cfg(test)]
-    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Message>) {
+    pub(crate) fn to_nobody() -> (CoreHandle, mpsc::Receiver<Told>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        (CoreHandle { inbox, judged: false }, messages)
+        let core = CoreHandle {
+            inbox,
+            clock: Clock::starting(),
+            times: Times::default(),
+            judged: false,
+        };
+        (core, messages)
     }
 
     /// True if a judge wants to know of image requests.
@@ -96,9 +113,15 @@ impl CoreHandle {
         self.judged
     }
 
-    /// Hands a message over, when there is room.
+    /// How long the core has taken for what it was told.
+    pub(crate) fn times(&self) -> Times {
+        self.times.clone()
+    }
+
+    /// Hands a message over, when there is room; the wait for that is the core's time too.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
-        self.inbox.send(message).await.map_err(|_| CoreGone)
+        let at = self.clock.now();
+        self.inbox.send(Told { at, message }).await.map_err(|_| CoreGone)
     }
 
     /// Asks for a change and waits for the answer.
@@ -128,13 +151,16 @@ pub(crate) struct CoreThread {
     clock: Clock,
     store: Store,
     events: Arc<EventLog>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Told>,
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
     questions: BTreeMap<RequestId, AnswerTo>,
     asked: u64,
     pressure: Pressure,
     outputs: ServerOutputs,
     looks: Vec<Look>,
+    /// What is being done, and since when it waits for that.
+    under_way: Vec<(SimTime, Prompt)>,
+    times: Times,
     /// Watches, if it was asked for.
     judge: Option<Judge>,
     /// Connections cut off because their client reads too slowly; the core hears of it in a round of their own.
@@ -168,10 +194,18 @@ impl CoreThread {
             pressure,
             outputs: Vec::new(),
             looks: Vec::new(),
+            under_way: Vec::new(),
+            times: Times::default(),
             judge,
             cut: Vec::new(),
         };
-        (core, CoreHandle { inbox: sender, judged })
+        let handle = CoreHandle {
+            inbox: sender,
+            clock,
+            times: core.times.clone(),
+            judged,
+        };
+        (core, handle)
     }
 
     /// Serves until nobody can ask any more.
@@ -189,17 +223,17 @@ impl CoreThread {
                 taken = self.inbox.recv_many(&mut batch, most) => if taken == 0 { return Ok(()) },
                 () = self.clock.sleep_until(self.server.next_timeout()) => {}
             }
-            if most == 1 && matches!(batch.first(), Some(Message::Received { .. })) {
+            if most == 1 && matches!(batch.first(), Some(told) if matches!(told.message, Message::Received { .. })) {
                 self.pressure.serve(self.clock).await;
             }
             self.play(&mut batch).await?;
         }
     }
 
-    async fn play(&mut self, batch: &mut Vec<Message>) -> Result<(), StoreError> {
+    async fn play(&mut self, batch: &mut Vec<Told>) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for message in batch.drain(..) {
-            self.take_in(message, now);
+        for told in batch.drain(..) {
+            self.take_in(told, now);
         }
         if self.server.next_timeout().is_some_and(|due| due <= now) {
             let before = self.outputs.len();
@@ -218,6 +252,7 @@ impl CoreThread {
         for look in self.looks.drain(..) {
             look(&self.server);
         }
+        self.times.done(self.clock.now(), self.under_way.drain(..));
         Ok(())
     }
 
@@ -230,8 +265,8 @@ impl CoreThread {
     }
 
     /// What a connection says after the core closed it is not heard.
-    fn take_in(&mut self, message: Message, now: SimTime) {
-        let input = match message {
+    fn take_in(&mut self, told: Told, now: SimTime) {
+        let input = match told.message {
             Message::Opened { outbox, .. } if self.pressure.lets_nobody_in() => return outbox.close(),
             Message::Opened { id, outbox } => {
                 self.outboxes.insert(id, outbox);
@@ -261,10 +296,12 @@ impl CoreThread {
                 }
             }
             Message::Look(look) => {
+                self.under_way.push((told.at, Prompt::Management));
                 self.looks.push(look);
                 return;
             }
         };
+        self.under_way.push((told.at, prompt_of(&input)));
         self.hand_in(input, now);
     }
 

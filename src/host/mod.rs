@@ -25,6 +25,7 @@ mod ready;
 mod run;
 mod shard;
 mod store;
+mod times;
 mod tls;
 
 use std::io;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::ClientConfig;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::model::{AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, Whom};
 use crate::wire::api::{
     CohortBody, Credentials, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody,
+    TimesView,
 };
 
 /// How long one change may take: an image of megabytes, or a thousand devices.
@@ -83,11 +85,24 @@ impl Admin {
     ///
     /// What the server said against it, or what happened on the way.
     pub async fn judged(&self) -> Result<JudgeView, String> {
-        let asked = self.at(Method::GET, &["v1", "judge"]).timeout(TIMEOUT).send().await;
+        self.ask(&["v1", "judge"]).await
+    }
+
+    /// How long the server took for what it was told.
+    ///
+    /// # Errors
+    ///
+    /// What the server said against it, or what happened on the way.
+    pub async fn times(&self) -> Result<TimesView, String> {
+        self.ask(&["v1", "times"]).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, String> {
+        let asked = self.at(Method::GET, path).timeout(TIMEOUT).send().await;
         let answer = asked.map_err(|error| format!("management API: {}", chain(&error)))?;
         let answer = accepted(answer).await.map_err(|unmade| unmade.to_string())?;
         let body = answer.bytes().await.map_err(|error| chain(&error))?;
-        serde_json::from_slice(&body).map_err(|error| format!("management API: the judge's answer is none: {error}"))
+        serde_json::from_slice(&body).map_err(|error| format!("management API: the answer is none: {error}"))
     }
 
     /// Opens the event stream behind event number `after`.

@@ -9,7 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::faults::{ServerCondition, ServerFaultKind};
-use crate::model::{AdminAction, DeviceIndex, IngestKey, ServerEvent};
+use crate::measure::Trend;
+use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{Plan, TlsPlan};
 use crate::time::SimTime;
@@ -388,10 +389,21 @@ impl Conductor {
         self.director.audited(Audit { rules: named.collect() });
     }
 
+    /// Asks how long the server took. One that is gone, or too busy, has not told.
+    async fn hear_server_times(&self) -> Vec<(Prompt, Trend)> {
+        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, self.admin.times()).await else {
+            return Vec::new();
+        };
+        let ops = view.ops.into_iter();
+        ops.filter_map(|op| Some((Prompt::from_word(&op.op)?, Trend::of_counts(op.counts))))
+            .collect()
+    }
+
     async fn end(mut self, started_at: Option<String>) -> Outcome {
         let ended_at = self.clock.now();
         self.hear_the_auditor().await;
-        let harness = self.watch.report(ended_at);
+        let server_time = self.hear_server_times().await;
+        let harness = self.watch.report(ended_at, server_time);
         self.following.abort();
         for shard in &self.shards {
             drop(shard.orders.send(Order::Stop));

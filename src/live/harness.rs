@@ -8,6 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::measure::Trend;
+use crate::model::Prompt;
 use crate::play::{HarnessReport, Lateness, Machine};
 use crate::time::SimTime;
 
@@ -134,8 +135,8 @@ impl Watch {
         self.gauges.iter().map(|gauges| gauges.image_bytes()).sum()
     }
 
-    /// The report, at the end of the run.
-    pub fn report(mut self, now: SimTime) -> HarnessReport {
+    /// The report, at the end of the run; with how long the server says that it took.
+    pub fn report(mut self, now: SimTime, server_time: Vec<(Prompt, Trend)>) -> HarnessReport {
         self.look(now);
         let late = self.late_p99();
         let exhausted: u64 = self.gauges.iter().map(|gauges| gauges.exhausted()).sum();
@@ -161,6 +162,7 @@ impl Watch {
             dropped: dropped + exhausted,
             server_memory_bytes: self.server_last.map(|server| server.peak_memory),
             server_cpu_percent: self.server_last.map(|server| percent(server.cpu, self.server_cpu_before)),
+            server_time,
             machine: machine(),
         }
     }

@@ -13,7 +13,6 @@ use tokio::task::LocalSet;
 
 use crate::device::{Device, DeviceConfig, DeviceInput};
 use crate::faults::{Edge, EdgeOutputs, Injection};
-use crate::measure::Metric;
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
@@ -199,7 +198,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
         outputs: Cell::default(),
-        asks_flash: setup.plan.measures().any(|measure| measure.metric == Metric::FlashOps),
+        asks_flash: setup.plan.measures().any(|measure| measure.metric.is_of_flash()),
         shard: setup.number,
         sightings: RefCell::default(),
     });

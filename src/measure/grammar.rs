@@ -4,13 +4,13 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::model::{
-    AttemptError, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, GrammarError, Key, Phase, RetryReason, Session,
-    UpdateState, closest, is_word, parse_data_rate, parse_duration, parse_event_rate, parse_share, parse_size,
+    AttemptError, AttemptResult, BootReason, Cause, ConnectResult, FailureReason, GrammarError, Key, Phase, Prompt, RetryReason,
+    Session, UpdateState, closest, is_word, parse_data_rate, parse_duration, parse_event_rate, parse_share, parse_size,
 };
 
 use super::disagreement::DISAGREEMENTS;
 use super::fetching::{BYTE_KINDS, POWER};
-use super::metric::{FLASH_OPS, Kind, MESSAGE_TYPES, not_kept};
+use super::metric::{FLASH_OPS, Kind, MESSAGE_TYPES};
 use super::query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
 
 const AGGREGATES: &[&str] = &["count", "rate", "share", "sum", "min", "avg", "med", "max", "p(95)"];
@@ -60,9 +60,6 @@ fn parse_metric(text: &str, at: Range<usize>) -> Result<Metric, GrammarError> {
         return Err(GrammarError::new(at.start..at.start + 1, "no measure is given", Some(hint)));
     }
     Metric::from_word(word).ok_or_else(|| {
-        if let Some(why) = not_kept(word) {
-            return GrammarError::new(at.clone(), format!("no metric `{word}`"), Some(why.to_owned()));
-        }
         let hint = closest(word, Metric::ALL.iter().map(|metric| metric.word()))
             .map_or_else(metrics_hint, |metric| format!("did you mean `{metric}`?"));
         GrammarError::new(at, format!("unknown metric `{word}`"), Some(hint))
@@ -163,6 +160,7 @@ fn check_value(key: &LabelKey, value: &str, metric: Metric, at: Range<usize>) ->
         LabelKey::Own(OwnKey::Why) if metric == Metric::Boots => BootReason::ALL.iter().map(|word| word.word()).collect(),
         LabelKey::Own(OwnKey::Why) => DISAGREEMENTS.to_vec(),
         LabelKey::Own(OwnKey::Type) => MESSAGE_TYPES.to_vec(),
+        LabelKey::Own(OwnKey::Op) if metric == Metric::ServerTime => Prompt::ALL.iter().map(|word| word.word()).collect(),
         LabelKey::Own(OwnKey::Op) => FLASH_OPS.to_vec(),
         LabelKey::Own(OwnKey::Code) => return check_code(value, at),
         LabelKey::Own(OwnKey::Rule) => return check_word(key, value, at),
@@ -313,7 +311,11 @@ fn parse_limit(text: &str, start: usize, metric: Metric, aggregate: Aggregate) -
         let share = parse_share(written).map(|share| share.0 as f64 / 1e6);
         return share.map_err(|error| GrammarError::new(place, error.to_string(), None));
     }
-    let counted = matches!(aggregate, Aggregate::Count) || (matches!(aggregate, Aggregate::Sum) && metric.kind() == Kind::Counter);
+    let counted = match aggregate {
+        Aggregate::Count => true,
+        Aggregate::Sum => metric.kind() == Kind::Counter,
+        _ => metric == Metric::Wear,
+    };
     if counted {
         return written.parse::<u64>().map(|count| count as f64).map_err(|_| {
             let hint = Some("a count is compared with a whole number, as in `count == 100`".to_owned());
@@ -341,9 +343,10 @@ fn example_limit(metric: Metric, aggregate: Aggregate) -> &'static str {
         (Aggregate::Share, _) => ">= 95 %",
         (Aggregate::Rate, _) if metric.unit() == "B" => "< 2 MiB/s",
         (_, _) if metric.unit() == "B" => "< 600 KiB",
-        (Aggregate::Rate, _) => "< 200/s",
-        (Aggregate::Avg, Kind::Gauge) => "< 80 %",
         (_, _) if metric.unit() == "B/s" => "> 1 MiB/s",
+        (_, _) if metric.unit() == "%" => "< 80 %",
+        (_, _) if metric == Metric::Wear => "<= 10",
+        (Aggregate::Rate, _) => "< 200/s",
         (
             Aggregate::Sum | Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_),
             Kind::Gauge | Kind::Counter | Kind::Trend,
@@ -437,7 +440,7 @@ impl Measure {
             (Aggregate::Rate, _) if self.metric.unit() == "B" => "B/s",
             (Aggregate::Count, _) => "1",
             _ if matches!(self.metric.unit(), "B" | "B/s") => self.metric.unit(),
-            (Aggregate::Avg, Kind::Gauge) => "%",
+            _ if self.metric.unit() == "%" => "%",
             (Aggregate::Rate, _) => "1/s",
             (_, Kind::Gauge | Kind::Counter) => "1",
             (_, Kind::Trend) => "s",
@@ -507,12 +510,7 @@ mod tests {
             assert!(way_out.contains(hint), "{text}: {way_out}");
         };
         expect("devises count", "devises", "unknown metric `devises`", "`devices`");
-        expect(
-            "update_time_raw med > 1s",
-            "update_time_raw",
-            "no metric `update_time_raw`",
-            "`update_time`",
-        );
+        expect("wear max < 5s", "5s", "`5s` is not a count", "whole number");
         expect("devices{stat:succeeded} count", "stat", "unknown label `stat`", "`state`");
         expect("connects{op:x} count", "op", "`connects` has no label `op`", "result");
         expect("cpu max < 5 %", "max", "`cpu` is a gauge, which has no `max`", "avg");

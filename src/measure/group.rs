@@ -113,6 +113,7 @@ pub(super) enum Entry {
     Boot(BootReason),
     Bytes(Bytes),
     UpdateTime(Duration),
+    UpdateTimeRaw(Duration),
     DeployTime(Duration),
     DeployTimeRaw(Duration),
     /// Bytes a second.
@@ -121,7 +122,12 @@ pub(super) enum Entry {
         planned: Duration,
         raw: Duration,
     },
-    PhaseTime(Phase, Duration),
+    PhaseTime {
+        phase: Phase,
+        /// Without the time that power was off.
+        spent: Duration,
+        raw: Duration,
+    },
 }
 
 impl Group {
@@ -152,7 +158,7 @@ impl Group {
             }
             Entry::Bytes(Bytes::Wasted(bytes)) => self.wasted_bytes += bytes,
             // Series that are asked for have them.
-            Entry::RequestTime(_) | Entry::FirstByte(_) | Entry::DeployTimeRaw(_) => {}
+            Entry::RequestTime(_) | Entry::FirstByte(_) | Entry::UpdateTimeRaw(_) | Entry::DeployTimeRaw(_) => {}
             Entry::DownloadRate(rate) => self.download_rate.0.record_amount(rate),
             Entry::UpdateTime(time) => self.update_time.record(time),
             Entry::DeployTime(time) => self.deploy_time.record(time),
@@ -160,7 +166,7 @@ impl Group {
                 self.connect_time.record(planned);
                 self.connect_time_raw.record(raw);
             }
-            Entry::PhaseTime(phase, time) => self.phase_time[phase as usize].record(time),
+            Entry::PhaseTime { phase, spent, raw: _ } => self.phase_time[phase as usize].record(spent),
         }
     }
 }
@@ -170,11 +176,12 @@ impl Entry {
     pub(super) const fn is_time(self) -> bool {
         match self {
             Entry::UpdateTime(_)
+            | Entry::UpdateTimeRaw(_)
             | Entry::DeployTime(_)
             | Entry::DeployTimeRaw(_)
             | Entry::DownloadRate(_)
             | Entry::ConnectTime { .. }
-            | Entry::PhaseTime(..)
+            | Entry::PhaseTime { .. }
             | Entry::RequestTime(_)
             | Entry::FirstByte(_) => true,
             Entry::Attempt(_)

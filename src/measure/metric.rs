@@ -10,31 +10,6 @@ pub(super) const MESSAGE_TYPES: &[&str] = &[
 /// What a flash operation is: a page erased; at most 512 bytes or a record written, a record deleted.
 pub(super) const FLASH_OPS: &[&str] = &["erase", "write"];
 
-/// Metrics of the contract that there are not, each with what to do without it.
-const NOT_KEPT: &[(&str, &str)] = &[
-    (
-        "update_time_raw",
-        "`update_time` begins with the manifest itself: no plan comes before it",
-    ),
-    (
-        "phase_time_raw",
-        "`phase_time` begins when the phase does: no plan comes before it",
-    ),
-    (
-        "wear",
-        "erases are not kept by page: `flash_ops{op:erase} count` counts them all",
-    ),
-    (
-        "server_time",
-        "the server does not time its work yet: `request_time` and `deploy_time` have it within them",
-    ),
-];
-
-/// What to do without a metric that the contract has and this version does not.
-pub(super) fn not_kept(word: &str) -> Option<&'static str> {
-    NOT_KEPT.iter().find(|(metric, _)| *metric == word).map(|(_, why)| *why)
-}
-
 /// What a metric is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -50,7 +25,14 @@ impl Metric {
     /// Gauge, counter or trend.
     pub const fn kind(self) -> Kind {
         match self {
-            Metric::Devices | Metric::Coverage | Metric::Stuck | Metric::Cpu | Metric::Memory | Metric::ServerCpu => Kind::Gauge,
+            Metric::Devices
+            | Metric::Coverage
+            | Metric::Stuck
+            | Metric::Throughput
+            | Metric::Wear
+            | Metric::Cpu
+            | Metric::Memory
+            | Metric::ServerCpu => Kind::Gauge,
             Metric::Attempts
             | Metric::Rollbacks
             | Metric::Connects
@@ -69,17 +51,19 @@ impl Metric {
             | Metric::Findings
             | Metric::Dropped => Kind::Counter,
             Metric::UpdateTime
+            | Metric::UpdateTimeRaw
             | Metric::DeployTime
             | Metric::DeployTimeRaw
             | Metric::PhaseTime
+            | Metric::PhaseTimeRaw
             | Metric::ConnectTime
             | Metric::ConnectTimeRaw
             | Metric::RequestTime
             | Metric::FirstByte
-            | Metric::Throughput
             | Metric::DownloadRate
             | Metric::DataUsed
-            | Metric::Lateness => Kind::Trend,
+            | Metric::Lateness
+            | Metric::ServerTime => Kind::Trend,
         }
     }
 
@@ -98,8 +82,18 @@ impl Metric {
     pub const fn is_of_harness(self) -> bool {
         matches!(
             self,
-            Metric::Lateness | Metric::Cpu | Metric::Memory | Metric::Dropped | Metric::ServerCpu
+            Metric::Lateness | Metric::Cpu | Metric::Memory | Metric::Dropped | Metric::ServerCpu | Metric::ServerTime
         )
+    }
+
+    /// True where it is made of what a device has done to its flash.
+    pub const fn is_of_flash(self) -> bool {
+        matches!(self, Metric::FlashOps | Metric::Wear)
+    }
+
+    /// True where each device has one value, and aggregates are over devices.
+    pub(super) const fn is_spread(self) -> bool {
+        matches!(self, Metric::DataUsed | Metric::Wear)
     }
 
     /// True where it is about the run and not about devices, so that nothing narrows it.
@@ -113,9 +107,11 @@ impl Metric {
             Metric::Devices
             | Metric::Rollbacks
             | Metric::PhaseTime
+            | Metric::PhaseTimeRaw
             | Metric::Coverage
             | Metric::Throughput
             | Metric::DownloadRate
+            | Metric::Wear
             | Metric::Stuck
             | Metric::Lateness
             | Metric::Cpu
@@ -124,6 +120,7 @@ impl Metric {
             | Metric::ServerCpu => &[],
             Metric::Attempts => &[OwnKey::Result, OwnKey::Reason],
             Metric::UpdateTime
+            | Metric::UpdateTimeRaw
             | Metric::DeployTime
             | Metric::DeployTimeRaw
             | Metric::Connects
@@ -136,7 +133,7 @@ impl Metric {
             Metric::Requests | Metric::RequestTime | Metric::FirstByte => &[OwnKey::Code, OwnKey::Ranged],
             Metric::Retries | Metric::Resumes | Metric::Restarts => &[OwnKey::Reason],
             Metric::Bytes | Metric::DataUsed => &[OwnKey::Dir, OwnKey::Kind],
-            Metric::FlashOps => &[OwnKey::Op],
+            Metric::FlashOps | Metric::ServerTime => &[OwnKey::Op],
             Metric::Boots | Metric::Disagreements => &[OwnKey::Why],
             Metric::Findings => &[OwnKey::Rule],
         }
@@ -147,7 +144,7 @@ impl Metric {
         match (self, self.kind()) {
             (Metric::Cpu | Metric::ServerCpu, _) => "avg",
             (Metric::Memory, _) => "max",
-            (Metric::Throughput | Metric::DownloadRate, _) => "count, min, avg, med, max, p(N)",
+            (Metric::Throughput | Metric::Wear | Metric::DownloadRate, _) => "count, min, avg, med, max, p(N)",
             (_, Kind::Gauge) => "count, share",
             (_, Kind::Counter) => "count, rate, share, sum",
             (_, Kind::Trend) => "count, rate, sum, min, avg, med, max, p(N)",
@@ -159,7 +156,13 @@ impl Metric {
         match self {
             Metric::Cpu | Metric::ServerCpu => aggregate == Aggregate::Avg,
             Metric::Memory => aggregate == Aggregate::Max,
-            Metric::Throughput | Metric::DownloadRate if matches!(aggregate, Aggregate::Rate | Aggregate::Sum) => false,
+            // Neither a sum of rates nor one of pages means anything.
+            Metric::Throughput | Metric::Wear | Metric::DownloadRate => match aggregate {
+                Aggregate::Rate | Aggregate::Sum | Aggregate::Share => false,
+                Aggregate::Count | Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_) => {
+                    true
+                }
+            },
             _ => self.kind().allows(aggregate),
         }
     }
@@ -235,9 +238,9 @@ mod tests {
     ];
 
     #[test]
-    fn every_metric_of_the_contract_is_kept_or_says_what_to_do_without_it() {
+    fn every_metric_of_the_contract_is_kept_and_no_other() {
         for word in CONTRACT {
-            assert_eq!(Metric::from_word(word).is_some(), not_kept(word).is_none(), "{word}");
+            assert!(Metric::from_word(word).is_some(), "{word}");
         }
         let known = |metric: &Metric| CONTRACT.contains(&metric.word());
         assert!(Metric::ALL.iter().all(known));

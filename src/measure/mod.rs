@@ -4,12 +4,15 @@
 //! by the fleet and by what was asked for, not by the length of the run (the trace excepted, which is optional and capped).
 
 mod board;
+mod census;
 mod disagreement;
 mod fault;
 mod fetching;
+mod fingerprint;
 mod grammar;
 mod group;
 mod happening;
+mod harness;
 mod line;
 mod matrix;
 mod metric;
@@ -26,15 +29,17 @@ mod trace_schema;
 mod trend;
 
 pub use board::{Note, Noted, States};
+pub use census::{Census, CensusDevice, RecorderSetup};
 pub use fault::{FaultFigures, FaultName};
 pub use group::Group;
 pub use happening::{FaultCame, Happening, NameId, StoredRecord, TraceNames};
+pub use harness::HarnessFigures;
 pub use line::{LineError, TraceLine};
 pub use matrix::Matrix;
 pub use metric::Kind;
 pub use places::Register;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
-pub use recorder::{Census, CensusDevice, HarnessFigures, Measured, Recorder, RecorderSetup};
+pub use recorder::{Measured, Recorder};
 pub use series::{Series, is_stuck};
 pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
 pub use timeline::{AnswerClass, Happened, Timeline, TimelineRow};

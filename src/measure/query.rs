@@ -26,12 +26,16 @@ crate::model::word_enum! {
         Rollbacks = "rollbacks",
         /// Trend: manifest first received until the final result is published.
         UpdateTime = "update_time",
+        /// Trend: the same from when the device took the attempt up.
+        UpdateTimeRaw = "update_time_raw",
         /// Trend: attempt due until the server has the final result.
         DeployTime = "deploy_time",
         /// Trend: manifest first sent until the server has the final result.
         DeployTimeRaw = "deploy_time_raw",
         /// Trend: one visit to a phase.
         PhaseTime = "phase_time",
+        /// Trend: the same by the clock, time without power too.
+        PhaseTimeRaw = "phase_time_raw",
         /// Counter: tries to connect.
         Connects = "connects",
         /// Trend: first wanted to OTA SUBACK.
@@ -58,7 +62,7 @@ crate::model::word_enum! {
         Resumes = "resumes",
         /// Counter: requests from byte 0 after a byte of that artifact had come.
         Restarts = "restarts",
-        /// Trend: image bytes of the fleet in each second in which some came.
+        /// Gauge: image bytes of the fleet in each second in which some came.
         Throughput = "throughput",
         /// Trend: bytes a second of one artifact, from its first request to its last byte.
         DownloadRate = "download_rate",
@@ -68,6 +72,8 @@ crate::model::word_enum! {
         DataUsed = "data_used",
         /// Counter: flash operations.
         FlashOps = "flash_ops",
+        /// Gauge: erases of a device's most-erased page.
+        Wear = "wear",
         /// Counter: boots.
         Boots = "boots",
         /// Gauge: legal pairs of phases that were seen.
@@ -88,6 +94,8 @@ crate::model::word_enum! {
         Dropped = "dropped",
         /// Gauge: processor time of the embedded server, as a part of one core, over the run.
         ServerCpu = "server_cpu",
+        /// Trend: what came to the embedded server until its answer was on its way, the change behind it stored.
+        ServerTime = "server_time",
     }
 }
 
@@ -142,7 +150,7 @@ crate::model::word_enum! {
         Why = "why",
         /// What a message is.
         Type = "type",
-        /// What a flash operation is.
+        /// What a flash operation is; what the server is to do.
         Op = "op",
         /// Name of the invariant.
         Rule = "rule",

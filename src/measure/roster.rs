@@ -9,10 +9,10 @@ use crate::model::{
 };
 use crate::time::SimTime;
 
+use super::census::{Census, CensusDevice};
 use super::fault::FaultFigures;
 use super::fetching::Fetching;
 use super::places::Register;
-use super::recorder::{Census, CensusDevice};
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
 const ATTEMPTS_MAX: usize = 64;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::model::{DeviceIndex, Key, Phase};
+use crate::model::{DeviceIndex, FlashCounts, Key, Phase, Prompt};
 use crate::time::SimTime;
 
 use super::disagreement::disagreement;
 use super::group::{Bytes, Entry};
+use super::harness::HarnessFigures;
 use super::metric::Kind;
 use super::query::{Aggregate, Label, LabelKey, Measure, Metric, OwnKey};
-use super::recorder::{HarnessFigures, Measured};
+use super::recorder::Measured;
 use super::roster::Roster;
 use super::roster::Row;
 use super::selection::{Changing, Facts, Selection};
@@ -28,6 +29,8 @@ pub(super) struct WholeRun<'r> {
     pub(super) findings: &'r [(&'static str, u64)],
     /// Image bytes of each second in which some came.
     pub(super) throughput: &'r Trend,
+    /// Flash operations of each device as last told; empty where nobody asks for them.
+    pub(super) flash: &'r [FlashCounts],
     /// Visits to each phase.
     pub(super) visits: &'r [Trend; Phase::ALL.len()],
     /// How harness and server fared, once that is known.
@@ -65,11 +68,21 @@ impl Value {
                 (Metric::Bytes, Value::Amount(bytes))
             }
             Entry::UpdateTime(time) => (Metric::UpdateTime, Value::Time(time)),
+            Entry::UpdateTimeRaw(time) => (Metric::UpdateTimeRaw, Value::Time(time)),
             Entry::DeployTime(time) => (Metric::DeployTime, Value::Time(time)),
             Entry::DeployTimeRaw(time) => (Metric::DeployTimeRaw, Value::Time(time)),
             Entry::DownloadRate(rate) => (Metric::DownloadRate, Value::Amount(rate)),
             Entry::ConnectTime { planned, .. } => (Metric::ConnectTime, Value::Time(planned)),
-            Entry::PhaseTime(_, time) => (Metric::PhaseTime, Value::Time(time)),
+            Entry::PhaseTime { spent, .. } => (Metric::PhaseTime, Value::Time(spent)),
+        }
+    }
+
+    /// The metric that tells the same from the moment when it really began, where the entry has that too.
+    pub(super) const fn raw_of(entry: Entry) -> Option<(Metric, Value)> {
+        match entry {
+            Entry::ConnectTime { raw, .. } => Some((Metric::ConnectTimeRaw, Value::Time(raw))),
+            Entry::PhaseTime { raw, .. } => Some((Metric::PhaseTimeRaw, Value::Time(raw))),
+            _ => None,
         }
     }
 }
@@ -114,7 +127,7 @@ impl Series {
             labels: measure.labels.clone(),
             figure: match metric.kind() {
                 _ if metric.is_whole() => Figure::Asked,
-                _ if matches!(metric, Metric::DataUsed | Metric::Disagreements | Metric::Stuck) => Figure::Asked,
+                _ if metric.is_spread() || matches!(metric, Metric::Disagreements | Metric::Stuck) => Figure::Asked,
                 Kind::Gauge => Figure::Gauge {
                     part: count(&selection, roster),
                     whole: count(&whole, roster),
@@ -197,10 +210,7 @@ impl Series {
                     Metric::DeployTime => self.open(roster),
                     _ => 0,
                 };
-                return match aggregate {
-                    Aggregate::Rate => rate(trend.count(), now),
-                    _ => trend.value(aggregate, open),
-                };
+                return trend.measured(aggregate, open, now);
             }
         };
         match aggregate {
@@ -249,6 +259,13 @@ impl Series {
         used.collect()
     }
 
+    /// Erases of the most-erased page of each device of the selection.
+    fn worn(&self, roster: &Roster, flash: &[FlashCounts]) -> Vec<u64> {
+        let devices = (0..).map(DeviceIndex).zip(roster.rows.iter().zip(flash));
+        let held = devices.filter(|(device, (row, _))| self.selection.holds_device(*device, row));
+        held.filter_map(|(_, (_, counts))| counts.wear.map(u64::from)).collect()
+    }
+
     /// Attempts of the selection, and of the whole, about which server and device disagree.
     fn disagreements(&self, roster: &Roster) -> (u64, u64) {
         let (mut part, mut whole) = (0, 0);
@@ -288,6 +305,8 @@ impl Series {
             Metric::DataUsed => return spread(self.used(roster), aggregate, now),
             Metric::Throughput => return run.throughput.value(aggregate, 0),
             Metric::Stuck => self.stuck(now, roster, run),
+            Metric::Wear => return spread(self.worn(roster, run.flash), aggregate, now),
+            Metric::ServerTime => return self.of_server(run.harness?).measured(aggregate, 0, now),
             metric if metric.is_of_harness() => return run.harness?.value(metric, aggregate, now),
             Metric::Disagreements => self.disagreements(roster),
             Metric::Coverage => run.coverage,
@@ -310,6 +329,19 @@ impl Series {
             Aggregate::Rate => rate(part, now),
             _ => measured(part as f64, part),
         }
+    }
+
+    /// Times of the server that are asked for.
+    fn of_server(&self, harness: &HarnessFigures) -> Trend {
+        let asked = |op: Prompt| Facts {
+            word: op.word(),
+            ..Facts::default()
+        };
+        let held = harness
+            .server_time
+            .iter()
+            .filter(|(op, _)| self.selection.holds_whole(asked(*op)));
+        held.fold(Trend::default(), |all, (_, times)| all.with(times))
     }
 
     /// Attempts of the selection that the server holds open.

@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::query::Aggregate;
 use super::recorder::Measured;
+use super::series::rate;
+use crate::time::SimTime;
 
 /// Longest time that the histogram tells apart; what is longer counts as this long, and is counted.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
@@ -42,14 +44,43 @@ impl Trend {
         }
     }
 
+    /// The distribution of times in microseconds, each with how often it was seen.
+    pub fn of_counts(counts: impl IntoIterator<Item = (u64, u64)>) -> Trend {
+        let mut trend = Trend::default();
+        counts.into_iter().for_each(|(us, times)| trend.take_times(us, times));
+        trend
+    }
+
     /// The distribution of times that a histogram of microseconds holds.
     pub fn of_micros(histogram: &Histogram<u64>) -> Trend {
-        let mut trend = Trend::default();
-        for step in histogram.iter_recorded() {
+        let seen = histogram.iter_recorded().map(|step| {
             let us = histogram.highest_equivalent(step.value_iterated_to());
-            (0..step.count_since_last_iteration()).for_each(|_| trend.take(us));
+            (us, step.count_since_last_iteration())
+        });
+        Trend::of_counts(seen)
+    }
+
+    /// Both distributions as one; they count in the same grain.
+    #[must_use]
+    pub(super) fn with(mut self, other: &Trend) -> Trend {
+        debug_assert_eq!(self.grain, other.grain);
+        let Some(more) = &other.histogram else { return self };
+        let (sum_us, min_us, max_us) = (self.sum_us + other.sum_us, self.min_us, self.max_us.max(other.max_us));
+        let min_us = if self.count == 0 {
+            other.min_us
+        } else {
+            min_us.min(other.min_us)
+        };
+        let histogram = self.histogram.get_or_insert_with(empty);
+        histogram.add(&**more).expect("the histogram grows");
+        Trend {
+            count: self.count + other.count,
+            too_long: self.too_long + other.too_long,
+            sum_us,
+            min_us,
+            max_us,
+            ..self
         }
-        trend
     }
 
     pub(super) fn record(&mut self, time: Duration) {
@@ -68,20 +99,22 @@ impl Trend {
     }
 
     fn take(&mut self, us: u64) {
+        self.take_times(us, 1);
+    }
+
+    fn take_times(&mut self, us: u64, times: u64) {
         let longest = LONGEST.as_micros() as u64;
         if us > longest {
-            self.too_long += 1;
+            self.too_long += times;
         }
         let us = us.min(longest);
         self.min_us = if self.count == 0 { us } else { self.min_us.min(us) };
         self.max_us = self.max_us.max(us);
-        self.count += 1;
-        self.sum_us += u128::from(us);
-        let histogram = self
-            .histogram
-            .get_or_insert_with(|| Box::new(Histogram::new(3).expect("three digits are within the histogram's range")));
+        self.count += times;
+        self.sum_us += u128::from(us) * u128::from(times);
+        let histogram = self.histogram.get_or_insert_with(empty);
         histogram
-            .record(us)
+            .record_n(us, times)
             .expect("the histogram grows, and 30 days in microseconds fit it");
     }
 
@@ -164,6 +197,14 @@ impl Trend {
         found
     }
 
+    /// The value of an aggregate other than share; with `open` values counted as infinite.
+    pub(super) fn measured(&self, aggregate: Aggregate, open: u64, now: SimTime) -> Option<Measured> {
+        match aggregate {
+            Aggregate::Rate => rate(self.count, now),
+            _ => self.value(aggregate, open),
+        }
+    }
+
     /// The value of an aggregate other than share and rate; with `open` values counted as infinite.
     pub(super) fn value(&self, aggregate: Aggregate, open: u64) -> Option<Measured> {
         let endless = |value: Option<f64>| if open > 0 { Some(f64::INFINITY) } else { value };
@@ -182,6 +223,10 @@ impl Trend {
             base: self.count + open,
         })
     }
+}
+
+fn empty() -> Box<Histogram<u64>> {
+    Box::new(Histogram::new(3).expect("three digits are within the histogram's range"))
 }
 
 #[cfg(test)]
@@ -209,6 +254,16 @@ mod tests {
             (trend.percentile(0.0, 0), trend.percentile(100.0, 0)),
             (Some(0.001), Some(1.0))
         );
+    }
+
+    #[test]
+    fn two_distributions_make_the_one_of_all_their_values() {
+        let (low, high) = (trend(1..=600), trend(601..=1000));
+        let both = low.clone().with(&high);
+        assert_eq!(both, trend(1..=1000));
+        assert_eq!(Trend::default().with(&both).with(&Trend::default()), both);
+        let counted = Trend::of_counts([(2_000, 3), (5_000, 1)]);
+        assert_eq!(counted, trend([2, 2, 5, 2]));
     }
 
     #[test]

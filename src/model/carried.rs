@@ -7,6 +7,8 @@ pub struct FlashCounts {
     pub ops: u32,
     /// Of these, pages erased.
     pub erases: u32,
+    /// Erases of the most-erased page, where they are kept by page.
+    pub wear: Option<u32>,
 }
 
 /// Bytes that crossed the path of a device, overhead of TCP and TLS included.

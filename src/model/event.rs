@@ -97,3 +97,25 @@ word_enum! {
         Deadline = "deadline",
     }
 }
+
+word_enum! {
+    /// What the server was handling when it made a change.
+    Prompt {
+        /// A request of the management API, or a step.
+        Management = "management",
+        /// CONNECT.
+        Connect = "connect",
+        /// SUBSCRIBE or UNSUBSCRIBE.
+        Subscribe = "subscribe",
+        /// PUBLISH with session metadata, or with telemetry.
+        Ingest = "ingest",
+        /// PUBLISH with UPDATE_RESULTS.
+        Results = "update-results",
+        /// Another packet.
+        Packet = "packet",
+        /// A connection that began or ended.
+        Connection = "connection",
+        /// The passing of time.
+        Time = "time",
+    }
+}

@@ -17,7 +17,7 @@ mod words;
 
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
 pub use carried::{Carried, FlashCounts};
-pub use event::{ServerEvent, StateReason};
+pub use event::{Prompt, ServerEvent, StateReason};
 pub(crate) use few::Few;
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};

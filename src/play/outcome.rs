@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::measure::{HarnessFigures, Recorder, Trend};
-use crate::model::{DeviceIndex, Why};
+use crate::model::{DeviceIndex, Prompt, Why};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 use crate::verdict::{Finding, Judgement};
@@ -133,6 +133,8 @@ pub struct HarnessReport {
     pub server_memory_bytes: Option<u64>,
     /// Processor time of the embedded server, percent of one core, mean over the run.
     pub server_cpu_percent: Option<f64>,
+    /// How long the embedded server took, by what it was to do; nothing of one that did not live to the end.
+    pub server_time: Vec<(Prompt, Trend)>,
     /// The machine.
     pub machine: Machine,
 }
@@ -146,6 +148,7 @@ impl HarnessReport {
             memory: self.memory_bytes,
             dropped: self.dropped,
             server_cpu: self.server_cpu_percent.map(|percent| percent / 100.0),
+            server_time: self.server_time.clone(),
         }
     }
 }

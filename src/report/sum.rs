@@ -167,7 +167,10 @@ impl Census {
 fn metrics(recorder: &Recorder, census: &Census, elapsed: SimTime) -> Vec<MetricRow> {
     let mut rows = Vec::new();
     group(&mut rows, &[], recorder.total(), census.open);
-    rows.push(rates("throughput", &[], recorder.throughput()));
+    rows.push(MetricRow {
+        kind: Metric::Throughput.kind().word().to_owned(),
+        ..rates("throughput", &[], recorder.throughput())
+    });
     rows.extend(of_harness(recorder));
     for (fleet, figures) in recorder.by_fleet() {
         let open = census.open_by_fleet.get(fleet).copied().unwrap_or(0);
@@ -328,6 +331,8 @@ fn of_harness(recorder: &Recorder) -> Vec<MetricRow> {
         counter("dropped", &[], &[], figures.dropped),
     ];
     rows.extend(figures.server_cpu.map(|part| percent("server_cpu", part)));
+    let times = figures.server_time.iter().filter(|(_, times)| times.count() > 0);
+    rows.extend(times.map(|(op, times)| trend("server_time", &[], &[("op", op.word())], times, 0)));
     rows
 }
 

@@ -274,7 +274,12 @@ impl Page {
         if useful > 0 {
             let size = |bytes: u64| show_size(bytes as f64);
             let times = down as f64 / useful as f64;
-            self.entry("data", &format!("{} down, {} useful (x{times:.2})", size(down), size(useful)));
+            let peak = summary.metric("throughput", &[]).and_then(|row| row.max);
+            let peak = peak.map_or(String::new(), |rate| format!(", peak {}/s", show_size(rate)));
+            self.entry(
+                "data",
+                &format!("{} down, {} useful (x{times:.2}){peak}", size(down), size(useful)),
+            );
         }
     }
 

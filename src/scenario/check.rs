@@ -92,6 +92,7 @@ impl Check<'_> {
             self.version(runs, &subject);
         }
         self.board_images(fleet);
+        self.trusts(fleet);
         let chip = &fleet.flash.chip;
         let Some(main) = fleet.runs.first() else { return };
         let versions = &self.file.versions;
@@ -135,6 +136,29 @@ impl Check<'_> {
             let Some(fits) = &version.fits else { continue };
             let subject = format!("`fits` of firmware `{}`", version.firmware);
             self.names.check_who(fits, &subject, self.problems);
+        }
+    }
+
+    /// A key of the user's own is for images of his own; a board's stands in its bootloader.
+    fn trusts(&self, fleet: &FleetFile) {
+        let (Some(words), Some(main)) = (&fleet.trusts, fleet.runs.first()) else {
+            return;
+        };
+        if fleet.engine.is_some() {
+            let message = format!("`trusts` of fleet `{}` cannot be had by its boards", fleet.name);
+            let hint = "a board trusts the key that was built into its bootloader: leave it out";
+            self.problems.add(words.inner, message, hint);
+        }
+        let of_main = |version: &&VersionFile| version.firmware.slug == main.value.slug;
+        for version in self.file.versions.iter().filter(of_main) {
+            if let ImageFile::Generated { at, .. } = version.image {
+                let message = format!(
+                    "the image of `{}` is generated, and fleet `{}` trusts a key of your own",
+                    version.firmware, fleet.name
+                );
+                let hint = "name a signed image, for example file = \"app.signed.bin\", or leave `trusts` out";
+                self.problems.add(at, message, hint);
+            }
         }
     }
 

@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::faults::{FaultKind, LinkProfile, Moment, Narrowing, PlannedFault, PlannedServerFault, ServerFaultKind, Target};
+use crate::faults::{
+    FaultKind, LinkProfile, MessageFault, Moment, Narrowing, PlannedFault, PlannedServerFault, RequestFault, ServerFaultKind,
+    Target,
+};
 use crate::model::{DeviceIndex, FirmwareVersion, Key, Phase, Share, Test};
 
 use super::document::Place;
@@ -172,45 +175,20 @@ impl Check<'_> {
     /// What a kind needs of the rest of the file.
     fn kind(&self, kind: &FaultKind, at: Place) {
         let subject = &self.fault.subject;
-        match kind {
-            FaultKind::BadTls | FaultKind::CertExpiry | FaultKind::WrongClock { .. }
-                if matches!(self.file.server.tls, TlsFile::Off) =>
-            {
-                let message = format!("{subject} is about TLS, which is off");
-                self.problems.add(at, message, "leave the fault out, or server.tls = \"off\"");
-            }
-            FaultKind::Link { profile } if named_link(profile, &self.file.links).is_none() => {
-                let hint = suggest(profile, link_names(&self.file.links), "links");
-                self.problems
-                    .add(at, format!("unknown link `{}` in {subject}", cut(profile)), hint);
-            }
-            FaultKind::UartGarbage
-            | FaultKind::BadTls
-            | FaultKind::CertExpiry
-            | FaultKind::WrongClock { .. }
-            | FaultKind::WrongImage { .. }
-            | FaultKind::FlashFull
-            | FaultKind::BadData { .. }
-            | FaultKind::Link { .. }
-            | FaultKind::PowerCut
-            | FaultKind::Reset
-            | FaultKind::Freeze
-            | FaultKind::AppAbort
-            | FaultKind::AppPause
-            | FaultKind::FlashFail { .. }
-            | FaultKind::FlashFlip { .. }
-            | FaultKind::LoseRecord(_)
-            | FaultKind::LinkDown
-            | FaultKind::Lose
-            | FaultKind::Duplicate
-            | FaultKind::Delay { .. }
-            | FaultKind::Http { .. }
-            | FaultKind::Corrupt { .. }
-            | FaultKind::Truncate { .. }
-            | FaultKind::Stall
-            | FaultKind::Slow { .. }
-            | FaultKind::WrongRange
-            | FaultKind::Redirect => {}
+        let about_tls = matches!(
+            kind,
+            FaultKind::Request(RequestFault::BadTls) | FaultKind::CertExpiry | FaultKind::WrongClock { .. }
+        );
+        if about_tls && matches!(self.file.server.tls, TlsFile::Off) {
+            let message = format!("{subject} is about TLS, which is off");
+            self.problems.add(at, message, "leave the fault out, or server.tls = \"off\"");
+        }
+        if let Some(profile) = kind.link()
+            && named_link(profile, &self.file.links).is_none()
+        {
+            let hint = suggest(profile, link_names(&self.file.links), "links");
+            self.problems
+                .add(at, format!("unknown link `{}` in {subject}", cut(profile)), hint);
         }
     }
 
@@ -256,17 +234,10 @@ impl Check<'_> {
     fn fits(&self, kind: &FaultKind) {
         let fault = self.fault;
         let subject = &fault.subject;
-        let pauses = *kind == FaultKind::AppPause;
-        let aborts = *kind == FaultKind::AppAbort;
+        let flips = matches!(kind, FaultKind::FlashFlip { .. });
         let never = match &fault.moment {
-            Moment::Phase { phase, after } => {
-                let stoppable = matches!(phase, Phase::Downloading | Phase::Retrying | Phase::Staged);
-                let pausable = stoppable || *phase == Phase::Committing;
-                after.end().is_zero() && ((aborts && !stoppable) || (pauses && !pausable))
-            }
-            Moment::Progress { phase, .. } => {
-                (aborts || pauses || matches!(kind, FaultKind::FlashFlip { .. })) && *phase != Phase::Downloading
-            }
+            Moment::Phase { phase, after } => after.end().is_zero() && kind.possible_in(*phase).is_err(),
+            Moment::Progress { phase, .. } => kind.possible_in(*phase).is_err() || flips && *phase != Phase::Downloading,
             Moment::Start | Moment::Time(_) | Moment::Step { .. } | Moment::Flash { .. } => false,
         };
         if never {
@@ -457,10 +428,10 @@ pub(super) fn server_kind(kind: ServerFaultKind) -> String {
 
 /// A kind as scenarios write it, exactly.
 pub(super) fn kind(kind: &FaultKind) -> String {
-    if let FaultKind::Delay { by } = kind {
+    if let FaultKind::Message(MessageFault::Delay { by }) = kind {
         return format!("delay {}", exact_time(*by));
     }
-    if let FaultKind::Slow { rate } = kind {
+    if let FaultKind::Request(RequestFault::Slow { rate }) = kind {
         return format!("slow {}", exact_data_rate(*rate));
     }
     kind.to_string()

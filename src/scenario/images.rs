@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::luck::{Luck, Purpose, text_key};
 use crate::mcuboot::{
-    Flaw, ImageHeader, ImageInfo, ImageSpec, Pattern, SigningKey, Slot, VerifyingKey, build_image, find_build_id, own_build_id,
-    slice_reader,
+    Flaw, ImageHeader, ImageInfo, ImageSpec, Pattern, SignatureError, SigningKey, Slot, VerifyingKey, build_image, find_build_id,
+    own_build_id, slice_reader,
 };
-use crate::model::{BuildId, Digest, FirmwareVersion, Slug, show_count};
+use crate::model::{BuildId, Digest, FirmwareVersion, show_count};
 
 use super::chips;
 use super::document::Words;
@@ -29,8 +29,23 @@ pub(super) struct Image {
     /// What a device finds in it once it is downloaded, and what it tells of itself when it runs.
     pub build_id: Option<BuildId>,
     pub own_build_id: Option<BuildId>,
-    /// A bootloader runs it.
-    pub sound: bool,
+    /// What its header and TLVs say, where they can be read.
+    info: Option<ImageInfo>,
+    /// It is what its digest says.
+    whole: bool,
+}
+
+impl Image {
+    /// Whether a bootloader runs it that holds this key, or checks digests alone.
+    pub(super) fn is_sound(&self, key: Option<&VerifyingKey>) -> bool {
+        self.whole && key.is_none_or(|key| self.accepted(key).is_ok())
+    }
+
+    /// Whether it bears a signature of this key.
+    pub(super) fn accepted(&self, key: &VerifyingKey) -> Result<(), SignatureError> {
+        let info = self.info.as_ref().ok_or(SignatureError::Unsigned)?;
+        info.verify_signature(key, &info.digest, slice_reader(&self.bytes))
+    }
 }
 
 /// Largest image file: all of them stand in memory.
@@ -50,7 +65,7 @@ pub(super) fn images(file: &ScenarioFile, folder: &Path, luck: Luck, problems: &
                     ..spec(version, *size, pattern, luck)
                 };
                 match build_image(&spec) {
-                    Ok(bytes) => Some(generated(version, bytes, &key.verifying_key())),
+                    Ok(bytes) => Some(generated(version, bytes)),
                     Err(error) => {
                         problems.add(
                             *at,
@@ -89,15 +104,8 @@ fn spec(version: &VersionFile, size: u64, pattern: &str, luck: Luck) -> ImageSpe
 }
 
 /// The key that signs generated images and that devices hold: of the seed, since it guards nothing but simulated flash.
-fn signing_key(luck: Luck) -> SigningKey {
+pub(super) fn signing_key(luck: Luck) -> SigningKey {
     SigningKey::from_seed(luck.draw(Purpose::ImageContent, text_key("image key"), 0))
-}
-
-/// The key in the bootloader of a fleet with this main firmware; `None` where one of its images is a file, whose key is not known.
-pub(super) fn bootloader_key(slug: &Slug, file: &ScenarioFile, luck: Luck) -> Option<VerifyingKey> {
-    let mut versions = file.versions.iter().filter(|version| version.firmware.slug == *slug);
-    let generated = versions.all(|version| matches!(version.image, ImageFile::Generated { .. }));
-    generated.then(|| signing_key(luck).verifying_key())
 }
 
 /// The largest slot that an image which is too big has to be too big for.
@@ -116,21 +124,18 @@ fn slot_too_small(version: &VersionFile, file: &ScenarioFile) -> Option<Slot> {
 }
 
 /// What a device makes of a generated image, which may be flawed.
-fn generated(version: &VersionFile, bytes: Bytes, key: &VerifyingKey) -> Image {
+fn generated(version: &VersionFile, bytes: Bytes) -> Image {
     let read = || slice_reader(&bytes);
     let info = ImageInfo::read(read()).ok();
     let digest = info.as_ref().map(|info| info.digest);
     let header = bytes.first_chunk().and_then(|head| ImageHeader::from_bytes(head).ok());
-    let sound = info.is_some_and(|info| {
-        let signed = info.verify_signature(key, &info.digest, read()).is_ok();
-        signed && info.verify(read()).is_ok()
-    });
     Image {
         firmware: version.firmware.clone(),
         digest: Digest(digest.unwrap_or_else(|| Sha256::digest(&bytes).into())),
         build_id: header.and_then(|header| find_build_id(&header, read())).map(BuildId),
         own_build_id: header.and_then(|header| own_build_id(&header, read())).map(BuildId),
-        sound,
+        whole: info.as_ref().is_some_and(|info| info.verify(read()).is_ok()),
+        info,
         bytes: bytes.clone(),
     }
 }
@@ -149,7 +154,8 @@ fn read(version: &VersionFile, bytes: Bytes) -> Result<Image, String> {
         digest: Digest(info.digest),
         build_id: find_build_id(&info.header, slice_reader(&bytes)).map(BuildId),
         own_build_id: own_build_id(&info.header, slice_reader(&bytes)).map(BuildId),
-        sound: true,
+        whole: true,
+        info: Some(info),
         bytes,
     })
 }

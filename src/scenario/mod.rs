@@ -29,6 +29,7 @@ mod source;
 mod spans;
 mod start;
 mod text;
+mod trust;
 mod written;
 
 use std::collections::BTreeMap;
@@ -108,10 +109,11 @@ fn make(
     let server = resolver.server(folder);
     let bench = resolver.bench(folder);
     let images = images::images(file, folder, resolver.luck, problems);
+    let trusted = trust::trusted(file, folder, &images, resolver.luck, problems, warnings);
     if !problems.is_empty() {
         return None;
     }
-    let (fleets, devices) = resolver.fleets(&images);
+    let (fleets, devices) = resolver.fleets(&images, &trusted);
     let cohorts = resolver.cohorts(&fleets, &devices);
     let faults = resolver.faults(AtStart {
         fleets: &fleets,
@@ -120,7 +122,7 @@ fn make(
     });
     Some(Plan {
         seed: file.general.seed,
-        hash: written::hash(file, &images),
+        hash: written::hash(file, &images, &trusted),
         resolved: written::resolved(file, &name),
         name,
         description: file.general.description.clone(),

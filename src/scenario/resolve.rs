@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::device::{Behaviors, Dealt, DeviceConfig, ImageBehavior};
 use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
+use crate::mcuboot::VerifyingKey;
+use crate::measure::Metric;
 use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, IngestKey, Key, Selector, Slug, Tags};
 use crate::time::SimTime;
 use crate::verdict::{Expectation, JudgedAt};
@@ -24,7 +26,7 @@ use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
     TlsFile, Trace, VerbFile, VersionFile, WhoFile,
 };
-use super::images::{self, Image};
+use super::images::Image;
 use super::names::Names;
 use super::plan::{
     BenchPlan, PlannedCheat, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, ServerPlan, StepTime, StepVerb, TlsPlan,
@@ -116,8 +118,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Fleets and their devices.
-    pub fn fleets(&self, images: &[Image]) -> (Vec<PlannedFleet>, Vec<PlannedDevice>) {
+    /// Fleets and their devices, with the key that each fleet's bootloader trusts.
+    pub fn fleets(&self, images: &[Image], trusted: &[Option<VerifyingKey>]) -> (Vec<PlannedFleet>, Vec<PlannedDevice>) {
         let mut fleets = Vec::with_capacity(self.file.fleets.len());
         let mut devices = Vec::new();
         for (position, fleet) in self.file.fleets.iter().enumerate() {
@@ -127,7 +129,7 @@ impl Resolver<'_> {
                 .collect();
             devices.extend(self.devices(fleet, position as u16, &keys));
             let own = &devices[first.at()..];
-            fleets.push(self.fleet(fleet, own, &keys, images, first));
+            fleets.push(self.fleet(fleet, first, own, &keys, images, trusted[position].as_ref()));
         }
         self.check_ids(&devices);
         (fleets, devices)
@@ -136,10 +138,11 @@ impl Resolver<'_> {
     fn fleet(
         &self,
         fleet: &FleetFile,
+        first: DeviceIndex,
         devices: &[PlannedDevice],
         keys: &[u64],
         images: &[Image],
-        first: DeviceIndex,
+        trusted: Option<&VerifyingKey>,
     ) -> PlannedFleet {
         let main = &fleet.runs[0].value;
         let config = DeviceConfig {
@@ -147,7 +150,7 @@ impl Resolver<'_> {
             ingest_key: self.ingest_key(),
             chip: Arc::clone(&fleet.flash.chip),
             swap: fleet.flash.swap,
-            key: images::bootloader_key(&main.slug, self.file, self.luck),
+            key: trusted.cloned(),
             reconnect: fleet.reconnect,
             retry: fleet.retry,
             connack_timeout: fleet.connack_timeout,
@@ -159,6 +162,7 @@ impl Resolver<'_> {
             heartbeat: fleet.heartbeat,
             checks_fit: fleet.checks_fit,
             rollback_lock: fleet.rollback_lock,
+            counts_wear: self.asks(Metric::Wear),
             on_board: false,
         };
         let image = images.iter().find(|image| image.firmware == *main);
@@ -169,12 +173,19 @@ impl Resolver<'_> {
             absence: fleet.absence,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(fleet, devices, keys, images)),
+            behaviors: Arc::new(self.behaviors(fleet, devices, keys, images, trusted)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,
             count: fleet.count as u32,
         }
+    }
+
+    /// True where a step or an expectation asks for a metric.
+    fn asks(&self, metric: Metric) -> bool {
+        let steps = self.file.steps.iter().filter_map(|step| step.when.as_ref());
+        let expects = self.file.expects.iter().filter_map(|expect| expect.that.as_ref());
+        steps.chain(expects).any(|asked| asked.measure.metric == metric)
     }
 
     /// The devices' password: of the seed, since it guards nothing but the run's own server.
@@ -202,7 +213,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn behaviors(&self, fleet: &FleetFile, devices: &[PlannedDevice], keys: &[u64], images: &[Image]) -> Behaviors {
+    fn behaviors(
+        &self,
+        fleet: &FleetFile,
+        devices: &[PlannedDevice],
+        keys: &[u64],
+        images: &[Image],
+        trusted: Option<&VerifyingKey>,
+    ) -> Behaviors {
         let mut behaviors = Behaviors::default();
         for (version, image) in self.file.versions.iter().zip(images) {
             let ordinal = text_key(&version.firmware.to_string());
@@ -216,7 +234,7 @@ impl Resolver<'_> {
                 image: image.bytes.clone(),
                 build_id: image.build_id,
                 own_build_id: image.own_build_id,
-                sound: image.sound,
+                sound: image.is_sound(trusted),
             };
             behaviors.images.insert(image.digest, behavior);
             let install = deal(&version.install, self.luck, Purpose::InstallOutcome, ordinal, keys);

@@ -156,6 +156,11 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("retry", Text, "back-off of a download, as of the connection"),
             ("connack_timeout", Quantity, "how long a connection may take"),
             ("flash", TextOr("flash"), "chip, or its geometry"),
+            (
+                "trusts",
+                Text,
+                "public key, PEM, that its bootloader trusts; by default that of the images made for the run",
+            ),
             ("power", Text, "always, or awake T every T"),
             ("sdk", Word(&["newest", "0.9.0", "fota"]), "generation of the device SDK"),
             ("quirks", Table("quirks"), "what the device SDK does otherwise than it says"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::faults::Sleep;
+use crate::mcuboot::{Hex, VerifyingKey};
 use crate::measure::Measure;
 use crate::verdict::Modes;
 
@@ -51,7 +52,7 @@ pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
         out.version(version, None);
     }
     file.links.iter().for_each(|link| out.link(link));
-    file.fleets.iter().for_each(|fleet| out.fleet(fleet));
+    file.fleets.iter().for_each(|fleet| out.fleet(fleet, None));
     out.cohorts(file);
     file.steps.iter().for_each(|step| out.step(step));
     file.faults.iter().for_each(|row| out.fault(row));
@@ -60,8 +61,8 @@ pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
 }
 
 /// 16 hex digits over what is played: steps, nouns, and what bounds them; not the scenario's name and description, the seed,
-/// expectations or the target. An image file counts by its content.
-pub(super) fn hash(file: &ScenarioFile, images: &[Image]) -> String {
+/// expectations or the target. Files of images and keys count by their content.
+pub(super) fn hash(file: &ScenarioFile, images: &[Image], trusted: &[Option<VerifyingKey>]) -> String {
     let mut out = Writer::default();
     out.table("scenario");
     out.played(&file.general);
@@ -72,12 +73,14 @@ pub(super) fn hash(file: &ScenarioFile, images: &[Image]) -> String {
         out.version(version, images.iter().find(|image| image.firmware == version.firmware));
     }
     file.links.iter().for_each(|link| out.link(link));
-    file.fleets.iter().for_each(|fleet| out.fleet(fleet));
+    for (fleet, key) in file.fleets.iter().zip(trusted) {
+        out.fleet(fleet, key.as_ref());
+    }
     out.cohorts(file);
     file.steps.iter().for_each(|step| out.step(step));
     file.faults.iter().for_each(|row| out.fault(row));
     let digest = Sha256::digest(out.text.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Hex(&digest[..8]).to_string()
 }
 
 fn sorted_versions(file: &ScenarioFile) -> Vec<&VersionFile> {
@@ -217,7 +220,7 @@ impl Writer {
         link.written.iter().for_each(|(key, value)| self.text(key, value));
     }
 
-    fn fleet(&mut self, fleet: &FleetFile) {
+    fn fleet(&mut self, fleet: &FleetFile, key: Option<&VerifyingKey>) {
         self.table(&format!("fleet.{}", fleet.name));
         self.raw("count", fleet.count);
         self.text("id", &fleet.id.value.text);
@@ -236,6 +239,11 @@ impl Writer {
         self.text("retry", &backoff(fleet.retry));
         self.text("connack_timeout", &exact_time(fleet.connack_timeout));
         self.raw("flash", &fleet.flash.written);
+        match (&fleet.trusts, key) {
+            (None, _) => {}
+            (Some(words), None) => self.text("trusts", &words.text),
+            (Some(_), Some(key)) => self.text("trusts", &Hex(&key.hash()).to_string()),
+        }
         match fleet.sleep {
             None => self.text("power", "always"),
             Some(Sleep { awake, every }) => self.text("power", &format!("awake {} every {}", exact_time(awake), exact_time(every))),

@@ -1,7 +1,7 @@
 //! Connections: who is on the other end, what it subscribed to, what is unacknowledged, and when it has been silent for too long.
 //!
-//! Nothing here outlives a connection. Keep-alive is lazy: a packet only notes the time, and the connection's one wake, when it
-//! comes, looks whether it came too early; so a packet costs no reordering of timers.
+//! Nothing here outlives a connection. Keep-alive is lazy: a packet only notes the time, and the connection's one wake is put off when
+//! its slot is opened, or looks whether it came too early; so a packet costs no reordering of timers.
 
 use std::time::Duration;
 
@@ -221,7 +221,7 @@ impl Connections {
         if let Some(connection) = self.open.get_mut(&id) {
             connection.chase_wake = at;
             if let Some(at) = at {
-                self.wakes.add(at, Wake::Chase(id));
+                self.plan(at, Wake::Chase(id));
             }
             self.skip_unwanted_of(id);
         }
@@ -231,10 +231,9 @@ impl Connections {
     pub fn due(&mut self, now: SimTime) -> Option<Wake> {
         let (_, wake) = self.wakes.first().filter(|(at, _)| *at <= now)?;
         self.wakes.take_first();
-        match wake {
-            Wake::Silence(id) => self.open.get_mut(&id).map(|connection| connection.silence_wake = None),
-            Wake::Chase(id) => self.open.get_mut(&id).map(|connection| connection.chase_wake = None),
-        };
+        if let Some(armed) = armed(&mut self.open, wake) {
+            *armed = None;
+        }
         self.skip_unwanted();
         Some(wake)
     }
@@ -246,17 +245,27 @@ impl Connections {
         }
     }
 
-    /// Takes off what was called off and would come next.
+    /// Takes off what was called off and would come next; opens slots until one has something.
     fn skip_unwanted(&mut self) {
-        while let Some((at, wake)) = self.wakes.first() {
-            let wanted_at = match wake {
-                Wake::Silence(id) => self.open.get(&id).and_then(|connection| connection.silence_wake),
-                Wake::Chase(id) => self.open.get(&id).and_then(|connection| connection.chase_wake),
-            };
-            if wanted_at == Some(at) {
+        loop {
+            while let Some((at, wake)) = self.wakes.first() {
+                if armed(&mut self.open, wake).is_some_and(|armed| *armed == Some(at)) {
+                    return;
+                }
+                self.wakes.take_first();
+            }
+            let open = &mut self.open;
+            if !self.wakes.open_next(|at, wake| put_off(open, wake, at)) {
                 return;
             }
-            self.wakes.take_first();
+        }
+    }
+
+    /// Plans a look; one that comes next has to be known at once.
+    fn plan(&mut self, at: SimTime, wake: Wake) {
+        self.wakes.add(at, wake);
+        if self.wakes.first().is_none() {
+            self.skip_unwanted();
         }
     }
 
@@ -297,8 +306,29 @@ impl Connections {
         if let Some(connection) = self.open.get_mut(&id) {
             let at = connection.silent_from();
             connection.silence_wake = Some(at);
-            self.wakes.add(at, Wake::Silence(id));
+            self.plan(at, Wake::Silence(id));
         }
+    }
+}
+
+/// When the look that `wake` stands for is wanted.
+fn armed(open: &mut ByConnection<Box<Connection>>, wake: Wake) -> Option<&mut Option<SimTime>> {
+    match wake {
+        Wake::Silence(id) => open.get_mut(&id).map(|connection| &mut connection.silence_wake),
+        Wake::Chase(id) => open.get_mut(&id).map(|connection| &mut connection.chase_wake),
+    }
+}
+
+/// When a look planned for `at` is wanted now that its time draws near: as much later as the connection was heard meanwhile.
+fn put_off(open: &mut ByConnection<Box<Connection>>, wake: Wake, at: SimTime) -> Option<SimTime> {
+    let connection = open.get_mut(&wake.connection())?;
+    match wake {
+        Wake::Silence(_) => {
+            connection.silence_wake.filter(|armed| *armed == at)?;
+            connection.silence_wake = Some(connection.silent_from());
+            connection.silence_wake
+        }
+        Wake::Chase(_) => connection.chase_wake.filter(|armed| *armed == at),
     }
 }
 

@@ -39,13 +39,14 @@ pub use attempts::Results;
 pub use config::ServerConfig;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
 pub use limits::{LimitError, Limits};
-pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Prompt, Record, SessionSeen, Stamp};
+pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen, Stamp};
 pub use service::{Load, ServiceTime};
+pub use sessions::prompt_of;
 pub use views::ServerCounts;
 
 use std::time::Duration;
 
-use crate::model::AttemptId;
+use crate::model::{AttemptId, Prompt};
 use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
 

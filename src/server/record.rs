@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptId, BuildId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Slug, StateReason, Tags,
-    UpdateState, word_enum,
+    AttemptId, BuildId, CohortName, CohortRule, DeploymentName, DeviceId, Digest, FirmwareVersion, Prompt, Slug, StateReason, Tags,
+    UpdateState,
 };
 
 use super::attempts::Results;
@@ -32,28 +32,6 @@ pub struct Stamp {
     pub at_ms: u64,
     /// By what.
     pub by: Prompt,
-}
-
-word_enum! {
-    /// What the server was handling when it made a change.
-    Prompt {
-        /// A request of the management API, or a step.
-        Management = "management",
-        /// CONNECT.
-        Connect = "connect",
-        /// SUBSCRIBE or UNSUBSCRIBE.
-        Subscribe = "subscribe",
-        /// PUBLISH with session metadata, or with telemetry.
-        Ingest = "ingest",
-        /// PUBLISH with UPDATE_RESULTS.
-        Results = "update-results",
-        /// Another packet.
-        Packet = "packet",
-        /// A connection that began or ended.
-        Connection = "connection",
-        /// The passing of time.
-        Time = "time",
-    }
 }
 
 /// One durable change. In JSON an object with the field `change`.

@@ -1,6 +1,6 @@
 //! The MQTT side: CONNECT to DISCONNECT (protocol 2). What a device says about attempts goes on to [`super::offers`].
 
-use crate::model::{DeviceId, ServerEvent, Tags};
+use crate::model::{DeviceId, Prompt, ServerEvent, Tags};
 use crate::time::SimTime;
 use crate::wire::overhead::packet_len;
 use crate::wire::{Connect, ConnectCode, Packet, Publish, QoS, Topic, message_type, session, topic};
@@ -8,7 +8,7 @@ use crate::wire::{Connect, ConnectCode, Packet, Publish, QoS, Topic, message_typ
 use super::admission::Refusal;
 use super::connections::Wake;
 use super::io::{ConnectionId, ServerInput, ServerOutput, ServerOutputs};
-use super::record::{DeviceNumber, Prompt, Record, SessionSeen};
+use super::record::{DeviceNumber, Record, SessionSeen};
 use super::{DEVICES_MAX, Server};
 
 /// Longest device id, bytes.
@@ -232,8 +232,8 @@ impl Server {
     }
 }
 
-/// What an input is called in the history.
-pub(super) fn prompt_of(input: &ServerInput) -> Prompt {
+/// What an input is called in the history, and where its time is told.
+pub fn prompt_of(input: &ServerInput) -> Prompt {
     match input {
         ServerInput::Admin { .. } => Prompt::Management,
         ServerInput::Opened(_) | ServerInput::Closed(_) => Prompt::Connection,

@@ -1,7 +1,7 @@
 //! When to look at which connection.
 //!
 //! Wakes are many and far ahead: they wait unsorted in slots of some time, and only those of the first slot are kept in order. A wake
-//! that was called off stays where it is, and whoever takes it out finds that it is no longer wanted.
+//! that was called off or put off stays where it is; whoever opens its slot or takes it out finds that it is no longer wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const SLOT_BITS: u32 = 26;
 /// Wakes by time.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
-    /// Those before the end of the open slot; empty only if there are none at all.
+    /// Those before the end of the open slot.
     open: BTreeSet<(SimTime, Wake)>,
     slot: u64,
     later: BTreeMap<u64, Vec<(SimTime, Wake)>>,
@@ -27,11 +27,10 @@ impl Wakes {
             self.open.insert((at, wake));
         } else {
             self.later.entry(slot).or_default().push((at, wake));
-            self.open_next();
         }
     }
 
-    /// The first wake, which may no longer be wanted.
+    /// The first wake of the open slot, which may no longer be wanted.
     pub fn first(&self) -> Option<(SimTime, Wake)> {
         self.open.first().copied()
     }
@@ -39,16 +38,21 @@ impl Wakes {
     /// Takes the first wake off.
     pub fn take_first(&mut self) {
         self.open.pop_first();
-        self.open_next();
     }
 
-    fn open_next(&mut self) {
-        if self.open.is_empty()
-            && let Some((slot, wakes)) = self.later.pop_first()
-        {
-            self.slot = slot;
-            self.open.extend(wakes);
+    /// Opens the next slot, of which those wakes stay that are `wanted` as soon; the others are added again for when they are. False if there is no
+    /// slot left.
+    pub fn open_next(&mut self, mut wanted: impl FnMut(SimTime, Wake) -> Option<SimTime>) -> bool {
+        let Some((slot, wakes)) = self.later.pop_first() else {
+            return false;
+        };
+        self.slot = slot;
+        for (at, wake) in wakes {
+            if let Some(at) = wanted(at, wake) {
+                self.add(at, wake);
+            }
         }
+        true
     }
 }
 
@@ -67,8 +71,10 @@ mod tests {
         let added = [90_000, 5, 40, 90_001, 6, 100_000, 41, 5];
         let mut taken = Vec::new();
         let mut take = |wakes: &mut Wakes| {
+            while wakes.first().is_none() && wakes.open_next(|at, _| Some(at)) {}
             taken.extend(wakes.first().map(|(at, _)| at));
             wakes.take_first();
+            wakes.first().is_some() || !wakes.later.is_empty()
         };
         for (number, millis) in added.into_iter().enumerate() {
             wakes.add(SimTime::from_millis(millis), Wake::Chase(ConnectionId(number as u64)));
@@ -76,9 +82,7 @@ mod tests {
                 take(&mut wakes);
             }
         }
-        while wakes.first().is_some() {
-            take(&mut wakes);
-        }
+        while take(&mut wakes) {}
         let expected = [5, 5, 6, 40, 41, 90_000, 90_001, 100_000].map(SimTime::from_millis);
         assert_eq!(taken, expected);
     }

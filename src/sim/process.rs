@@ -232,7 +232,8 @@ fn is_stored(output: &ServerOutput) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{Prompt, RequestId};
+    use crate::model::Prompt;
+    use crate::server::RequestId;
 
     fn journaled() -> Process {
         Process {

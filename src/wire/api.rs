@@ -358,6 +358,25 @@ pub struct JudgeFinding {
     pub evidence: String,
 }
 
+/// How long the server took for what it was told, since its process began: from when it was told until whatever reveals the answer was on
+/// its way, changes stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimesView {
+    /// `squall.times/1`.
+    pub schema: String,
+    /// By what the server was told.
+    pub ops: Vec<OpTimes>,
+}
+
+/// How long the server took for one sort of thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpTimes {
+    /// `management`, `connect`, `subscribe`, `ingest`, `update-results`, `packet`, or `connection`.
+    pub op: String,
+    /// Microseconds, rising, three digits of them; each with how often it took so long.
+    pub counts: Vec<(u64, u64)>,
+}
+
 /// A page of anything: items and where the next page begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {

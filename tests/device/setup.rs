@@ -199,6 +199,7 @@ impl Setup {
             sdk: self.sdk,
             quirks: self.quirks,
             heartbeat: self.heartbeat,
+            counts_wear: false,
             on_board: self.on_board,
         }
     }

@@ -159,6 +159,7 @@ fn fleet() -> PlannedFleet {
         checks_fit: false,
         rollback_lock: squall::device::RollbackLock::Off,
         heartbeat: None,
+        counts_wear: false,
         on_board: false,
     };
     let mut by_number = vec![0; DEVICES as usize];
@@ -412,6 +413,7 @@ fn harness() -> HarnessReport {
         dropped: 0,
         server_memory_bytes: Some(31 << 20),
         server_cpu_percent: Some(12.0),
+        server_time: Vec::new(),
         machine: Machine {
             cpu: "a processor".to_owned(),
             cores: 2,

@@ -9,6 +9,7 @@ use crate::wire::{Packet, Publish, session, topic};
 
 use super::super::kind::FaultKind;
 use super::super::link::{Draws, Way};
+use super::super::message::MessageFault;
 use super::super::plan::{Happening, MessageType, Narrowing};
 use super::trouble::Trouble;
 use super::{Edge, EdgeOutput, EdgeOutputs};
@@ -96,16 +97,17 @@ impl Trouble {
     }
 
     fn strikes_messages(&self) -> bool {
-        self.is_on(|kind| matches!(kind, FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. }))
+        self.is_on(|kind| matches!(kind, FaultKind::Message(_)))
     }
 
     /// What becomes of a message. With other packets it only waits behind what is held back.
     fn fate(&mut self, message: &Message, draws: Draws, out: &mut EdgeOutputs) -> Fate {
         let mut fate = Fate::default();
         for armed in self.armed.iter_mut().filter(|armed| armed.on.is_some()) {
-            let kind = armed.injection.kind.clone();
-            let of_messages = matches!(kind, FaultKind::Lose | FaultKind::Duplicate | FaultKind::Delay { .. });
-            if !of_messages || fate.lost || !message.is_one_of(&armed.injection.only) {
+            let FaultKind::Message(kind) = armed.injection.kind else {
+                continue;
+            };
+            if fate.lost || !message.is_one_of(&armed.injection.only) {
                 continue;
             }
             let fault = armed.injection.fault;
@@ -115,10 +117,9 @@ impl Trouble {
             }
             out.fault(fault, Happening::Done);
             match kind {
-                FaultKind::Lose => fate.lost = true,
-                FaultKind::Duplicate => fate.copies += 1,
-                FaultKind::Delay { by } => fate.by += by,
-                _ => {}
+                MessageFault::Lose => fate.lost = true,
+                MessageFault::Duplicate => fate.copies += 1,
+                MessageFault::Delay { by } => fate.by += by,
             }
         }
         fate

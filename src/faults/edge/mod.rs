@@ -98,6 +98,8 @@ pub struct Edge {
     link_changes: Option<SimTime>,
     link_down: bool,
     trouble: Option<Box<Trouble>>,
+    /// What comes next by time alone, as of the last thing that happened.
+    next: Option<(SimTime, Wake)>,
 }
 
 /// What the device holds open, as it goes through its edge.
@@ -138,7 +140,7 @@ impl Edge {
     pub fn new(device: Device, profile: Arc<LinkProfile>, luck: Luck, key: u64) -> Edge {
         let draws = Draws { luck, device: key };
         let path = Path::new(profile, draws, device.config().tls);
-        Edge {
+        let mut edge = Edge {
             link_changes: if path.is_steady() {
                 None
             } else {
@@ -149,7 +151,10 @@ impl Edge {
             transport: Transport::default(),
             link_down: false,
             trouble: None,
-        }
+            next: None,
+        };
+        edge.next = edge.next_wake();
+        edge
     }
 
     /// The same device, asleep at times.
@@ -193,12 +198,14 @@ impl Edge {
             | DeviceInput::AppResume => self.hand_over(input, now, out),
         }
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Takes a fault.
     pub fn inject(&mut self, injection: Injection, now: SimTime, out: &mut EdgeOutputs) {
         self.trouble.get_or_insert_default().arm(injection);
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Trouble is over: every fault ends, what is planned is missed, the link does not drop any more.
@@ -207,11 +214,12 @@ impl Edge {
         self.end_faults(now, out);
         self.check_link(now, out);
         self.settle(now, out);
+        self.next = self.next_wake();
     }
 
     /// Does what is due at `now`, in order.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        while let Some((due, wake)) = self.next_wake().filter(|(due, _)| *due <= now) {
+        while let Some((due, wake)) = self.next.filter(|(due, _)| *due <= now) {
             match wake {
                 Wake::Trouble => self.do_due(now, out),
                 Wake::Link => self.check_link(now, out),
@@ -220,13 +228,14 @@ impl Edge {
                 Wake::Read => self.give_credit(now, out),
             }
             self.settle(now, out);
+            self.next = self.next_wake();
         }
     }
 
     /// When [`Edge::handle_timeout`] is wanted next; `None` means never.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SimTime> {
-        self.next_wake().map(|(due, _)| due)
+        self.next.map(|(due, _)| due)
     }
 
     /// The latest moment at which the device moves on by itself: its timers, housekeeping left out, and a link that comes back.
@@ -262,6 +271,7 @@ impl Edge {
         FlashCounts {
             ops: count(self.device.flash_ops()),
             erases: count(self.device.flash_erases()),
+            wear: self.device.wear(),
         }
     }
 
@@ -282,43 +292,53 @@ impl Edge {
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub fn packet_arrives(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
-        self.path.packet(way, packet, now)
+        let at = self.path.packet(way, packet, now);
+        if self.transport.downloading {
+            // A body makes way for it.
+            self.next = self.next_wake();
+        }
+        at
     }
 
     /// When an image request that is wanted at `now` is at the server, handshakes included.
     pub fn request_arrives(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
-        self.path.request(request, now)
+        let at = self.path.request(request, now);
+        self.next = self.next_wake();
+        at
     }
 
     /// When the head of an image answer that leaves the server at `now` arrives.
     pub fn head_arrives(&mut self, head: &ImageHead, now: SimTime) -> SimTime {
         let slow = self.trouble.as_ref().and_then(|trouble| trouble.slow());
-        self.path.head(head, slow, now)
+        let at = self.path.head(head, slow, now);
+        self.next = self.next_wake();
+        at
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
-        let at = |due: Option<SimTime>, wake| due.map(|due| (due, wake));
         let refused = self.transport.download_fails.map(|(due, _)| due);
-        let refusal = [self.transport.connect_fails.map(|(due, _)| due), refused]
-            .into_iter()
-            .flatten()
-            .min();
         let trouble = self.trouble.as_ref();
-        let device = if trouble.is_some_and(|trouble| trouble.is_frozen()) {
-            None
-        } else {
-            self.device.next_timeout().map(|(due, _)| due)
+        let device = match self.is_frozen() {
+            true => None,
+            false => self.device.next_timeout().map(|(due, _)| due),
         };
-        [
-            at(trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
-            at(self.link_changes, Wake::Link),
-            at(refusal, Wake::Refusal),
-            at(device, Wake::Device),
-            at(self.read_due(), Wake::Read),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let wakes = [
+            (trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
+            (self.link_changes, Wake::Link),
+            (self.transport.connect_fails.map(|(due, _)| due), Wake::Refusal),
+            (refused, Wake::Refusal),
+            (device, Wake::Device),
+            (self.read_due(), Wake::Read),
+        ];
+        let mut first: Option<(SimTime, Wake)> = None;
+        for (due, wake) in wakes {
+            first = match (due, first) {
+                (Some(due), Some((before, _))) if before <= due => first,
+                (Some(due), _) => Some((due, wake)),
+                (None, _) => first,
+            };
+        }
+        first
     }
 
     /// Hands the device something from its transport, unless its processor is not scheduled: then it waits.

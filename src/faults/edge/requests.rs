@@ -6,8 +6,9 @@ use crate::device::{DeviceInput, DeviceOutput};
 use crate::time::SimTime;
 use crate::wire::{ContentRange, DownloadError, DownloadEvent, DownloadRequest, ImageHead};
 
-use super::super::kind::{FaultKind, Target};
+use super::super::kind::FaultKind;
 use super::super::plan::{Happening, Narrowing};
+use super::super::request::RequestFault;
 use super::armed::Armed;
 use super::{Edge, EdgeOutput, EdgeOutputs, UNREACHABLE_AFTER};
 
@@ -127,7 +128,7 @@ impl Corruption {
 
 impl Tampering {
     /// Takes one fault's part; an earlier one of the same sort stays.
-    fn add(&mut self, fault: u16, kind: &FaultKind, in_turn: bool, draw: u64) {
+    fn add(&mut self, fault: u16, kind: RequestFault, in_turn: bool, draw: u64) {
         let cut = |how| Cut {
             fault,
             how,
@@ -135,47 +136,28 @@ impl Tampering {
             at: None,
         };
         match kind {
-            FaultKind::Http { status } => drop(self.head.get_or_insert((fault, HeadChange::Status(*status)))),
-            FaultKind::Redirect => drop(self.head.get_or_insert((fault, HeadChange::Status(302)))),
-            FaultKind::WrongRange => {
+            RequestFault::Http { status } => drop(self.head.get_or_insert((fault, HeadChange::Status(status)))),
+            RequestFault::Redirect => drop(self.head.get_or_insert((fault, HeadChange::Status(302)))),
+            RequestFault::WrongRange => {
                 self.head.get_or_insert((fault, HeadChange::WrongRange { total: in_turn }));
             }
-            FaultKind::Corrupt { bytes } => {
+            RequestFault::Corrupt { bytes } => {
                 self.corruption.get_or_insert(Corruption {
                     fault,
-                    bytes: *bytes,
+                    bytes,
                     from: self.position,
                     done: 0,
                     draw,
                 });
             }
-            FaultKind::Truncate { short: false } => drop(self.cut.get_or_insert(cut(CutKind::Close))),
-            FaultKind::Truncate { short: true } => drop(self.cut.get_or_insert(cut(CutKind::Short))),
-            FaultKind::Stall => drop(self.cut.get_or_insert(cut(CutKind::Stall))),
-            FaultKind::Slow { rate } => {
+            RequestFault::Truncate { short: false } => drop(self.cut.get_or_insert(cut(CutKind::Close))),
+            RequestFault::Truncate { short: true } => drop(self.cut.get_or_insert(cut(CutKind::Short))),
+            RequestFault::Stall => drop(self.cut.get_or_insert(cut(CutKind::Stall))),
+            RequestFault::Slow { rate } => {
                 self.slowed_by = self.slowed_by.or(Some(fault));
-                self.slow = Some(self.slow.map_or(*rate, |slow| slow.min(*rate)));
+                self.slow = Some(self.slow.map_or(rate, |slow| slow.min(rate)));
             }
-            FaultKind::WrongImage { .. }
-            | FaultKind::CertExpiry
-            | FaultKind::WrongClock { .. }
-            | FaultKind::FlashFull
-            | FaultKind::BadData { .. }
-            | FaultKind::PowerCut
-            | FaultKind::Reset
-            | FaultKind::Freeze
-            | FaultKind::AppAbort
-            | FaultKind::AppPause
-            | FaultKind::FlashFail { .. }
-            | FaultKind::FlashFlip { .. }
-            | FaultKind::LoseRecord(_)
-            | FaultKind::LinkDown
-            | FaultKind::Link { .. }
-            | FaultKind::Lose
-            | FaultKind::Duplicate
-            | FaultKind::Delay { .. }
-            | FaultKind::UartGarbage
-            | FaultKind::BadTls => {}
+            RequestFault::BadTls => {}
         }
     }
 
@@ -258,16 +240,23 @@ impl HeadChange {
 }
 
 impl Armed {
-    /// Whether it could strike a request for `fetching`.
-    fn concerns(&self, offset: u64, fetching: Option<&crate::model::FirmwareVersion>) -> bool {
-        let kind = &self.injection.kind;
-        let ranged = *kind != FaultKind::WrongRange || offset > 0;
+    /// Whether it is on and not narrowed to anything else than `fetching`.
+    fn is_about(&self, fetching: Option<&crate::model::FirmwareVersion>) -> bool {
         let fits = |narrowing: &Narrowing| match narrowing {
             Narrowing::Message(_) => false,
             Narrowing::Version(firmware) => fetching == Some(firmware),
         };
         let only = &self.injection.only;
-        self.on.is_some() && kind.target() == Target::Requests && ranged && (only.is_empty() || only.iter().any(fits))
+        self.on.is_some() && (only.is_empty() || only.iter().any(fits))
+    }
+
+    /// What it does to a request for `fetching`, if it could strike that.
+    fn concerns(&self, offset: u64, fetching: Option<&crate::model::FirmwareVersion>) -> Option<RequestFault> {
+        let FaultKind::Request(kind) = self.injection.kind else {
+            return None;
+        };
+        let ranged = kind != RequestFault::WrongRange || offset > 0;
+        (ranged && self.is_about(fetching)).then_some(kind)
     }
 }
 
@@ -304,29 +293,35 @@ impl Edge {
         let mut tampering = Tampering::default();
         let mut trusted = true;
         for armed in &mut trouble.armed {
-            if !armed.concerns(request.offset, fetching.as_ref()) {
+            let fault = armed.injection.fault;
+            let instead = armed.injection.image.clone();
+            if let Some(image) = instead.filter(|_| armed.is_about(fetching.as_ref())) {
+                if armed.is_struck(draws) {
+                    tampering.instead = Some(Instead {
+                        fault,
+                        image,
+                        from: 0,
+                        done: false,
+                    });
+                } else {
+                    out.fault(fault, Happening::Spared);
+                }
                 continue;
             }
-            let fault = armed.injection.fault;
+            let Some(kind) = armed.concerns(request.offset, fetching.as_ref()) else {
+                continue;
+            };
             if !armed.is_struck(draws) {
                 out.fault(fault, Happening::Spared);
                 continue;
             }
-            if armed.injection.kind == FaultKind::BadTls {
+            if kind == RequestFault::BadTls {
                 out.fault(fault, Happening::Done);
                 trusted = false;
                 continue;
             }
             let draw = armed.place(0, draws);
-            tampering.add(fault, &armed.injection.kind, armed.struck % 2 == 0, draw);
-            if let Some(image) = armed.injection.image.clone() {
-                tampering.instead = Some(Instead {
-                    fault,
-                    image,
-                    from: 0,
-                    done: false,
-                });
-            }
+            tampering.add(fault, kind, armed.struck % 2 == 0, draw);
         }
         if !trusted {
             tampering.give_up(out);
@@ -336,7 +331,7 @@ impl Edge {
     }
 
     /// A fault that concerns bodies begins while an answer is on its way: that one is struck too, from where it is.
-    pub(super) fn strike_running(&mut self, index: usize, now: SimTime, out: &mut EdgeOutputs) {
+    pub(super) fn strike_running(&mut self, index: usize, kind: RequestFault, now: SimTime, out: &mut EdgeOutputs) {
         let draws = self.path.draws();
         let Some(trouble) = &mut self.trouble else {
             return;
@@ -344,10 +339,10 @@ impl Edge {
         let fetching = trouble.life.fetching.clone();
         let answered = trouble.tampering.as_ref().and_then(|tampering| tampering.length);
         let armed = &mut trouble.armed[index];
-        if answered.is_none() || !self.transport.downloading || !armed.concerns(0, fetching.as_ref()) {
+        if answered.is_none() || !self.transport.downloading || armed.concerns(0, fetching.as_ref()).is_none() {
             return;
         }
-        let (fault, kind) = (armed.injection.fault, armed.injection.kind.clone());
+        let fault = armed.injection.fault;
         if !armed.is_struck(draws) {
             return out.fault(fault, Happening::Spared);
         }
@@ -355,7 +350,7 @@ impl Edge {
         let Some(tampering) = &mut trouble.tampering else {
             return;
         };
-        tampering.add(fault, &kind, false, draw);
+        tampering.add(fault, kind, false, draw);
         if let Some(cut) = &mut tampering.cut {
             cut.at = cut.at.or(Some(tampering.position));
             // What was announced was announced.
@@ -363,7 +358,7 @@ impl Edge {
                 cut.how = CutKind::Close;
             }
         }
-        if let FaultKind::Slow { rate } = kind {
+        if let RequestFault::Slow { rate } = kind {
             tampering.slowed_by = None;
             out.fault(fault, Happening::Done);
             self.path.slow_down(rate);

@@ -69,6 +69,9 @@ impl Edge {
         let (fault, kind) = (armed.injection.fault, armed.injection.kind.clone());
         let until = armed.lasts_until(now, draws);
         let mut missed = |why| out.fault(fault, Happening::Missed(why));
+        if let Err(why) = kind.possible_in(phase) {
+            return missed(why);
+        }
         match kind {
             FaultKind::PowerCut | FaultKind::Reset | FaultKind::Freeze | FaultKind::UartGarbage if off => missed("power was off"),
             FaultKind::PowerCut | FaultKind::Reset => {
@@ -82,42 +85,15 @@ impl Edge {
                 out.fault(fault, Happening::Done);
                 self.trouble().frozen.get_or_insert_default();
             }
-            FaultKind::AppAbort => match phase {
-                Phase::Downloading | Phase::Retrying | Phase::Staged => {
-                    self.trouble().reactions.push_back(DeviceInput::AppAbort);
-                    out.fault(fault, Happening::Done);
-                }
-                Phase::Idle
-                | Phase::Waiting
-                | Phase::Accepted
-                | Phase::Installing
-                | Phase::Committing
-                | Phase::Swapping
-                | Phase::Probation
-                | Phase::Reverting
-                | Phase::Succeeded
-                | Phase::Failed
-                | Phase::Cancelled
-                | Phase::Rejected => missed("there was no download to abort"),
-            },
-            FaultKind::AppPause => match phase {
-                Phase::Downloading | Phase::Retrying | Phase::Staged | Phase::Committing => {
-                    self.begin(index, until, out);
-                    self.trouble().reactions.push_back(DeviceInput::AppPause);
-                    out.fault(fault, Happening::Done);
-                }
-                Phase::Idle
-                | Phase::Waiting
-                | Phase::Accepted
-                | Phase::Installing
-                | Phase::Swapping
-                | Phase::Probation
-                | Phase::Reverting
-                | Phase::Succeeded
-                | Phase::Failed
-                | Phase::Cancelled
-                | Phase::Rejected => missed("there was no update to pause"),
-            },
+            FaultKind::AppAbort => {
+                self.trouble().reactions.push_back(DeviceInput::AppAbort);
+                out.fault(fault, Happening::Done);
+            }
+            FaultKind::AppPause => {
+                self.begin(index, until, out);
+                self.trouble().reactions.push_back(DeviceInput::AppPause);
+                out.fault(fault, Happening::Done);
+            }
             FaultKind::UartGarbage if !self.device.config().on_board => missed("it is simulated, and has no serial line"),
             FaultKind::UartGarbage => {
                 let draw = self.trouble().armed[index].place(0, draws);
@@ -147,9 +123,11 @@ impl Edge {
                 self.path.replace(profile);
                 self.check_link(now, out);
             }
-            FaultKind::Corrupt { .. } | FaultKind::Truncate { .. } | FaultKind::Stall | FaultKind::Slow { .. } => {
+            FaultKind::Request(request) => {
                 self.begin(index, until, out);
-                self.strike_running(index, now, out);
+                if request.strikes_bodies() {
+                    self.strike_running(index, request, now, out);
+                }
             }
             FaultKind::FlashFail { .. } => {
                 self.begin(index, until, out);
@@ -167,14 +145,7 @@ impl Edge {
                 self.begin(index, until, out);
                 self.offer_data(index, false, now, out);
             }
-            FaultKind::Lose
-            | FaultKind::Duplicate
-            | FaultKind::Delay { .. }
-            | FaultKind::Http { .. }
-            | FaultKind::WrongRange
-            | FaultKind::Redirect
-            | FaultKind::BadTls
-            | FaultKind::WrongImage { .. } => self.begin(index, until, out),
+            FaultKind::Message(_) | FaultKind::WrongImage { .. } => self.begin(index, until, out),
         }
     }
 
@@ -254,17 +225,8 @@ impl Edge {
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
             | FaultKind::UartGarbage
-            | FaultKind::Lose
-            | FaultKind::Duplicate
-            | FaultKind::Delay { .. }
-            | FaultKind::Http { .. }
-            | FaultKind::Corrupt { .. }
-            | FaultKind::Truncate { .. }
-            | FaultKind::Stall
-            | FaultKind::Slow { .. }
-            | FaultKind::WrongRange
-            | FaultKind::Redirect
-            | FaultKind::BadTls => {}
+            | FaultKind::Message(_)
+            | FaultKind::Request(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod problem;
+mod times;
 
 use std::convert::Infallible;
 use std::io;
@@ -114,6 +115,7 @@ impl Api {
             .route("/v1/deployments/{name}/retry", post(deployments::retry))
             .route("/v1/events", get(events::follow))
             .route("/v1/judge", get(judge::show))
+            .route("/v1/times", get(times::show))
             .route("/metrics", get(metrics::show))
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)

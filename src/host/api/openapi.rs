@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::api::{
     AttemptView, CohortBody, CohortView, DeploymentBody, DeploymentView, DeviceView, DevicesBody, EventLine, FirmwareBody,
-    FirmwareView, HistoryEntry, JudgeView, MembersBody, Page, Problem, TagsBody, VersionView,
+    FirmwareView, HistoryEntry, JudgeView, MembersBody, Page, Problem, TagsBody, TimesView, VersionView,
 };
 
 /// Makes the schema of one type.
@@ -298,6 +298,12 @@ const OPERATIONS: &[Operation] = &[
             of::<JudgeView>,
         )
     },
+    get(
+        "/v1/times",
+        "How long the server took for what it was told, by what that was",
+        &[],
+        of::<TimesView>,
+    ),
     open_to_all("/healthz", "Alive, if it answers", Content::Raw("text/plain")),
     open_to_all("/openapi.json", "This document", Content::Json(anything)),
     Operation {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{StoreError, StoreFolder};
-use crate::model::{AttemptId, BuildId, Digest};
-use crate::server::{DeviceNumber, Prompt, Record, SessionSeen, Stamp};
+use crate::model::{AttemptId, BuildId, Digest, Prompt};
+use crate::server::{DeviceNumber, Record, SessionSeen, Stamp};
 use crate::wire::api::EventLine;
 
 /// Of what devices last told of themselves: when is not kept, and no history has it.

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::*;
 use crate::model::{
-    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Selector, Tags, UpdateState, Whom,
+    AdminAction, AttemptId, BuildId, CohortRule, DeviceId, IngestKey, KeyHash, NewDevice, Prompt, Selector, Tags, UpdateState, Whom,
 };
 use crate::server::{
-    ConnectionId, DeploymentNumber, DeviceNumber, Limits, Prompt, RequestId, Server, ServerConfig, ServerInput, ServerOutput,
-    SessionSeen,
+    ConnectionId, DeploymentNumber, DeviceNumber, Limits, RequestId, Server, ServerConfig, ServerInput, ServerOutput, SessionSeen,
 };
 use crate::wire::{Connect, Packet, QoS, Topic, topic};
 

@@ -4,8 +4,8 @@ use rusqlite::{Connection, Params};
 
 use super::super::events::KEPT_MAX;
 use super::{Batch, StoreError};
-use crate::model::{AttemptId, CohortRule, Tags, UpdateState};
-use crate::server::{DeviceNumber, Prompt, Record, Stamp};
+use crate::model::{AttemptId, CohortRule, Prompt, Tags, UpdateState};
+use crate::server::{DeviceNumber, Record, Stamp};
 
 /// Events between two clean-ups of the table.
 const SWEEP: u64 = 4_096;

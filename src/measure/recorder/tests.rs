@@ -1,7 +1,11 @@
 //! A small fleet whose life is told by hand: `a-0`, `a-1` of fleet `a` (tagged), `b-0` of fleet `b`.
 
+use super::super::census::{Census, CensusDevice};
 use super::*;
-use crate::model::{BootReason, Cause, Phase, RetryReason};
+use crate::model::{
+    AttemptResult, BootReason, Cause, ConnectResult, DeviceId, FailureReason, Observation, Phase, Prompt, RetryReason, ServerEvent,
+    Session, StateReason, Transition, UpdateState,
+};
 
 const A0: DeviceIndex = DeviceIndex(0);
 const A1: DeviceIndex = DeviceIndex(1);
@@ -248,6 +252,71 @@ fn phase_time_counts_visits_and_no_time_without_power() {
     rig.step(60, A0, 1, Phase::Downloading, Phase::Waiting);
     assert_eq!(rig.values(60), [Some(4.0), Some(1.0)]);
     assert_eq!(rig.recorder.total().phase_time[Phase::Idle as usize].count(), 0);
+}
+
+#[test]
+fn raw_times_run_from_what_really_began_and_by_the_clock() {
+    let mut rig = Rig::asking(&[
+        "update_time max",
+        "update_time_raw max",
+        "phase_time{phase:downloading} max",
+        "phase_time_raw{phase:downloading} max",
+    ]);
+    let received = Observation::ManifestReceived { attempt: attempt(1) };
+    rig.see(0, A0, Observation::Session(Session::Offline));
+    rig.see(1, A0, received.clone());
+    rig.step(3, A0, 1, Phase::Idle, Phase::Accepted);
+    rig.step(4, A0, 1, Phase::Accepted, Phase::Downloading);
+    rig.see(6, A0, Observation::Session(Session::Off));
+    rig.see(20, A0, Observation::Session(Session::Offline));
+    rig.step(20, A0, 1, Phase::Downloading, Phase::Waiting);
+    rig.see(21, A0, received);
+    rig.step(22, A0, 1, Phase::Waiting, Phase::Accepted);
+    rig.end(30, A0, 1, AttemptResult::Succeeded);
+    let complete = true;
+    let attempt = attempt(1);
+    rig.see(31, A0, Observation::ResultPublished { attempt, complete });
+    assert_eq!(rig.values(31), [30.0, 28.0, 2.0, 16.0].map(Some));
+}
+
+#[test]
+fn wear_is_that_of_the_most_erased_page_of_each_device() {
+    let mut rig = Rig::asking(&["wear max", "wear{fleet:a} min", "wear{fleet:b} count", "wear avg"]);
+    for (device, wear) in [(A0, Some(7)), (A1, Some(3)), (A0, Some(9)), (B0, None)] {
+        let counts = FlashCounts {
+            ops: 100,
+            erases: 40,
+            wear,
+        };
+        rig.recorder.observe_flash(SimTime::from_secs(1), device, counts);
+    }
+    assert_eq!(rig.values(1), [9.0, 3.0, 0.0, 6.0].map(Some), "boards count no pages");
+    assert!(Measure::parse("wear p(95) <= 12").is_ok() && Measure::parse("wear sum").is_err());
+    assert_eq!(Measure::parse("wear avg <= 12").unwrap().to_string(), "wear avg <= 12");
+}
+
+#[test]
+fn times_of_the_server_are_told_by_what_it_was_to_do() {
+    let mut rig = Rig::asking(&[
+        "server_time max",
+        "server_time{op:connect|subscribe} count",
+        "server_time{!op:connect} min",
+        "server_time rate",
+    ]);
+    assert_eq!(rig.values(5), [None; 4], "virtual time has none");
+    rig.recorder.observe_harness(HarnessFigures {
+        late: Trend::default(),
+        cpu: 0.1,
+        memory: 1,
+        dropped: 0,
+        server_cpu: None,
+        server_time: vec![
+            (Prompt::Connect, Trend::of_counts([(1_000, 3)])),
+            (Prompt::Results, Trend::of_counts([(250, 1), (8_000, 1)])),
+        ],
+    });
+    assert_eq!(rig.values(5), [0.008, 3.0, 0.000_25, 1.0].map(Some));
+    assert!(Measure::parse("server_time{op:erase} count").is_err() && Measure::parse("server_time{fleet:a} count").is_err());
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(super) const FLEET: Keys = &[
     ("retry", Optional),
     ("connack_timeout", Optional),
     ("flash", Optional),
+    ("trusts", Optional),
     ("power", Optional),
     ("sdk", Optional),
     ("quirks", Optional),
@@ -76,6 +77,8 @@ pub(in super::super) struct FleetFile {
     /// Where `connack_timeout` stands, if it does.
     pub connack_at: Option<Place>,
     pub flash: FlashFile,
+    /// File with the public key that its bootloader trusts, relative to the scenario.
+    pub trusts: Option<Words>,
     /// When its devices sleep; `None` is never.
     pub sleep: Option<Sleep>,
     /// Most artifacts of a manifest that it takes.
@@ -230,6 +233,7 @@ impl FleetFile {
             connack_at: None,
             link_at: None,
             flash: FlashFile::usual(),
+            trusts: None,
             sleep: None,
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
@@ -270,6 +274,7 @@ impl FleetFile {
             self.check_board(&flash, fields);
             self.flash = flash;
         }
+        self.trusts = fields.text("trusts", "\"signing.pub.pem\"").cloned();
         if let Some(sleep) = fields.parsed("power", "\"awake 5m every 30m\"", parse_power) {
             self.sleep = sleep.value;
         }

@@ -198,6 +198,9 @@ impl Auditor {
 
     /// The server was given this packet, and has not handled it yet.
     pub fn received(&mut self, at: SimTime, line: u64, packet: &Packet) {
+        if *packet == Packet::PingRequest {
+            return;
+        }
         let Some(state) = self.lines.get_mut(&line) else { return };
         match packet {
             Packet::Connect(connect) => {
