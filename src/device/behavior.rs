@@ -1,6 +1,7 @@
 //! What firmware does on a device: outcomes of boots and installs, as data. A device draws nothing here; the plan has dealt.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,8 +88,8 @@ fn position(image: &Bytes, part: &Bytes) -> Option<usize> {
 /// What a main image is and does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageBehavior {
-    /// Which version it is.
-    pub firmware: FirmwareVersion,
+    /// Which version it is; a device that runs it shares the name.
+    pub firmware: Arc<FirmwareVersion>,
     /// What happens when it runs.
     pub boot: Dealt<BootOutcome>,
     /// Whether the device's hardware is what it is made for.

@@ -4,6 +4,8 @@
 //! slots is a picture, drawn by the board's answers: work in a slot becomes an order and is over when the board says so; a boot ends
 //! when the board answers, and which image runs, and whether it stays, is what its own image list says.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Device;
@@ -11,9 +13,9 @@ use super::behavior::BootOutcome;
 use super::boot::{BootStage, Power};
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::slot::{Found, Mark, Slot, Trailer};
+use super::step::Step;
 use super::stretch::Stretch;
 use super::swap::{self, Wanted};
-use super::worker::Step;
 use crate::mcuboot::SwapType;
 use crate::model::{BootReason, Cause, Digest, FirmwareVersion, Observation, Phase, Version};
 use crate::time::SimTime;
@@ -270,7 +272,7 @@ impl Device {
         }
         let (firmware, build_id, outcome) = match known {
             Some(image) => (image.firmware, image.own_build_id, *image.boot.of(self.identity.number)),
-            None => (self.stranger(&slots.version), None, BootOutcome::Unconfirmed),
+            None => (Arc::new(self.stranger(&slots.version)), None, BootOutcome::Unconfirmed),
         };
         // What the firmware does by itself it does on the board: nothing of it is played here.
         let outcome = match outcome {

@@ -4,8 +4,10 @@
 //! it; the application restores its records, reconciles a test boot and connects. What an image does is data
 //! ([`super::BootOutcome`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::again::STORAGE_RETRY_FIRST;
 use super::behavior::BootOutcome;
 use super::board::BoardOrder;
 use super::config::RollbackLock;
@@ -16,7 +18,6 @@ use super::slot::{Found, Slot};
 use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::tear::Tear;
-use super::worker::STORAGE_RETRY_FIRST;
 use super::{Device, Memory};
 use crate::luck::Purpose;
 use crate::mcuboot::SwapType;
@@ -398,7 +399,7 @@ impl Device {
     pub(super) fn run_image(
         &mut self,
         why: BootReason,
-        firmware: FirmwareVersion,
+        firmware: Arc<FirmwareVersion>,
         build_id: Option<BuildId>,
         outcome: BootOutcome,
         now: SimTime,
@@ -411,10 +412,10 @@ impl Device {
             let boot = if self.has(Defect::RunIdConstant) { 0 } else { boot };
             self.luck.draw(Purpose::DeviceRunId, self.identity.key, boot.into())
         };
-        self.shown.running = firmware.clone();
+        self.shown.running = Arc::clone(&firmware);
         out.push(DeviceOutput::Observed(Observation::Booted {
             build_id,
-            firmware,
+            firmware: firmware.as_ref().clone(),
             confirmed,
             why,
         }));
@@ -432,13 +433,13 @@ impl Device {
     }
 
     /// Which version an image is, as far as it tells, and what it does on this device.
-    pub(super) fn identify(&self, found: &Found<'_>) -> (FirmwareVersion, BootOutcome) {
+    pub(super) fn identify(&self, found: &Found<'_>) -> (Arc<FirmwareVersion>, BootOutcome) {
         match found {
-            Found::Known(image) => (image.firmware.clone(), *image.boot.of(self.identity.number)),
+            Found::Known(image) => (Arc::clone(&image.firmware), *image.boot.of(self.identity.number)),
             Found::Other(info) => {
                 let version = Version::new(info.header.version.to_string()).expect("four numbers are at most 64 bytes");
                 let slug = self.config.main.clone();
-                (FirmwareVersion { slug, version }, BootOutcome::default())
+                (Arc::new(FirmwareVersion { slug, version }), BootOutcome::default())
             }
         }
     }

@@ -8,7 +8,7 @@ use super::behavior::InstallOutcome;
 use super::boot::{BootStage, Power};
 use super::fetch::{Fetch, Sink};
 use super::session::Link;
-use super::worker::Step;
+use super::step::Step;
 use crate::model::{Phase, Why};
 use crate::time::SimTime;
 

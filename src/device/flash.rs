@@ -13,10 +13,11 @@ use super::config::Chip;
 use super::defect::Defect;
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::records::Records;
-use super::slot::{Mark, Side, Slot, Trailer};
+use super::slot::{Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
 use super::swap::Field;
 use super::tear::Tear;
+use super::traps::{Counted, Traps};
 use super::wear::Wear;
 use crate::mcuboot::SwapType;
 use crate::model::{Observation, RecordKey, Share};
@@ -42,38 +43,6 @@ pub(super) struct Flash {
     pub(super) floor: u32,
     /// Erases by page, where somebody asks for them.
     wear: Option<Box<Wear>>,
-}
-
-/// What is to go wrong.
-#[derive(Debug, Default)]
-struct Traps {
-    cut: Option<Countdown>,
-    /// With whether the error is one that is not retried.
-    failure: Option<(Countdown, bool)>,
-    /// No record finds room.
-    full: bool,
-    /// Records that the next boot does not find.
-    doomed: Vec<RecordKey>,
-}
-
-/// Operations, or erases, that still complete.
-#[derive(Clone, Copy, Debug)]
-struct Countdown {
-    erases: bool,
-    left: u32,
-}
-
-impl Countdown {
-    /// True if the operation at hand is the one to be struck.
-    fn strikes(&self, erase: bool) -> bool {
-        self.left == 0 && (erase || !self.erases)
-    }
-
-    fn count(&mut self, erase: bool) {
-        if erase || !self.erases {
-            self.left = self.left.saturating_sub(1);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -199,38 +168,27 @@ impl Flash {
     /// When the flash next wants [`Self::advance`]: at the end of the work, or where something goes wrong within it.
     pub(super) fn wakes(&self, chip: &Chip) -> Option<SimTime> {
         let work = self.work.as_ref()?;
-        let Some(traps) = self.traps.as_ref().filter(|traps| traps.are_set()) else {
+        let Some(mut ahead) = self.counted() else {
             return Some(work.ends);
         };
-        let (mut cut, mut failure) = (traps.cut, traps.failure.map(|(countdown, _)| countdown));
         let mut at = work.began;
         for op in (work.next..).map_while(|n| work.stretch.op(n, chip)) {
             let erase = op.is_erase();
-            if cut.is_some_and(|cut| cut.strikes(erase)) {
+            if ahead.cuts(erase) {
                 return Some(at);
             }
             at += op.duration(chip);
-            if failure.is_some_and(|failure| failure.strikes(erase)) || traps.refuses(&op) {
+            if ahead.fails_at(&op).is_some() {
                 return Some(at);
             }
-            for countdown in [&mut cut, &mut failure].into_iter().flatten() {
-                countdown.count(erase);
-            }
+            ahead.count(erase);
         }
         Some(work.ends)
     }
 
     /// Sets a trap; one of the same sort is replaced.
     pub(super) fn set(&mut self, trap: FlashTrap) {
-        let countdown = Countdown {
-            erases: trap.erases,
-            left: trap.after,
-        };
-        let traps = self.traps.get_or_insert_default();
-        match trap.springs {
-            Springs::PowerFails => traps.cut = Some(countdown),
-            Springs::Fails { permanent } => traps.failure = Some((countdown, permanent)),
-        }
+        self.traps.get_or_insert_default().set(trap);
     }
 
     /// Power fails once `ops` more operations are done.
@@ -245,13 +203,13 @@ impl Flash {
     /// Power has failed: no cut is due any more.
     pub(super) fn forget_cut(&mut self) {
         if let Some(traps) = &mut self.traps {
-            traps.cut = None;
+            traps.forget_cut();
         }
     }
 
     /// The settings store has no room for another record, or has again.
     pub(super) fn fill(&mut self, full: bool) {
-        self.traps.get_or_insert_default().full = full;
+        self.traps.get_or_insert_default().counted.full = full;
     }
 
     /// No trap is set any more.
@@ -261,7 +219,7 @@ impl Flash {
 
     /// The next boot does not find this record.
     pub(super) fn doom(&mut self, record: RecordKey) {
-        self.traps.get_or_insert_default().doomed.push(record);
+        self.traps.get_or_insert_default().doom(record);
     }
 
     /// Takes away the records that were not to be found, those that are there.
@@ -269,8 +227,8 @@ impl Flash {
         let Some(traps) = &mut self.traps else {
             return Vec::new();
         };
-        let doomed = std::mem::take(&mut traps.doomed);
-        let lost: Vec<_> = doomed.into_iter().filter(|record| self.records.holds(record)).collect();
+        let doomed = traps.take_doomed().into_iter();
+        let lost: Vec<_> = doomed.filter(|record| self.records.holds(record)).collect();
         lost.iter().for_each(|record| self.records.delete(record));
         lost
     }
@@ -302,7 +260,7 @@ impl Flash {
         let Some(mut work) = self.work.take() else {
             return Progress::Idle;
         };
-        let at_once = work.next == 0 && work.ends <= now && !self.traps.as_ref().is_some_and(|traps| traps.are_set());
+        let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
         if at_once && self.do_whole(&work.stretch, chip, known, out) {
             self.begin_queued(work.ends, chip);
             return Progress::Done(work.stretch, work.ends);
@@ -313,7 +271,7 @@ impl Flash {
                 return Progress::Done(work.stretch, work.began);
             };
             let erase = op.is_erase();
-            if work.began <= now && self.traps.as_ref().is_some_and(|traps| traps.cuts(erase)) {
+            if work.began <= now && self.counted().is_some_and(|counted| counted.cuts(erase)) {
                 let at = work.began;
                 self.work = Some(work);
                 return Progress::PowerFails(at);
@@ -323,8 +281,7 @@ impl Flash {
                 self.work = Some(work);
                 return Progress::Busy;
             }
-            let full = self.traps.as_ref().is_some_and(|traps| traps.refuses(&op)).then_some(true);
-            if let Some(permanent) = full.or_else(|| self.traps.as_mut()?.fails(erase)) {
+            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.counted.fails_at(&op)) {
                 self.begin_queued(end, chip);
                 return Progress::Failed(work.stretch, end, permanent);
             }
@@ -333,7 +290,7 @@ impl Flash {
             work.next += 1;
             work.began = end;
             // With the last one done there may be no operation to tear, and none to wait for.
-            if self.traps.as_ref().is_some_and(|traps| traps.cuts(false)) {
+            if self.counted().is_some_and(|counted| counted.cuts(false)) {
                 self.work = Some(work);
                 return Progress::PowerFails(end);
             }
@@ -367,6 +324,12 @@ impl Flash {
             .is_some_and(|work| work.stretch.op(work.next, chip).is_some())
     }
 
+    /// What is due after some more operations, if anything is.
+    fn counted(&self) -> Option<Counted> {
+        let counted = self.traps.as_ref().map(|traps| traps.counted);
+        counted.filter(Counted::is_any)
+    }
+
     fn count(&mut self, op: &Op<'_>, chip: &Chip) {
         let erase = op.is_erase();
         self.done = self.done.wrapping_add(1);
@@ -375,12 +338,7 @@ impl Flash {
             wear.take(op, chip);
         }
         if let Some(traps) = &mut self.traps {
-            for countdown in [traps.cut.as_mut(), traps.failure.as_mut().map(|(countdown, _)| countdown)]
-                .into_iter()
-                .flatten()
-            {
-                countdown.count(erase);
-            }
+            traps.counted.count(erase);
         }
     }
 
@@ -443,7 +401,7 @@ impl Flash {
     /// A record that is rewritten, or deleted in good order, is not lost.
     fn spare(&mut self, record: &RecordKey) {
         if let Some(traps) = &mut self.traps {
-            traps.doomed.retain(|doomed| doomed != record);
+            traps.spare(record);
         }
     }
 
@@ -486,28 +444,6 @@ impl Flash {
     }
 }
 
-impl Traps {
-    fn are_set(&self) -> bool {
-        self.cut.is_some() || self.failure.is_some() || self.full
-    }
-
-    /// True if the operation at hand needs room that is not there.
-    fn refuses(&self, op: &Op<'_>) -> bool {
-        self.full && matches!(op, Op::Store(..))
-    }
-
-    /// True if power fails at the operation at hand.
-    fn cuts(&self, erase: bool) -> bool {
-        self.cut.is_some_and(|cut| cut.strikes(erase))
-    }
-
-    /// Whether the operation at hand fails, and if so whether for good; it does so once.
-    fn fails(&mut self, erase: bool) -> Option<bool> {
-        let failure = self.failure.take_if(|(countdown, _)| countdown.strikes(erase));
-        failure.map(|(_, permanent)| permanent)
-    }
-}
-
 const WRITTEN_TWICE: Observation = Observation::FlashMisused {
     what: "a write to flash that was not erased",
 };
@@ -516,22 +452,10 @@ const UNALIGNED: Observation = Observation::FlashMisused {
     what: "a write that begins within a unit of writing",
 };
 
-impl Trailer {
-    /// Writes a field; false if it was complete before.
-    fn set(&mut self, field: Field) -> bool {
-        let mark = match field {
-            Field::Swap(kind) => return self.swap.replace(kind).is_none(),
-            Field::Sizes(first, second) => return self.sizes.replace((first, second)).is_none(),
-            Field::Magic => &mut self.magic,
-            Field::ImageOk => &mut self.image_ok,
-            Field::CopyDone => &mut self.copy_done,
-        };
-        std::mem::replace(mark, Mark::Set) != Mark::Set
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
@@ -560,7 +484,7 @@ mod tests {
         let behavior = |image: &&Bytes| ImageBehavior {
             fits: Dealt::Same(true),
             counter: 0,
-            firmware: "app@1.0.0".parse().unwrap(),
+            firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),
             build_id: None,

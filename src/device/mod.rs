@@ -5,6 +5,7 @@
 //! and shares among its devices, in the order in which they happen. It draws nothing but waits, names and torn operations, all by
 //! [`Luck`] from its own key and its own ordinals, and leaves transports, links, faults on the way and the server to others.
 
+mod again;
 mod attempt;
 mod behavior;
 mod board;
@@ -24,13 +25,16 @@ mod records;
 mod restore;
 mod sdk;
 mod session;
+mod settle;
 mod shown;
 mod slot;
+mod step;
 mod stretch;
 mod swap;
 mod tear;
 mod telling;
 mod timers;
+mod traps;
 mod wear;
 mod worker;
 
@@ -56,7 +60,7 @@ use outbox::Outbox;
 use restore::Verdict;
 use session::Line;
 use shown::Shown;
-use worker::Work;
+use step::Work;
 
 use crate::luck::Luck;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
@@ -152,7 +156,7 @@ impl Device {
                 reason: None,
                 ended: None,
                 session: Session::Off,
-                running,
+                running: Arc::new(running),
             },
             ordinals: Ordinals::default(),
         };
@@ -214,7 +218,7 @@ impl Device {
     pub fn image_size(&self, firmware: &FirmwareVersion) -> Option<u64> {
         let mut images = self.behaviors.images.values();
         images
-            .find(|image| image.firmware == *firmware)
+            .find(|image| *image.firmware == *firmware)
             .map(|image| image.image.len() as u64)
     }
 

@@ -1,6 +1,8 @@
 //! What the device shows of itself: phase, session, running version. Kept for whoever watches; it survives everything and decides
 //! nothing.
 
+use std::sync::Arc;
+
 use super::attempt::Stage;
 use super::records::RecordBody;
 use super::{Device, io::DeviceOutput, io::Outputs};
@@ -24,7 +26,7 @@ pub(super) struct Shown {
     /// How it stands to its server.
     pub(super) session: Session,
     /// What runs, or ran last.
-    pub(super) running: FirmwareVersion,
+    pub(super) running: Arc<FirmwareVersion>,
 }
 
 impl Device {

@@ -8,8 +8,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::behavior::{Behaviors, ImageBehavior};
+use super::swap::Field;
 use crate::mcuboot::{ImageHeader, ImageInfo, SwapType, VerifyingKey, find_build_id, own_build_id};
-use crate::model::BuildId;
+use crate::model::{BuildId, Few};
 
 /// Which of the two slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) enum Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slot {
     /// By position, not overlapping, never empty.
-    extents: Vec<Extent>,
+    extents: Few<Extent>,
     /// What application and bootloader have left at the end of the slot.
     pub(super) trailer: Trailer,
 }
@@ -71,6 +72,18 @@ impl Trailer {
     pub(super) fn is_blank(&self) -> bool {
         *self == Trailer::default()
     }
+
+    /// Writes a field; false if it was complete before.
+    pub(super) fn set(&mut self, field: Field) -> bool {
+        let mark = match field {
+            Field::Swap(kind) => return self.swap.replace(kind).is_none(),
+            Field::Sizes(first, second) => return self.sizes.replace((first, second)).is_none(),
+            Field::Magic => &mut self.magic,
+            Field::ImageOk => &mut self.image_ok,
+            Field::CopyDone => &mut self.copy_done,
+        };
+        std::mem::replace(mark, Mark::Set) != Mark::Set
+    }
 }
 
 /// A field of the trailer that is written once.
@@ -97,7 +110,7 @@ impl Slot {
     /// A slot with an image at its start and a blank trailer.
     pub(super) fn holding(image: Bytes) -> Slot {
         Slot {
-            extents: vec![Extent { at: 0, bytes: image }],
+            extents: Few::One(Extent { at: 0, bytes: image }),
             trailer: Trailer::default(),
         }
     }
@@ -117,16 +130,8 @@ impl Slot {
         if self.is_erased(range.clone()) {
             return;
         }
-        let kept = std::mem::take(&mut self.extents);
-        for extent in &kept {
-            for left in [extent.range(0..range.start), extent.range(range.end..u32::MAX)]
-                .into_iter()
-                .flatten()
-            {
-                self.extents.reserve_exact(1);
-                self.extents.push(left);
-            }
-        }
+        let left = |extent: &Extent| [extent.range(0..range.start), extent.range(range.end..u32::MAX)];
+        self.extents = self.extents.iter().flat_map(left).flatten().collect();
     }
 
     /// The bytes that reach up to `at`.
@@ -151,8 +156,6 @@ impl Slot {
             return false;
         }
         let place = self.extents.partition_point(|extent| extent.at < at);
-        // A slot at rest has one or two extents for its life: room for four would be most of an idle device.
-        self.extents.reserve_exact(1);
         self.extents.insert(place, Extent { at, bytes });
         self.join(place, known);
         if place > 0 {
@@ -299,6 +302,8 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::device::{BootOutcome, Dealt};
     use crate::model::Digest;
@@ -307,7 +312,7 @@ mod tests {
         let behavior = ImageBehavior {
             fits: Dealt::Same(true),
             counter: 0,
-            firmware: "app@1.0.0".parse().unwrap(),
+            firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: image.clone(),
             build_id: None,

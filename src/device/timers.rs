@@ -5,7 +5,7 @@ use super::boot::{BootStage, Power};
 use super::flash::Progress;
 use super::io::Outputs;
 use super::session::{Line, Link};
-use super::worker::Step;
+use super::step::Step;
 use crate::model::{BootReason, ConnectResult};
 use crate::time::SimTime;
 

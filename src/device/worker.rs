@@ -3,127 +3,18 @@
 //! Priorities: store a rejection or a final result, complete a reconciled main result, prepare a report, process the next artifact.
 //! What takes time is a [`Step`]; it is left by the end of flash work, by a timer, or by news of a download.
 
-use std::time::Duration;
-
 use super::Device;
 use super::attempt::{Stage, report};
 use super::boot::Power;
 use super::defect::Defect;
-use super::fetch::Fetch;
-use super::io::{DeviceOutput, Outputs};
-use super::records::{RecordBody, encode_version};
-use super::sdk::Sdk;
+use super::io::Outputs;
+use super::records::RecordBody;
+use super::settle::{Settle, delete_probation};
+use super::step::{Step, Work};
 use super::stretch::Stretch;
-use crate::model::{ArtifactResult, AttemptError, BuildId, Cause, FailureReason, FirmwareVersion, Observation, Phase, RecordKey};
+use crate::model::{ArtifactResult, BuildId, Cause, Phase, RecordKey};
 use crate::time::SimTime;
-use crate::wire::config::Severity;
 use crate::wire::ota::Report;
-
-/// What the worker is doing, and for which incarnation of the attempt.
-#[derive(Debug)]
-pub(super) struct Work {
-    /// Of the attempt when the job began.
-    pub(super) generation: u32,
-    /// The handler was asked to stop, and what it is to return.
-    pub(super) stopping: Option<Stopped>,
-    /// The application has paused it.
-    pub(super) paused: bool,
-    /// Its record could not be stored.
-    again: Option<Again>,
-    /// The step under way.
-    pub(super) step: Step,
-}
-
-/// Why a handler stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// The server cancelled the attempt, or superseded it.
-    Canceled,
-    /// The application aborted it.
-    Aborted,
-}
-
-/// A record that could not be stored.
-#[derive(Debug)]
-struct Again {
-    /// How often.
-    tries: u8,
-    /// When it is tried again; `None` while it is.
-    due: Option<SimTime>,
-    stretch: Stretch,
-}
-
-/// The first wait before a record is stored again, and the longest (protocol 6.3).
-pub(super) const STORAGE_RETRY_FIRST: Duration = Duration::from_millis(20);
-const STORAGE_RETRY_MAX: Duration = Duration::from_secs(300);
-
-impl Work {
-    /// When its record is stored again.
-    pub(super) fn stores_again(&self) -> Option<SimTime> {
-        self.again.as_ref().and_then(|again| again.due)
-    }
-}
-
-/// A step that takes time.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Stores the record of a new attempt.
-    First,
-    /// Stores results or an error that no artifact's transaction stores.
-    Final,
-    /// Stores the record once more, to report this.
-    Report(RecordBody),
-    /// Deletes a probation record that is left over.
-    DropProbation,
-    /// A handler downloads.
-    Fetch(Fetch),
-    /// The downloaded main image is searched for its build id.
-    Scan {
-        /// Position in the manifest.
-        index: u8,
-        /// Until then.
-        until: SimTime,
-    },
-    /// Stores the probation record.
-    Probation,
-    /// Asks for the upgrade.
-    Upgrade,
-    /// An install handler has its download, and works.
-    Install {
-        /// Position in the manifest.
-        index: u8,
-        /// Until then; `None` for ever.
-        until: Option<SimTime>,
-        /// What it returns.
-        result: ArtifactResult,
-        /// It does not listen to cancellations.
-        deaf: bool,
-    },
-    /// An artifact has its result, which is being stored.
-    Settle(Box<Settle>),
-}
-
-/// The end of an artifact on its way into storage.
-#[derive(Debug)]
-pub(super) struct Settle {
-    /// Position in the manifest.
-    index: u8,
-    result: ArtifactResult,
-    /// What it asked for.
-    firmware: FirmwareVersion,
-    /// A main artifact after its test boot: the probation record goes last.
-    reconciled: bool,
-    at_boot: bool,
-    part: Part,
-}
-
-/// Which record is being written; the order is what recovery relies on (protocol 7.4).
-#[derive(Debug)]
-enum Part {
-    Version,
-    Attempt { revision: u8 },
-    Probation,
-}
 
 impl Device {
     /// Takes up work until there is none, or until a step takes time.
@@ -148,17 +39,7 @@ impl Device {
             self.flash_for(Step::DropProbation, delete_probation(), now);
         } else if let Some(verdict) = self.memory.verdict.take() {
             self.shown.reason = verdict.reason.or(self.shown.reason);
-            self.settle(
-                Settle {
-                    index: verdict.index,
-                    result: verdict.result,
-                    firmware: verdict.firmware,
-                    reconciled: true,
-                    at_boot: verdict.at_boot,
-                    part: Part::Version,
-                },
-                now,
-            );
+            self.settle(Settle::reconciled(*verdict), now);
         } else if std::mem::take(&mut self.memory.drop_probation) {
             self.flash_for(Step::DropProbation, delete_probation(), now);
         } else if stage == Some(Stage::Finalizing) || self.memory.attempt.as_ref().is_some_and(|attempt| attempt.dirty) {
@@ -218,7 +99,7 @@ impl Device {
         true
     }
 
-    fn store_attempt(&mut self, step: Step, body: RecordBody, now: SimTime) {
+    pub(super) fn store_attempt(&mut self, step: Step, body: RecordBody, now: SimTime) {
         let Some(attempt) = &mut self.memory.attempt else {
             return;
         };
@@ -257,97 +138,13 @@ impl Device {
     }
 
     /// True if the job under way belongs to an incarnation that was replaced: its outcome is discarded.
-    fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         let current = self.generation();
         self.memory.work.as_ref().is_some_and(|work| work.generation != current)
     }
 
-    /// The body as it will be once an artifact has its result.
-    fn projection(&self, index: u8, result: ArtifactResult) -> Option<RecordBody> {
-        let attempt = self.memory.attempt.as_ref()?;
-        let mut body = attempt.projection(index, result);
-        if self.has(Defect::LeaveRestPending)
-            && let (RecordBody::Results { results, .. }, Some(known)) = (&mut body, attempt.results())
-        {
-            *results = *known;
-            results.set(index, result);
-        }
-        Some(body)
-    }
-
     fn generation(&self) -> u32 {
         self.memory.attempt.as_ref().map_or(0, |attempt| attempt.generation)
-    }
-
-    /// A handler has returned.
-    pub(super) fn on_returned(
-        &mut self,
-        index: u8,
-        result: ArtifactResult,
-        reason: Option<FailureReason>,
-        now: SimTime,
-        out: &mut Outputs,
-    ) {
-        if let Some(attempt) = &self.memory.attempt {
-            out.push(DeviceOutput::Observed(Observation::HandlerReturned {
-                attempt: attempt.id,
-                index: usize::from(index),
-                result,
-            }));
-        }
-        self.log(Severity::INFO, "update", format!("artifact {index}: {result}"), now, out);
-        if self.is_stale() {
-            self.memory.work = None;
-            self.work_on(now, out);
-            return;
-        }
-        if self.has(Defect::RunHandlerTwice)
-            && let Some(attempt) = self.memory.attempt.as_mut().filter(|attempt| attempt.revision == 0)
-            && let Some(artifact) = attempt
-                .manifest
-                .as_ref()
-                .map(|artifacts| artifacts[usize::from(index)].clone())
-        {
-            attempt.revision = 1;
-            return self.call_handler(index, &artifact, now, out);
-        }
-        let manifest = self.memory.attempt.as_ref().and_then(|attempt| attempt.manifest.as_ref());
-        let firmware = manifest
-            .map(|artifacts| artifacts[usize::from(index)].firmware())
-            .expect("a handler runs only with a manifest in RAM");
-        if result == ArtifactResult::Failed {
-            self.shown.reason = reason;
-        } else {
-            self.shown.reason = self.shown.reason.or(reason);
-        }
-        if self.has(Defect::ReportBeforeDurable)
-            && let (Some(attempt), Some(body)) = (&self.memory.attempt, self.projection(index, result))
-        {
-            let (results, complete) = report(attempt.id, &body);
-            self.memory.outbox.put(results, complete);
-            self.publish_outbox(now, out);
-        }
-        self.settle(Settle::new(index, result, firmware), now);
-    }
-
-    fn settle(&mut self, settle: Settle, now: SimTime) {
-        if settle.result == ArtifactResult::Succeeded && !self.has(Defect::ForgetVersionRecord) {
-            let key = RecordKey::Version(settle.firmware.slug.clone());
-            let content = encode_version(&settle.firmware.version);
-            self.flash_for(Step::Settle(Box::new(settle)), Stretch::Store { key, content }, now);
-        } else {
-            self.settle_attempt(Box::new(settle), now);
-        }
-    }
-
-    fn settle_attempt(&mut self, mut settle: Box<Settle>, now: SimTime) {
-        let (Some(attempt), Some(body)) = (&self.memory.attempt, self.projection(settle.index, settle.result)) else {
-            return;
-        };
-        settle.part = Part::Attempt {
-            revision: attempt.revision,
-        };
-        self.store_attempt(Step::Settle(settle), body, now);
     }
 
     /// The flash work of the step under way is over.
@@ -402,70 +199,6 @@ impl Device {
         self.work_on(now, out);
     }
 
-    /// A page, a request for the upgrade or a record could not be written.
-    pub(super) fn on_store_failed(&mut self, stretch: Stretch, permanent: bool, now: SimTime, out: &mut Outputs) {
-        let stale = self.is_stale();
-        let again = self.config.sdk.stores_again();
-        let Some(work) = &mut self.memory.work else {
-            return;
-        };
-        let failed = Some(FailureReason::Storage);
-        match &mut work.step {
-            // A page may still be written when the download has failed for good.
-            Step::Scan { .. } | Step::Install { .. } => {}
-            Step::Fetch(fetch) => {
-                let index = fetch.index;
-                if fetch.download.is_asking() {
-                    out.push(DeviceOutput::StopDownload);
-                }
-                self.on_returned(index, ArtifactResult::Failed, failed, now, out);
-            }
-            Step::Probation | Step::Upgrade => {
-                let artifacts = self.memory.attempt.as_ref().and_then(|attempt| attempt.manifest.as_ref());
-                if let Some(index) = artifacts.and_then(|artifacts| artifacts.iter().position(|artifact| artifact.main)) {
-                    self.on_returned(index as u8, ArtifactResult::Failed, failed, now, out);
-                }
-            }
-            Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Settle(_) if stale => {
-                self.memory.work = None;
-                self.work_on(now, out);
-            }
-            Step::First | Step::Settle(_) if permanent || !again => self.reject_for_storage(now, out),
-            Step::Report(_) | Step::DropProbation if !again => {
-                self.memory.work = None;
-                self.work_on(now, out);
-            }
-            Step::First | Step::Final | Step::Report(_) | Step::DropProbation | Step::Settle(_) => {
-                let tries = work.again.take().map_or(0, |again| again.tries);
-                let wait = STORAGE_RETRY_FIRST.saturating_mul(1 << tries.min(24)).min(STORAGE_RETRY_MAX);
-                work.again = Some(Again {
-                    tries: tries.saturating_add(1),
-                    due: Some(now + wait),
-                    stretch,
-                });
-            }
-        }
-    }
-
-    /// The wait before a record is stored again is over.
-    pub(super) fn store_again(&mut self, now: SimTime) {
-        let again = self.memory.work.as_mut().and_then(|work| work.again.as_mut());
-        if let Some(again) = again {
-            again.due = None;
-            let stretch = again.stretch.clone();
-            self.flash.begin(stretch, now, &self.config.chip);
-        }
-    }
-
-    /// A storage error that is not retried fails the attempt as a whole (protocol 6.3).
-    fn reject_for_storage(&mut self, now: SimTime, out: &mut Outputs) {
-        self.memory.work = None;
-        if let Some(id) = self.memory.attempt.as_ref().map(|attempt| attempt.id) {
-            self.reject(id, AttemptError::Unknown, false, now, out);
-        }
-        self.work_on(now, out);
-    }
-
     /// The attempt's first record is durable: it is accepted.
     fn on_recorded(&mut self, out: &mut Outputs) {
         let Some(attempt) = &mut self.memory.attempt else {
@@ -490,7 +223,7 @@ impl Device {
         self.memory.report_wanted = true;
     }
 
-    fn on_ended(&mut self, at_boot: bool, out: &mut Outputs) {
+    pub(super) fn on_ended(&mut self, at_boot: bool, out: &mut Outputs) {
         if let Some(attempt) = &mut self.memory.attempt {
             attempt.stage = Stage::Ended;
             attempt.manifest = None;
@@ -518,53 +251,6 @@ impl Device {
         }
         self.memory.outbox.put(results, complete);
         self.publish_outbox(now, out);
-    }
-
-    fn on_settled(&mut self, mut settle: Box<Settle>, now: SimTime, out: &mut Outputs) {
-        let current = self.memory.attempt.as_ref().map_or(0, |attempt| attempt.revision);
-        match settle.part {
-            Part::Version => {
-                if !settle.reconciled && settle.firmware.slug != self.config.main {
-                    out.push(DeviceOutput::Observed(Observation::Installed {
-                        firmware: settle.firmware.clone(),
-                    }));
-                }
-                if settle.reconciled && !self.config.sdk.stores_before_deleting() {
-                    settle.part = Part::Probation;
-                    self.flash_for(Step::Settle(settle), delete_probation(), now);
-                } else {
-                    self.settle_attempt(settle, now);
-                }
-            }
-            Part::Probation if settle.probation_first(self.config.sdk) => self.settle_attempt(settle, now),
-            // Other results changed during the write: once more, without running the handler again.
-            Part::Attempt { revision } if revision != current => self.settle_attempt(settle, now),
-            Part::Attempt { .. } if settle.reconciled && !settle.probation_first(self.config.sdk) => {
-                settle.part = Part::Probation;
-                self.flash_for(Step::Settle(settle), delete_probation(), now);
-            }
-            Part::Attempt { .. } | Part::Probation => self.commit(&settle, out),
-        }
-    }
-
-    /// The result is durable: RAM follows, and a report.
-    fn commit(&mut self, settle: &Settle, out: &mut Outputs) {
-        let projection = self.projection(settle.index, settle.result);
-        let (Some(attempt), Some(body)) = (&mut self.memory.attempt, projection) else {
-            return;
-        };
-        attempt.recorded = true;
-        attempt.body = body;
-        attempt.on_probation = attempt.on_probation.filter(|_| !settle.reconciled);
-        let more = attempt.rebuilt && attempt.manifest.is_none() && !self.config.quirks.forgets_packages_behind_main;
-        let over = !more && attempt.results().is_none_or(|results| results.first_pending().is_none());
-        if over {
-            self.on_ended(settle.at_boot, out);
-        } else {
-            self.shown.reason = None;
-            self.show_between(settle.at_boot, out);
-        }
-        self.memory.report_wanted = true;
     }
 
     /// Main is being committed: nothing stops the reboot (protocol 6.5).
@@ -651,29 +337,5 @@ impl Device {
             return self.flash_for(Step::Upgrade, Stretch::Request, now);
         }
         self.flash_for(Step::Probation, Stretch::Store { key, content }, now);
-    }
-}
-
-impl Settle {
-    /// The probation record has gone before the result is stored.
-    fn probation_first(&self, sdk: Sdk) -> bool {
-        self.reconciled && self.result == ArtifactResult::Succeeded && !sdk.stores_before_deleting()
-    }
-
-    fn new(index: u8, result: ArtifactResult, firmware: FirmwareVersion) -> Settle {
-        Settle {
-            index,
-            result,
-            firmware,
-            reconciled: false,
-            at_boot: false,
-            part: Part::Version,
-        }
-    }
-}
-
-fn delete_probation() -> Stretch {
-    Stretch::Delete {
-        key: RecordKey::Probation,
     }
 }

@@ -34,18 +34,26 @@ pub(super) struct Path {
     calm: bool,
     /// Few fleets sleep.
     sleep: Option<Box<Asleep>>,
-    /// Spells in which the device is away, in order.
-    away: Box<[(SimTime, SimTime)]>,
     /// What has crossed since it was last asked for.
-    carried: Carried,
+    crossed: Crossed,
 }
 
-/// When a device sleeps.
-#[derive(Debug)]
+/// Bytes that crossed between two looks of the driver, which are an event apart: far below 4 GiB.
+#[derive(Debug, Default)]
+struct Crossed {
+    up: u32,
+    protocol: u32,
+    image: u32,
+}
+
+/// When a device sleeps, or is away.
+#[derive(Debug, Default)]
 struct Asleep {
-    times: Sleep,
+    times: Option<Sleep>,
     /// First power-on; times of sleep count from it.
     since: Option<SimTime>,
+    /// Spells in which it is away, in order.
+    away: Box<[(SimTime, SimTime)]>,
 }
 
 impl Path {
@@ -62,8 +70,7 @@ impl Path {
             image_tls: tls,
             calm: false,
             sleep: None,
-            away: Box::default(),
-            carried: Carried::default(),
+            crossed: Crossed::default(),
         }
     }
 
@@ -102,8 +109,8 @@ impl Path {
         let profile = in_force(&self.instead, &self.usual);
         let bytes = on_wire(self.tls, packet_len(packet));
         match way {
-            Way::Up => self.carried.up += bytes,
-            Way::Down => self.carried.protocol += bytes,
+            Way::Up => self.crossed.up += bytes as u32,
+            Way::Down => self.crossed.protocol += bytes as u32,
         }
         let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, self.draws);
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
@@ -121,13 +128,19 @@ impl Path {
 
     fn connects(&mut self, tls: bool) {
         let traffic = Traffic::connecting(tls);
-        self.carried.up += traffic.sent;
-        self.carried.protocol += traffic.received;
+        self.crossed.up += traffic.sent as u32;
+        self.crossed.protocol += traffic.received as u32;
     }
 
     /// What has crossed since this was last asked.
     pub(super) fn take_carried(&mut self) -> Carried {
-        std::mem::take(&mut self.carried)
+        let Crossed { up, protocol, image } = std::mem::take(&mut self.crossed);
+        Carried {
+            up: up.into(),
+            protocol: protocol.into(),
+            image: image.into(),
+            wasted: 0,
+        }
     }
 
     /// When an image request that is wanted at `now` is at the server.
@@ -137,7 +150,7 @@ impl Path {
         let from = now.max(self.joined_at);
         let handshake = self.image_handshake(self.image_tls, now);
         let profile = in_force(&self.instead, &self.usual);
-        self.carried.up += on_wire(self.image_tls, request_len(request));
+        self.crossed.up += on_wire(self.image_tls, request_len(request)) as u32;
         let asking = self
             .link
             .request(profile, self.image_tls, request_len(request), now, self.draws);
@@ -147,7 +160,7 @@ impl Path {
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
         let profile = in_force(&self.instead, &self.usual);
-        self.carried.protocol += on_wire(self.image_tls, answer_head_len(head));
+        self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
         let passage = self
             .link
             .head(profile, self.image_tls, answer_head_len(head), now, self.draws);
@@ -181,8 +194,8 @@ impl Path {
             let free = self.link.down_free_at();
             let on_wire = flow.read(bytes, profile, now, free, self.draws);
             self.link.charge(profile, on_wire, now);
-            self.carried.image += bytes;
-            self.carried.protocol += on_wire.saturating_sub(bytes);
+            self.crossed.image += bytes as u32;
+            self.crossed.protocol += on_wire.saturating_sub(bytes) as u32;
         }
     }
 
@@ -221,12 +234,16 @@ impl Path {
 
     /// The device sleeps.
     pub(super) fn set_sleep(&mut self, sleep: Option<Sleep>) {
-        self.sleep = sleep.map(|times| Box::new(Asleep { times, since: None }));
+        if sleep.is_some() {
+            self.sleep.get_or_insert_default().times = sleep;
+        }
     }
 
     /// The device is away in these spells, which are in order.
     pub(super) fn set_away(&mut self, away: Box<[(SimTime, SimTime)]>) {
-        self.away = away;
+        if !away.is_empty() {
+            self.sleep.get_or_insert_default().away = away;
+        }
     }
 
     /// Power is there; sleep counts from the first time.
@@ -238,13 +255,14 @@ impl Path {
 
     /// Until when the device sleeps or is away, if it does or is: it does not try to connect then.
     pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
-        let sleep = || {
-            let asleep = self.sleep.as_ref()?;
-            asleep.times.until(asleep.since?, now)
-        };
-        let spell = self.away.partition_point(|(_, until)| *until <= now);
-        let away = self.away.get(spell).filter(|(from, _)| *from <= now).map(|(_, until)| *until);
-        sleep().max(away)
+        let asleep = self.sleep.as_ref()?;
+        let sleep = asleep
+            .times
+            .zip(asleep.since)
+            .and_then(|(times, since)| times.until(since, now));
+        let spell = asleep.away.partition_point(|(_, until)| *until <= now);
+        let away = asleep.away.get(spell).filter(|(from, _)| *from <= now);
+        sleep.max(away.map(|(_, until)| *until))
     }
 
     /// What is wanted of the network has to wait until then.
@@ -255,7 +273,7 @@ impl Path {
     /// True if neither the profile, nor sleep, nor absence ever takes the link down.
     pub(super) fn is_steady(&self) -> bool {
         let profile = self.profile();
-        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none() && self.away.is_empty()
+        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
     }
 
     /// Until when profile, sleep or absence have taken the link down, if they have.
@@ -269,11 +287,14 @@ impl Path {
         let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
         let sleeps = || {
             let asleep = self.sleep.as_ref()?;
-            Some(asleep.times.changes_at(asleep.since?, now))
+            Some(asleep.times?.changes_at(asleep.since?, now))
         };
-        let spell = self.away.partition_point(|(from, _)| *from <= now);
-        let leaves = self.away.get(spell).map(|(from, _)| *from);
-        let next = || [drop(), sleeps(), leaves].into_iter().flatten().min();
+        let leaves = || {
+            let away = &self.sleep.as_ref()?.away;
+            let spell = away.partition_point(|(from, _)| *from <= now);
+            away.get(spell).map(|(from, _)| *from)
+        };
+        let next = || [drop(), sleeps(), leaves()].into_iter().flatten().min();
         self.down_until(now).or_else(next)
     }
 

@@ -406,7 +406,7 @@ mod tests {
         let mut plan = plan();
         let new = plan.versions[1].firmware.clone();
         let behaviors = Arc::make_mut(&mut plan.fleets[0].behaviors);
-        let image = behaviors.images.values_mut().find(|image| image.firmware == new).unwrap();
+        let image = behaviors.images.values_mut().find(|image| *image.firmware == new).unwrap();
         // The second device finds no outcome when it boots the new image: an index out of bounds.
         image.boot = Dealt::Each {
             outcomes: vec![BootOutcome::default()],

@@ -87,7 +87,7 @@ fn clean_attempt(plan: &Plan) -> Duration {
 /// Download, flash, boots, and the longest that the version itself takes to come to an end on this fleet.
 fn package_time(plan: &Plan, fleet: &PlannedFleet, package: &FirmwareVersion) -> Duration {
     let bytes = package_bytes(plan, package);
-    let boots = fleet.behaviors.images.values().filter(|image| image.firmware == *package);
+    let boots = fleet.behaviors.images.values().filter(|image| *image.firmware == *package);
     let boot = boots.flat_map(|image| image.boot.outcomes()).map(boot_time).max();
     let install = fleet.behaviors.installs.get(package);
     let install = install.and_then(|dealt| dealt.outcomes().iter().map(install_time).max());

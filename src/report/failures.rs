@@ -77,7 +77,7 @@ fn detail(plan: &Plan, device: &DeviceSnapshot<'_>, attempt: &AttemptSnapshot<'_
         | FailureReason::TooBig
         | FailureReason::WrongHardware => {
             let main = main?;
-            let image = behaviors.images.values().find(|image| image.firmware == *main)?;
+            let image = behaviors.images.values().find(|image| *image.firmware == *main)?;
             Some(match reason {
                 FailureReason::ResetBeforeConfirm => format!("{main}: {}", boot_words(image.boot.of(number))),
                 _ => main.to_string(),

@@ -227,7 +227,7 @@ impl Resolver<'_> {
             let fits = self.fits(version, fleet, devices);
             let boot = deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys);
             let behavior = ImageBehavior {
-                firmware: version.firmware.clone(),
+                firmware: Arc::new(version.firmware.clone()),
                 boot: boot.unless(&fits, version.elsewhere),
                 fits,
                 counter: version.counter,

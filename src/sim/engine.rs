@@ -35,7 +35,7 @@ const CROWD: u32 = 1_000_000;
 const OUTPUTS_KEPT: usize = 4_096;
 
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
-const AUDITED_MAX: usize = 100_000;
+const AUDITED_MAX: usize = 25_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -431,9 +431,14 @@ impl Engine {
     }
 
     fn on_wake(&mut self, device: DeviceIndex, generation: u32) {
-        if self.ports[device.at()].generation == generation {
-            self.ports[device.at()].wake = None;
-            self.with_edge(device, |edge, now, out| edge.handle_timeout(now, out));
+        if self.ports[device.at()].generation != generation {
+            return;
+        }
+        self.ports[device.at()].wake = None;
+        match self.edges[device.at()].next_timeout() {
+            Some(due) if due <= self.now => self.with_edge(device, |edge, now, out| edge.handle_timeout(now, out)),
+            // It was put off meanwhile.
+            Some(_) | None => self.schedule_wake(device),
         }
     }
 
@@ -591,15 +596,16 @@ impl Engine {
             self.unscheduled = Some(device);
             return;
         }
-        let wanted = self.edges[device.at()].next_timeout().map(|at| at.max(self.now));
+        let Some(wanted) = self.edges[device.at()].next_timeout().map(|at| at.max(self.now)) else {
+            return;
+        };
         let port = &mut self.ports[device.at()];
-        if wanted != port.wake {
-            port.wake = wanted;
+        // One that comes too early looks again: most are put off again and again.
+        if port.wake.is_none_or(|wake| wanted < wake) {
+            port.wake = Some(wanted);
             port.generation = port.generation.wrapping_add(1);
             let generation = port.generation;
-            if let Some(at) = wanted {
-                self.push(device, at, Event::Wake { generation });
-            }
+            self.push(device, wanted, Event::Wake { generation });
         }
     }
 

@@ -88,7 +88,7 @@ fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Dige
     let behavior = ImageBehavior {
         fits: Dealt::Same(true),
         counter: 0,
-        firmware: version(firmware),
+        firmware: version(firmware).into(),
         boot: Dealt::Same(boot),
         image: image.clone(),
         build_id: header
@@ -276,7 +276,7 @@ impl Setup {
                 .images
                 .values()
                 .filter(|_| self.images_known)
-                .map(|known| (known.firmware.clone(), ImagePrint::of(&known.image)))
+                .map(|known| (known.firmware.as_ref().clone(), ImagePrint::of(&known.image)))
                 .collect(),
         })
     }

@@ -167,7 +167,7 @@ fn fleet() -> PlannedFleet {
     let image = ImageBehavior {
         fits: squall::device::Dealt::Same(true),
         counter: 0,
-        firmware: version("app@1.1.0"),
+        firmware: version("app@1.1.0").into(),
         boot: Dealt::Each {
             outcomes: vec![
                 BootOutcome::ConfirmAfter(Duration::from_secs(2)),

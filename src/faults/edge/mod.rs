@@ -111,10 +111,39 @@ struct Transport {
     credit: u32,
     /// Bytes that the transport may deliver at once and has not.
     asked: u32,
-    /// The connection that was asked for fails then, like this: there is no link, or no trust.
-    connect_fails: Option<(SimTime, LinkLoss)>,
+    /// What was asked for and will not come about; nothing for most of a device's life.
+    failing: Option<Box<Failing>>,
+}
+
+/// What was asked for where there is no link, or no trust.
+#[derive(Debug, Default)]
+struct Failing {
+    /// The connection fails then, like this.
+    connect: Option<(SimTime, LinkLoss)>,
     /// So does the download, like this.
-    download_fails: Option<(SimTime, DownloadError)>,
+    download: Option<(SimTime, DownloadError)>,
+}
+
+impl Transport {
+    fn failing(&mut self) -> &mut Failing {
+        self.failing.get_or_insert_default()
+    }
+
+    /// Nothing fails any more of what `part` says.
+    fn spare<T>(&mut self, part: impl FnOnce(&mut Failing) -> &mut Option<T>) {
+        if let Some(failing) = &mut self.failing {
+            *part(failing) = None;
+            self.failing.take_if(|failing| failing.next().is_none());
+        }
+    }
+}
+
+impl Failing {
+    fn next(&self) -> Option<SimTime> {
+        let connect = self.connect.map(|(due, _)| due);
+        let download = self.download.map(|(due, _)| due);
+        [connect, download].into_iter().flatten().min()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -316,7 +345,6 @@ impl Edge {
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
-        let refused = self.transport.download_fails.map(|(due, _)| due);
         let trouble = self.trouble.as_ref();
         let device = match self.is_frozen() {
             true => None,
@@ -325,8 +353,10 @@ impl Edge {
         let wakes = [
             (trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
             (self.link_changes, Wake::Link),
-            (self.transport.connect_fails.map(|(due, _)| due), Wake::Refusal),
-            (refused, Wake::Refusal),
+            (
+                self.transport.failing.as_ref().and_then(|failing| failing.next()),
+                Wake::Refusal,
+            ),
             (device, Wake::Device),
             (self.read_due(), Wake::Read),
         ];
@@ -406,9 +436,10 @@ impl Edge {
                     self.path.joins_at(wakes_at);
                     out.device(DeviceOutput::Connect);
                 } else if self.link_down {
-                    self.transport.connect_fails = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
+                    self.transport.failing().connect = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
                 } else if self.distrusts(now) {
-                    self.transport.connect_fails = Some((self.path.connected_at(now), LinkLoss::Tls));
+                    let due = self.path.connected_at(now);
+                    self.transport.failing().connect = Some((due, LinkLoss::Tls));
                 } else {
                     out.device(DeviceOutput::Connect);
                 }
@@ -465,7 +496,7 @@ impl Edge {
 
     fn lose_connection(&mut self) {
         self.transport.connection = Connection::None;
-        self.transport.connect_fails = None;
+        self.transport.spare(|failing| &mut failing.connect);
         self.cheat_on_connection(None);
         if let Some(trouble) = &mut self.trouble {
             trouble.forget_messages();
@@ -476,7 +507,7 @@ impl Edge {
         self.transport.downloading = false;
         self.transport.credit = 0;
         self.transport.asked = 0;
-        self.transport.download_fails = None;
+        self.transport.spare(|failing| &mut failing.download);
         self.path.answered();
     }
 
@@ -542,11 +573,14 @@ impl Edge {
     }
 
     fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        if let Some((_, loss)) = self.transport.connect_fails.take_if(|(due, _)| *due <= now) {
+        let failing = self.transport.failing();
+        if let Some((_, loss)) = failing.connect.take_if(|(due, _)| *due <= now) {
             self.pass(DeviceInput::Disconnected(loss), now, out);
         }
-        if let Some((_, error)) = self.transport.download_fails.take_if(|(due, _)| *due <= now) {
+        let failing = self.transport.failing();
+        if let Some((_, error)) = failing.download.take_if(|(due, _)| *due <= now) {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
         }
+        self.transport.failing.take_if(|failing| failing.next().is_none());
     }
 }

@@ -267,13 +267,13 @@ impl Edge {
         self.cheat_on_request(&mut request, out);
         self.transport.downloading = true;
         if self.link_down {
-            self.transport.download_fails = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
+            self.transport.failing().download = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         let distrusted = request.target.tls && self.distrusts(now);
         if distrusted || self.tamper(&request, out) == Some(false) {
             let handshake = self.path.image_handshake(request.target.tls, now);
-            self.transport.download_fails = Some((now + handshake, DownloadError::Tls));
+            self.transport.failing().download = Some((now + handshake, DownloadError::Tls));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         out.device(DeviceOutput::StartDownload(request));

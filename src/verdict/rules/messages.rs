@@ -158,7 +158,7 @@ impl Messages {
         }
         let waits = view.offer.as_ref().filter(|offer| offer.error.is_some());
         let waits = waits.map(|offer| (offer.attempt, true));
-        let ended = view.refused.map(|refused| (refused.attempt, refused.owed));
+        let ended = view.refused.as_ref().map(|refused| (refused.attempt, refused.owed));
         for (attempt, owed) in waits.into_iter().chain(ended) {
             self.answered.hold(scene, !owed, || {
                 format!("attempt {attempt} came malformed and was never refused")
@@ -170,7 +170,7 @@ impl Messages {
     pub(in crate::verdict) fn error_written(&mut self, scene: &Scene<'_>, attempt: AttemptId, error: AttemptError) {
         let number = error.number();
         let waiting = scene.view.offer.as_ref().filter(|offer| offer.attempt == attempt);
-        let ended = scene.view.refused.filter(|refused| refused.attempt == attempt);
+        let ended = scene.view.refused.as_deref().filter(|refused| refused.attempt == attempt);
         let right = match (ended, waiting) {
             // An error of an attempt that nobody got wrong is the storage's (protocol 6.3).
             (None, None) => {

@@ -46,7 +46,7 @@ pub(super) struct View {
     /// The latest offer of another attempt.
     pub(super) offer: Option<Box<Offer>>,
     /// The last attempt that a malformed message ended; one whose malformed message waits is an [`Offer`].
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<Box<Refused>>,
     /// The last report.
     pub(super) said: Option<Said>,
     /// Reasons to report that no report has followed.
@@ -230,7 +230,7 @@ impl View {
             self.current,
             self.stored.map(|stored| stored.attempt),
             self.offer.as_ref().map(|offer| offer.attempt),
-            self.refused.map(|refused| refused.attempt),
+            self.refused.as_ref().map(|refused| refused.attempt),
         ];
         let overtaken = self.open.as_ref().is_some_and(|open| open.overtaken.contains(&attempt));
         ids.contains(&Some(attempt)) || overtaken
@@ -330,7 +330,7 @@ impl View {
             return Some(Harmless::OtherAttempt(attempt));
         }
         // A refused attempt has nothing left to cancel, stored or not.
-        if self.refused.is_some_and(|refused| refused.attempt == attempt) {
+        if self.refused.as_ref().is_some_and(|refused| refused.attempt == attempt) {
             return None;
         }
         let (untouched, succeeded) = self.progress(attempt);
@@ -351,7 +351,7 @@ impl View {
     }
 
     fn hear_malformed(&mut self, attempt: AttemptId, error: AttemptError) {
-        let before = self.refused.filter(|refused| refused.attempt == attempt);
+        let before = self.refused.as_deref().copied().filter(|refused| refused.attempt == attempt);
         self.note_cause();
         // An attempt that waits already takes the place of this one before it is told.
         let superseded = self.current == Some(attempt) && self.offer.as_ref().is_some_and(|offer| offer.attempt != attempt);
@@ -369,11 +369,11 @@ impl View {
             self.offer = None;
         }
         let refused = Refused::new(attempt, error);
-        self.refused = Some(Refused {
+        self.refused = Some(Box::new(Refused {
             errors: refused.errors | before.map_or(0, |refused| refused.errors),
             owed: !superseded,
             ..refused
-        });
+        }));
     }
 
     /// The message has been acknowledged, or time has passed.
@@ -423,7 +423,7 @@ impl View {
             self.open = None;
             let offer = self.offer.take_if(|offer| offer.attempt == stored.attempt);
             if let Some(error) = offer.and_then(|offer| offer.error) {
-                self.refused = Some(Refused::new(stored.attempt, error));
+                self.refused = Some(Box::new(Refused::new(stored.attempt, error)));
             }
         }
         let before = self.marks_of(stored.attempt).map_or(0, |marks| marks.succeeded);
