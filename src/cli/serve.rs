@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::server::ServiceTime;
 use clap::Args;
 
-use crate::cli::INTERNAL;
-use crate::host::{Ended, HostConfig, TlsChoice, serve};
+use crate::cli::{BAD_INPUT, INTERNAL};
+use crate::host::{Ended, HostConfig, HostError, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
 use crate::server::{LimitError, Limits};
 
@@ -114,7 +114,16 @@ pub fn run(args: ServeArgs) -> u8 {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            INTERNAL
+            match error {
+                HostError::Address { .. } | HostError::Certificate(_) => BAD_INPUT,
+                HostError::Listen { .. }
+                | HostError::File { .. }
+                | HostError::Store(_)
+                | HostError::Descriptors { .. }
+                | HostError::Orders(_)
+                | HostError::System { .. }
+                | HostError::Defect(_) => INTERNAL,
+            }
         }
     }
 }

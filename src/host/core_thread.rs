@@ -17,7 +17,7 @@ use super::judge::{Judge, SeenRequest};
 use super::listen::say;
 use super::outbox::Outbox;
 use super::pressure::Pressure;
-use super::store::{Batch, Store, StoreError};
+use super::store::{Batch, KeyedRequest, Store, StoreError, StoredAnswer};
 use super::times::Times;
 use crate::model::{AdminAction, DeviceId, Prompt, ServerEvent};
 use crate::server::{
@@ -59,8 +59,17 @@ pub(crate) enum Message {
         action: Box<AdminAction>,
         /// Refuses the change if the state is no longer what its asker saw.
         guard: Option<Guard>,
+        /// The key under which it is asked for, which is stored with the change.
+        under: Option<KeyedRequest>,
         /// Where the answer goes.
         answer: AnswerTo,
+    },
+    /// A request with a key was answered.
+    Answered {
+        /// What is to be remembered.
+        answer: Box<StoredAnswer>,
+        /// Told when it is.
+        remembered: oneshot::Sender<()>,
     },
     /// Somebody wants to look.
     Look(Look),
@@ -125,15 +134,29 @@ impl CoreHandle {
     }
 
     /// Asks for a change and waits for the answer.
-    pub(crate) async fn change(&self, action: AdminAction, guard: Option<Guard>) -> Result<Result<(), AdminError>, CoreGone> {
+    pub(crate) async fn change(
+        &self,
+        action: AdminAction,
+        guard: Option<Guard>,
+        under: Option<KeyedRequest>,
+    ) -> Result<Result<(), AdminError>, CoreGone> {
         let (answer, answered) = oneshot::channel();
         self.tell(Message::Admin {
             action: Box::new(action),
             guard,
+            under,
             answer,
         })
         .await?;
         answered.await.map_err(|_| CoreGone)
+    }
+
+    /// Has an answer remembered for as long as the store lasts.
+    pub(crate) async fn remember(&self, answer: StoredAnswer) -> Result<(), CoreGone> {
+        let (remembered, done) = oneshot::channel();
+        let answer = Box::new(answer);
+        self.tell(Message::Answered { answer, remembered }).await?;
+        done.await.map_err(|_| CoreGone)
     }
 
     /// Looks at the core's state.
@@ -158,6 +181,12 @@ pub(crate) struct CoreThread {
     pressure: Pressure,
     outputs: ServerOutputs,
     looks: Vec<Look>,
+    /// Keys whose requests changed something in this batch.
+    keys: Vec<KeyedRequest>,
+    /// Answers to be remembered with this batch.
+    answers: Vec<StoredAnswer>,
+    /// Who waits for that.
+    remembering: Vec<oneshot::Sender<()>>,
     /// What is being done, and since when it waits for that.
     under_way: Vec<(SimTime, Prompt)>,
     times: Times,
@@ -194,6 +223,9 @@ impl CoreThread {
             pressure,
             outputs: Vec::new(),
             looks: Vec::new(),
+            keys: Vec::new(),
+            answers: Vec::new(),
+            remembering: Vec::new(),
             under_way: Vec::new(),
             times: Times::default(),
             judge,
@@ -281,7 +313,12 @@ impl CoreThread {
                 }
                 return;
             }
-            Message::Admin { action, guard, answer } => {
+            Message::Admin {
+                action,
+                guard,
+                under,
+                answer,
+            } => {
                 if guard.is_some_and(|guard| !guard(&self.server)) {
                     // Whoever asked may have gone.
                     let _unheard = answer.send(Err(AdminError::Changed));
@@ -290,10 +327,20 @@ impl CoreThread {
                 self.asked += 1;
                 let request = RequestId(self.asked);
                 self.questions.insert(request, answer);
-                ServerInput::Admin {
-                    request,
-                    action: *action,
+                self.under_way.push((told.at, Prompt::Management));
+                let action = *action;
+                let before = self.outputs.len();
+                self.hand_in(ServerInput::Admin { request, action }, now);
+                let changed = |output: &ServerOutput| matches!(output, ServerOutput::Record { .. });
+                if self.outputs[before..].iter().any(changed) {
+                    self.keys.extend(under);
                 }
+                return;
+            }
+            Message::Answered { answer, remembered } => {
+                self.answers.push(*answer);
+                self.remembering.push(remembered);
+                return;
             }
             Message::Look(look) => {
                 self.under_way.push((told.at, Prompt::Management));
@@ -344,6 +391,10 @@ impl CoreThread {
         }
         seen.extend(self.judge.iter().flat_map(|judge| judge.speak(now)));
         self.commit(now, &records, &seen).await?;
+        for remembered in self.remembering.drain(..) {
+            // Whoever asked may have gone.
+            let _unheard = remembered.send(());
+        }
         for output in revealing {
             match output {
                 ServerOutput::Transmit { to, packet } => self.transmit(to, packet),
@@ -370,15 +421,18 @@ impl CoreThread {
     /// Makes a batch durable. While the disk is full or away everybody waits: nothing may be told that is not stored.
     async fn commit(&mut self, at: SimTime, records: &[(Stamp, Record)], events: &[ServerEvent]) -> Result<(), StoreError> {
         let first_event = self.events.newest() + 1;
+        let (keys, answers) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.answers));
         let batch = Batch {
             at,
             records,
             first_event,
             events,
+            keys: &keys,
+            answers: &answers,
         };
         let mut waited = false;
         loop {
-            let full = self.pressure.disk_full() && !(records.is_empty() && events.is_empty());
+            let full = self.pressure.disk_full() && !batch.is_empty();
             let committed = if full {
                 Err(StoreError::Full)
             } else {

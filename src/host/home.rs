@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::HostError;
 use super::clock::{Clock, calendar_now_ms};
 use super::credentials::{RunFolder, new_credentials, random};
-use super::store::{DiskStore, Restored, Store, StoreFolder};
+use super::spool::Spool;
+use super::store::{DiskStore, Restored, Store, StoreFolder, StoredAnswer, UPLOADS};
 use crate::model::KeyHash;
 use crate::server::{Record, Stamp};
 use crate::wire::api::{Credentials, EventLine};
@@ -24,6 +25,8 @@ pub(crate) struct Home {
     pub(crate) records: Vec<(Stamp, Record)>,
     /// The newest events told.
     pub(crate) events: Vec<EventLine>,
+    /// The newest answers to requests with a key.
+    pub(crate) answers: Vec<StoredAnswer>,
     /// When a store was made, milliseconds since 1970.
     created_ms: Option<u64>,
 }
@@ -57,6 +60,7 @@ impl Home {
                 place: Place::Run(RunFolder::create()?),
                 records: Vec::new(),
                 events: Vec::new(),
+                answers: Vec::new(),
                 created_ms: None,
             });
         };
@@ -64,12 +68,14 @@ impl Home {
         let Restored {
             records,
             events,
+            answers,
             created_ms,
         } = restored;
         Ok(Home {
             place: Place::Store(Box::new(disk)),
             records,
             events,
+            answers,
             created_ms: Some(created_ms),
         })
     }
@@ -127,6 +133,19 @@ impl Home {
             token,
             ingest_key,
             artifact_key: self.artifact_key()?,
+        })
+    }
+
+    /// Where images are received.
+    ///
+    /// # Errors
+    /// [`HostError::File`] if there is no room for them.
+    pub(crate) fn spool(&self) -> Result<Spool, HostError> {
+        let path = self.path(UPLOADS);
+        Spool::open(path.clone()).map_err(|cause| HostError::File {
+            action: "create",
+            path,
+            cause,
         })
     }
 

@@ -20,8 +20,6 @@ use crate::server::Refusal;
 
 /// How long a client may take for a request's headers, and a kept connection may idle.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may leave an answer unread. Longer than the 120 s after which a device gives up by itself (protocol 5.4).
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(150);
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 
@@ -39,7 +37,7 @@ where
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(usize::try_from(gate.limits().header).unwrap_or(usize::MAX))
-        .serve_connection(TokioIo::new(Unstalled::new(stream)), service);
+        .serve_connection(TokioIo::new(Unstalled::new(stream, gate.limits().answer)), service);
     if let Err(error) = connection.await {
         if error.is_parse_too_large() {
             gate.put_out(Refusal::Header);
@@ -55,15 +53,21 @@ fn is_unread(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
-/// A stream whose writes fail once the peer has taken nothing for [`UNREAD_TIMEOUT`].
+/// A stream whose writes fail once the peer has taken nothing for too long.
 struct Unstalled<S> {
     stream: S,
+    /// How long that is.
+    longest: Duration,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Unstalled<S> {
-    fn new(stream: S) -> Self {
-        Unstalled { stream, patience: None }
+    fn new(stream: S, longest: Duration) -> Self {
+        Unstalled {
+            stream,
+            longest,
+            patience: None,
+        }
     }
 
     /// Passes a write's outcome on, or fails it when it has been pending for too long.
@@ -72,9 +76,8 @@ impl<S> Unstalled<S> {
             self.patience = None;
             return outcome;
         }
-        let patience = self
-            .patience
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD_TIMEOUT)));
+        let longest = self.longest;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
         patience.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -123,7 +126,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_is_given_up() {
         let (_unread, stream) = tokio::io::duplex(8);
-        let written = Unstalled::new(stream).write_all(&[0; 64]).await;
+        let written = Unstalled::new(stream, Duration::from_secs(150)).write_all(&[0; 64]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

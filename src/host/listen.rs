@@ -10,9 +10,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::HostError;
+use super::doors::{Opened, registered_anew};
 
 /// Connections that may wait to be accepted; the kernel's `somaxconn` caps it.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 /// Least number of descriptors with which serving makes sense: sockets of a handful of devices beside the server's own files.
 const DESCRIPTORS_MIN: u64 = 64;
 /// Pause after an accept that failed for want of descriptors.
@@ -72,20 +73,30 @@ fn in_words(error: &io::Error) -> String {
 }
 
 /// Hands every connection that `admit` gives a pass to `serve`, for ever. Trouble with one of them, or a full descriptor table, ends
-/// nothing. One that gets no pass is reset: it has cost an accept and a close, and leaves nothing behind in the kernel.
+/// nothing. One that gets no pass is reset: it has cost an accept and a close, and leaves nothing behind in the kernel. While the door is
+/// shut it waits for what `opened` tells.
 ///
 /// # Errors
 /// If the listener cannot be used by this thread's runtime.
 pub(crate) async fn accept<P>(
     listener: TcpListener,
+    mut opened: Opened,
     what: &str,
     mut admit: impl FnMut() -> Option<P>,
     mut serve: impl FnMut(TcpStream, P),
 ) -> io::Result<Infallible> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut listener = tokio::net::TcpListener::from_std(listener)?;
     let mut full = false;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = opened_again(&mut opened) => {
+                listener = registered_anew(listener)?;
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _from)) => {
                 full = false;
                 match admit() {
@@ -105,9 +116,21 @@ pub(crate) async fn accept<P>(
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                opened_again(&mut opened).await;
+                listener = registered_anew(listener)?;
+            }
             // The client was gone before it was accepted.
             Err(_) => {}
         }
+    }
+}
+
+/// Waits until a door that was shut is open.
+async fn opened_again(opened: &mut Opened) {
+    if opened.changed().await.is_err() {
+        // Nobody shuts this one.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::api::Api;
+use super::api::{Answers, Api};
 use super::clock::Clock;
 use super::core_thread::CoreThread;
+use super::doors::Doors;
 use super::events::EventLog;
 use super::gate::Gate;
 use super::home::Home;
@@ -26,7 +27,7 @@ use super::ready::Ready;
 use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, Served, TlsChoice, child, listen};
-use crate::server::{Server, ServerConfig};
+use crate::server::{Defect, Server, ServerConfig};
 use crate::wire::api::{ChildCondition, ReadyLine};
 
 /// Threads that serve connections of devices.
@@ -49,6 +50,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let listeners = Listeners::open(config)?;
     let mut home = Home::open(config.store.as_ref())?;
     let audit = parent.as_ref().is_some_and(|parent| parent.orders.audit);
+    let planted = parent.as_ref().and_then(|parent| parent.orders.defect.as_deref());
+    let planted = planted.and_then(Defect::from_word);
     let clock = match &parent {
         Some(parent) => Clock::since(parent.orders.epoch_monotonic_ns),
         None => home.clock(),
@@ -89,10 +92,15 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         limits: config.limits.clone(),
         deadline: config.deadline,
     };
-    let server = Server::restore(server_config, std::mem::take(&mut home.records));
+    let mut server = Server::restore(server_config, std::mem::take(&mut home.records));
+    if let Some(defect) = planted {
+        server.plant(defect);
+    }
     let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
     let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
+    let (answers, spool) = (Answers::restored(std::mem::take(&mut home.answers)), home.spool()?);
     let (store, folder) = home.into_store();
+    let standing = condition.clone();
     let (core_thread, core) = CoreThread::new(
         server,
         clock,
@@ -105,7 +113,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let api = Api {
         core: core.clone(),
         events,
-        answers: Default::default(),
+        answers,
+        spool,
         token: secrets.token,
         judge: judge.clone(),
         gate: gate.clone(),
@@ -129,11 +138,12 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     threads.start("core", core_runtime, stopped.clone(), async move {
         core_thread.run().await.map_err(HostError::from)
     })?;
+    let doors = Doors::new(vec![clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?]);
     for runtime in shard_runtimes {
         let (mqtt, images) = (clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?);
-        let shard = shard.clone();
+        let (shard, opened) = (shard.clone(), doors.opened());
         threads.start("shard", runtime, stopped.clone(), async move {
-            let served = shard.serve(mqtt, images).await;
+            let served = shard.serve(mqtt, images, opened).await;
             served.map(|never: Infallible| match never {}).map_err(system("serving"))
         })?;
     }
@@ -143,6 +153,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         let mut signals = Signals::open()?;
         ready(&line).map_err(system("writing the ready line"))?;
         let ended = tokio::select! {
+            never = doors.keep(standing) => match never {},
             broken = api.serve(listeners.admin, admin_tls) => match broken.map_err(system("listening"))? {},
             ended = signals.wait(parent_end) => ended,
             defect = threads.first_to_end() => return Err(defect),

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::converse;
 use super::core_thread::CoreHandle;
+use super::doors::Opened;
 use super::gate::{Gate, ImageBody, Pass};
 use super::images::serve_image;
 use super::{http, listen};
@@ -41,11 +42,13 @@ impl Shard {
     ///
     /// # Errors
     /// If a listener cannot be used by this thread's runtime.
-    pub(crate) async fn serve(self, mqtt: TcpListener, images: TcpListener) -> io::Result<Infallible> {
+    pub(crate) async fn serve(self, mqtt: TcpListener, images: TcpListener, opened: Opened) -> io::Result<Infallible> {
         let (to_mqtt, to_images) = (|| self.gate.enter(Door::Mqtt), || self.gate.enter(Door::Images));
         tokio::try_join!(
-            listen::accept(mqtt, "mqtt", to_mqtt, |stream, pass| self.spawn_mqtt(stream, pass)),
-            listen::accept(images, "images", to_images, |stream, pass| self.spawn_images(stream, pass)),
+            listen::accept(mqtt, opened.clone(), "mqtt", to_mqtt, |stream, pass| self
+                .spawn_mqtt(stream, pass)),
+            listen::accept(images, opened.clone(), "images", to_images, |stream, pass| self
+                .spawn_images(stream, pass)),
         )
         .map(|(never, _)| never)
     }

@@ -125,7 +125,7 @@ impl Admin {
             AdminAction::CreateVersion { firmware, image } => {
                 let (slug, version) = (firmware.slug.to_string(), firmware.version.to_string());
                 self.at(Method::PUT, &["v1", "firmware", &slug, "versions", &version])
-                    .body(image)
+                    .body(image.bytes().clone())
             }
             AdminAction::DeleteVersion { firmware } => {
                 let (slug, version) = (firmware.slug.to_string(), firmware.version.to_string());
@@ -263,7 +263,7 @@ mod tests {
     fn actions_become_requests() {
         let version = AdminAction::CreateVersion {
             firmware: "app@1.0/rc 1".parse().unwrap(),
-            image: bytes::Bytes::from_static(b"image"),
+            image: bytes::Bytes::from_static(b"image").into(),
         };
         assert_eq!(
             sent(version),

@@ -197,6 +197,7 @@ impl ChildServer {
         let orders = ChildOrders {
             epoch_monotonic_ns: self.epoch_monotonic_ns,
             audit: true,
+            defect: None,
         };
         let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
         if let Some(input) = &mut self.input {

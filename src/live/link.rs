@@ -113,9 +113,9 @@ impl Link {
         self.inbound.front().map(|(due, _)| *due)
     }
 
-    /// When something is to be sent next.
+    /// When something is to be sent next; never where nothing can be sent.
     pub fn departure_due(&self) -> Option<SimTime> {
-        self.outbound.front().map(|(due, _)| *due)
+        self.outbound.front().filter(|_| self.has_socket()).map(|(due, _)| *due)
     }
 
     /// Whether there is a socket.

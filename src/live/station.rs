@@ -199,11 +199,15 @@ impl Station {
     }
 
     fn next_due(&self) -> Option<SimTime> {
-        let links = self.link.iter().chain(&self.closing);
-        let links = links.chain(self.silent.iter().filter_map(|silent| silent.link.as_ref()));
+        // What comes in on a connection that the device has done with is nobody's: waiting for it would be waiting for ever.
+        let retired = self
+            .closing
+            .iter()
+            .chain(self.silent.iter().filter_map(|silent| silent.link.as_ref()));
         let device = self.boot_at.or_else(|| self.edge.next_timeout());
-        links
-            .flat_map(|link| [link.departure_due(), link.arrival_due()])
+        retired
+            .map(Link::departure_due)
+            .chain(self.link.iter().flat_map(|link| [link.departure_due(), link.arrival_due()]))
             .chain([device, self.download.as_ref().and_then(|download| download.due())])
             .flatten()
             .min()
@@ -382,4 +386,93 @@ pub(crate) fn panic_text(defect: &(dyn std::any::Any + Send)) -> String {
     text.or(defect.downcast_ref::<&str>().copied())
         .unwrap_or("no text")
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::clock::Clock;
+    use super::super::stream::{Dialer, Target};
+    use crate::device::{Device, LinkLoss};
+    use crate::scenario::{Overrides, Source, load};
+
+    const ONE_WAY: Duration = Duration::from_secs(3_600);
+
+    /// A device that is switched off for good.
+    fn station() -> Station {
+        let scenario =
+            "scenario = { duration = \"1s\" }\nfirmware.app = [\"1.0.0\"]\nfleet.one = { count = 1, runs = \"app@1.0.0\" }";
+        let plan = load(Source::Stdin(scenario.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+        let (fleet, index) = (&plan.fleets[0], DeviceIndex(0));
+        let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
+        let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
+        let edge = Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[0].key);
+        let mut station = Station::new(index, edge, SimTime::ZERO);
+        station.boot_at = None;
+        station
+    }
+
+    /// A connection on which a packet is on its way to the device, and one to the server; with its other end.
+    async fn busy_link(clock: Clock) -> (Link, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("mqtt://{}", listener.local_addr().unwrap())).unwrap();
+        let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
+        let mut link = Link::new(Box::pin(opening), SimTime::ZERO);
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        let mut drive = async |link: &mut Link| {
+            std::future::poll_fn(|cx| {
+                while ticks.poll_tick(cx).is_ready() {}
+                link.drive(cx, clock.now(), &mut [0; 64], &mut |_, now| now + ONE_WAY);
+                link.arrived(clock.now())
+                    .map(drop)
+                    .or(link.arrival_due().map(drop))
+                    .map_or(Poll::Pending, Poll::Ready)
+            })
+            .await;
+        };
+        drive(&mut link).await;
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(b"\xd0\x00").unwrap();
+        drive(&mut link).await;
+        link.transmit(Packet::PingRequest, clock.now() + ONE_WAY);
+        (link, peer)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn of_a_connection_that_a_device_has_done_with_only_what_goes_out_is_waited_for() {
+        let clock = Clock::starting_in(Duration::ZERO);
+        let mut station = station();
+        let (link, _peer) = busy_link(clock).await;
+        let (comes, goes) = (link.arrival_due().unwrap(), link.departure_due().unwrap());
+        assert!(comes < goes);
+        station.link = Some(link);
+        assert_eq!(station.next_due(), Some(comes));
+        station.silent = Some(Box::new(Silent {
+            link: station.link.take(),
+            download: None,
+        }));
+        assert_eq!(station.next_due(), Some(goes));
+        station.closing = station.silent.take().and_then(|silent| silent.link).into_iter().collect();
+        assert_eq!(station.next_due(), Some(goes));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn of_a_connection_that_is_gone_nothing_that_would_go_out_is_waited_for() {
+        let clock = Clock::starting_in(Duration::ZERO);
+        let (mut link, peer) = busy_link(clock).await;
+        drop(peer);
+        std::future::poll_fn(|cx| {
+            link.drive(cx, clock.now(), &mut [0; 64], &mut |_, now| now + ONE_WAY);
+            if link.has_socket() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        assert_eq!(link.departure_due(), None);
+        assert!(matches!(link.arrived(clock.now() + 2 * ONE_WAY), Some(Arrival::Packet(_))));
+        assert_eq!(link.arrived(clock.now() + 2 * ONE_WAY), Some(Arrival::Lost(LinkLoss::Closed)));
+    }
 }

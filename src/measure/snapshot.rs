@@ -117,9 +117,10 @@ impl Recorder {
         self.board.as_ref().map_or(0, |board| board.noted())
     }
 
-    /// The fault that is on at a device, else the last that struck it since it is open, with the moment; where somebody watches.
-    pub fn held_by(&self, device: DeviceIndex) -> Option<(&str, Option<SimTime>)> {
-        let (fault, struck) = self.board.as_ref()?.held_by(device)?;
+    /// The fault that is on at a device, else the last that struck it since it is open, with the moment; where somebody watches. Of faults
+    /// that are on, by their rows, `may_hold` says whether they can be what it waits for.
+    pub fn held_by(&self, device: DeviceIndex, may_hold: &dyn Fn(usize) -> bool) -> Option<(&str, Option<SimTime>)> {
+        let (fault, struck) = self.board.as_ref()?.held_by(device, may_hold)?;
         let figures = self.faults().get(usize::from(fault))?;
         Some((&figures.name, struck))
     }

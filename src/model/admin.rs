@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{CohortName, DeploymentName, DeviceId};
+use super::image::ImageFile;
 use super::selector::Selector;
 use super::text::{FirmwareVersion, Slug};
 
@@ -25,7 +25,7 @@ pub enum AdminAction {
         /// Firmware and version.
         firmware: FirmwareVersion,
         /// The image file.
-        image: Bytes,
+        image: ImageFile,
     },
     /// Takes away a version that was never deployed.
     DeleteVersion {

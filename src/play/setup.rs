@@ -16,7 +16,7 @@ pub(super) fn actions(plan: &Plan) -> Vec<AdminAction> {
         .map(|slug| AdminAction::CreateFirmware { slug: slug.clone() });
     let versions = plan.versions.iter().map(|version| AdminAction::CreateVersion {
         firmware: version.firmware.clone(),
-        image: version.image.clone(),
+        image: version.image.clone().into(),
     });
     let devices = plan.devices.chunks(BATCH).map(|batch| AdminAction::RegisterDevices {
         devices: batch

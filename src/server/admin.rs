@@ -1,8 +1,8 @@
 //! Changes that people and scenarios ask for: whether each is allowed, and what it does. A change that is refused changes nothing.
 
-use bytes::Bytes;
-
-use crate::model::{AdminAction, CohortName, CohortRule, DeviceId, FirmwareVersion, Key, NewDevice, Slug, Tags, Whom, is_word};
+use crate::model::{
+    AdminAction, CohortName, CohortRule, DeviceId, FirmwareVersion, ImageFile, Key, NewDevice, Slug, Tags, Whom, is_word,
+};
 use crate::time::SimTime;
 
 use super::catalog::Image;
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// Making a version again with the same image changes nothing; with another image it is refused.
-    fn create_version(&mut self, firmware: FirmwareVersion, image: Bytes, out: &mut ServerOutputs) -> Result<(), AdminError> {
+    fn create_version(&mut self, firmware: FirmwareVersion, image: ImageFile, out: &mut ServerOutputs) -> Result<(), AdminError> {
         if self.ledger.catalog.versions(&firmware.slug).is_none() {
             return Err(unknown("firmware", &firmware.slug));
         }
@@ -62,10 +62,10 @@ impl Server {
             );
             return Err(invalid("version", message));
         }
-        if image.is_empty() {
+        if image.bytes().is_empty() {
             return Err(invalid("image", "is empty"));
         }
-        let (digest, image) = Image::examine(image);
+        let (digest, image) = (image.digest(), Image::examine(image.bytes().clone()));
         match self.ledger.catalog.version(&firmware) {
             Some(present) if present == digest => return Ok(()),
             Some(_) => return Err(exists("version", &firmware)),

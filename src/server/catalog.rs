@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use crate::mcuboot::{ImageInfo, find_build_id, slice_reader};
 use crate::model::{BuildId, Digest, FirmwareVersion, Slug, Version};
@@ -101,12 +100,11 @@ impl Catalog {
 
 impl Image {
     /// An image with what can be read from it; a file that is no MCUboot image has no build id.
-    pub fn examine(bytes: Bytes) -> (Digest, Image) {
-        let digest = Digest(Sha256::digest(&bytes).into());
+    pub fn examine(bytes: Bytes) -> Image {
         let info = ImageInfo::read(slice_reader(&bytes)).ok();
         let build_id = info
             .and_then(|info| find_build_id(&info.header, slice_reader(&bytes)))
             .map(BuildId);
-        (digest, Image { bytes, build_id })
+        Image { bytes, build_id }
     }
 }

@@ -13,8 +13,8 @@ use sha2::Sha256;
 use crate::model::{AttemptId, DeviceId, IngestKey, KeyHash, Secret};
 use crate::wire::{ContentRange, ImageAnswer, ImageRequest};
 
-use super::Server;
 use super::attempts::Attempt;
+use super::{Defect, Server};
 
 /// Bytes of a secret, before they become 24 characters.
 const SECRET_BYTES: usize = 18;
@@ -78,7 +78,7 @@ impl Server {
             return refusal(404);
         };
         let device = &self.ledger.registry.at(attempt.device).id;
-        if !self.keys.opens(secret, attempt.id, index, device) {
+        if !self.keys.opens(secret, attempt.id, index, device) && self.defect != Some(Defect::OpenImages) {
             return refusal(403);
         }
         serve(image, request.range)

@@ -26,6 +26,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long an MQTT client may leave what is written unread.
     pub unread: Duration,
+    /// How long a client may leave an HTTP answer unread.
+    pub answer: Duration,
     /// Packets that may wait for one client.
     pub queue: u64,
     /// Longest head of an HTTP request, bytes.
@@ -34,6 +36,8 @@ pub struct Limits {
     pub body: u64,
     /// Longest image that is taken, bytes.
     pub image: u64,
+    /// How long a client may pause within a body.
+    pub pause: Duration,
     /// Connections to the management API at once.
     pub management: u64,
     /// How long a client may be silent at most, whatever keep-alive its CONNECT names; one that names none may be silent so long.
@@ -79,10 +83,13 @@ impl Default for Limits {
             connect_time: Duration::from_secs(10),
             handshake: Duration::from_secs(30),
             unread: Duration::from_secs(30),
+            // Longer than the 120 s after which a device gives up by itself (protocol 5.4).
+            answer: Duration::from_secs(150),
             queue: 256,
             header: 16 * 1024,
             body: 16 << 20,
             image: 64 << 20,
+            pause: Duration::from_secs(30),
             management: MANAGEMENT_MAX,
             silence: SILENCE_MAX,
         }
@@ -91,7 +98,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Names of the limits on a command line.
-    pub const KEYS: [&'static str; 15] = [
+    pub const KEYS: [&'static str; 17] = [
         "connections",
         "connects",
         "downloads",
@@ -101,10 +108,12 @@ impl Limits {
         "connect-time",
         "handshake",
         "unread",
+        "answer",
         "queue",
         "header",
         "body",
         "image",
+        "pause",
         "management",
         "silence",
     ];
@@ -142,10 +151,12 @@ impl Limits {
             "connect-time" => self.connect_time = timed(value, HOUR).map_err(wrong)?,
             "handshake" => self.handshake = timed(value, HOUR).map_err(wrong)?,
             "unread" => self.unread = timed(value, HOUR).map_err(wrong)?,
+            "answer" => self.answer = timed(value, HOUR).map_err(wrong)?,
             "queue" => self.queue = count(value).map_err(wrong)?,
             "header" => self.header = sized(value, 8 << 10..=1 << 20).map_err(wrong)?,
             "body" => self.body = sized(value, 1 << 10..=1 << 30).map_err(wrong)?,
             "image" => self.image = sized(value, 1 << 10..=4 << 30).map_err(wrong)?,
+            "pause" => self.pause = timed(value, HOUR).map_err(wrong)?,
             "management" => self.management = few(value, MANAGEMENT_MAX).map_err(wrong)?,
             _ => self.silence = timed(value, SILENCE_MAX).map_err(wrong)?,
         }
@@ -165,10 +176,12 @@ impl Limits {
             format!("{}ns", self.connect_time.as_nanos()),
             format!("{}ns", self.handshake.as_nanos()),
             format!("{}ns", self.unread.as_nanos()),
+            format!("{}ns", self.answer.as_nanos()),
             self.queue.to_string(),
             format!("{}B", self.header),
             format!("{}B", self.body),
             format!("{}B", self.image),
+            format!("{}ns", self.pause.as_nanos()),
             self.management.to_string(),
             format!("{}ns", self.silence.as_nanos()),
         ];

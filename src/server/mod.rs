@@ -14,6 +14,7 @@ mod cohorts;
 mod config;
 mod connections;
 mod deadlines;
+mod defect;
 mod deployments;
 mod history;
 mod images;
@@ -37,6 +38,7 @@ mod watched;
 pub use admission::{Admission, Door, Refusal, Refusals};
 pub use attempts::Results;
 pub use config::ServerConfig;
+pub use defect::Defect;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
 pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen, Stamp};
@@ -74,6 +76,7 @@ pub struct Server {
     packet_max: u64,
     /// Connections put out, by reason.
     refusals: Refusals,
+    defect: Option<Defect>,
     epoch_ms: u64,
     /// Of the input that is being handled.
     stamp: Stamp,
@@ -109,6 +112,7 @@ impl Server {
             },
             packet_max: config.limits.packet,
             refusals: Refusals::default(),
+            defect: None,
         }
     }
 

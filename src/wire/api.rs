@@ -41,6 +41,9 @@ pub struct ChildOrders {
     /// The server is to be held against its own rules.
     #[serde(default)]
     pub audit: bool,
+    /// A defect that a test plants in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defect: Option<String>,
 }
 
 /// Any later line of a child's standard input: how the server is to stand from here on.

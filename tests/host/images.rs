@@ -1,12 +1,17 @@
 //! Image requests over plain sockets, with the manifest that names them.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use squall::wire::ota::{CloudMessage, decode_cloud};
 
 use super::mqtt::Client;
-use super::rig::{Serve, open_request, request};
+use super::rig::{Serve, address, open_request, request};
 
 /// Path and `Authorization` of the image that a device is offered.
 pub fn offered(serve: &Serve, device: &str) -> (String, String) {
@@ -110,4 +115,86 @@ fn a_download_cut_in_the_middle_resumes_by_range() {
     }
     assert!(requests >= 5, "only {requests} requests, nothing was cut");
     assert!(got == image);
+}
+
+/// What a process holds in memory of its own, bytes; what it has mapped of files is the kernel's to take back.
+fn own_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn an_image_of_64_mib_is_received_kept_and_served_without_being_held() {
+    const SIZE: usize = 64 << 20;
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let stored = ["--tls", "off", "--store", store.to_str().unwrap()];
+    let image: Vec<u8> = (0..SIZE as u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let digest = Sha256::digest(&image);
+    let promised = format!("sha-256=:{}:", BASE64_STANDARD.encode(digest));
+    for flags in [&stored[..], &stored[..2]] {
+        let serve = Serve::start(flags);
+        let before = own_memory(serve.child.id());
+        let over = AtomicBool::new(false);
+        let peak = std::thread::scope(|scope| {
+            let peak = scope.spawn(|| {
+                let mut peak = 0;
+                while !over.load(Ordering::Relaxed) {
+                    peak = peak.max(own_memory(serve.child.id()));
+                    std::thread::park_timeout(Duration::from_millis(2));
+                }
+                peak
+            });
+            serve.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
+            let upload = |digest: &str, image: &[u8]| {
+                let bearer = format!("Bearer {}", serve.credentials.token);
+                let headers = [("Authorization", bearer.as_str()), ("Content-Digest", digest)];
+                request(
+                    address(&serve.ready.admin),
+                    "PUT",
+                    "/v1/firmware/app/versions/1.1.0",
+                    &headers,
+                    image,
+                )
+            };
+            assert_eq!(upload(&promised, &image[1..]).status, 422);
+            let kept = upload(&promised, &image);
+            assert_eq!(kept.status, 201, "{}", kept.text());
+            let deploy = r#"{"name":"d","cohort":"all","packages":["app@1.1.0"],"main":"app"}"#;
+            serve.done("POST", "/v1/deployments", deploy);
+            let (path, secret) = offered(&serve, "meter-1");
+            let whole = request(serve.images(), "GET", &path, &[("Authorization", &secret)], b"");
+            assert!(whole.body == image, "{} bytes", whole.body.len());
+            over.store(true, Ordering::Relaxed);
+            peak.join().unwrap()
+        });
+        assert!(peak < before + (16 << 20), "{peak} bytes, {before} before");
+    }
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut files: Vec<_> = ["images", "uploads"]
+        .iter()
+        .flat_map(|folder| store.join(folder).read_dir().unwrap())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, [hex]);
+    // A server that finds it there looks at every byte and holds none.
+    let again = Serve::start(&stored);
+    assert!(
+        own_memory(again.child.id()) < 48 << 20,
+        "{} bytes",
+        own_memory(again.child.id())
+    );
+    let (path, secret) = offered(&again, "meter-2");
+    let part = request(
+        again.images(),
+        "GET",
+        &path,
+        &[("Authorization", &secret), ("Range", "bytes=67108000-")],
+        b"",
+    );
+    assert_eq!((part.status, part.body.as_slice()), (206, &image[67_108_000..]));
 }

@@ -1,7 +1,10 @@
 //! `serve --judge` with devices of the live driver over real sockets: those with a defect are found by name, the sound ones never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use rumqttc::mqttbytes::v4;
@@ -10,8 +13,9 @@ use serde_json::Value;
 use squall::device::Defect;
 use squall::live::{PlayOptions, Progress, play};
 
+use super::images::offered;
 use super::mqtt::Client;
-use super::rig::Serve;
+use super::rig::{Serve, request};
 use crate::sim::plan_of;
 
 /// Defects that can be seen from the server's side, the fleet that has each, and the rule that must find it.
@@ -60,26 +64,14 @@ fn scenario() -> String {
 #[test]
 fn defects_are_found_from_outside_over_real_sockets_and_sound_devices_are_not() {
     let folder = tempfile::tempdir().unwrap();
-    // The harness starts its server by this name, which adds the judge.
-    let program = folder.path().join("judging");
-    let script = format!("#!/bin/sh\nexec '{}' \"$@\" --judge\n", env!("CARGO_BIN_EXE_squall"));
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = script(&folder, r#"exec "$SQUALL" "$@" --judge"#);
     let mut plan = plan_of(&scenario());
     for fleet in &mut plan.fleets {
         let planted = PLANTED.iter().find(|(name, _, _)| *name == fleet.name);
         Arc::make_mut(&mut fleet.behaviors).defect = planted.map(|(_, defect, _)| *defect);
     }
     let log = folder.path().join("log.txt");
-    let options = PlayOptions {
-        server_program: program,
-        log: Some(log.clone()),
-        progress: Progress::Off,
-        viewers: Vec::new(),
-        before_exit: || {},
-        started_at: None,
-    };
-    let outcome = play(Arc::new(plan), options);
+    let outcome = play(Arc::new(plan), options(program, &log));
     let log = std::fs::read_to_string(log).unwrap();
     assert!(outcome.errors.is_empty(), "{:?}\n{log}", outcome.errors);
     let found = findings(&log);
@@ -91,6 +83,77 @@ fn defects_are_found_from_outside_over_real_sockets_and_sound_devices_are_not() 
     let known: BTreeSet<_> = PLANTED.iter().map(|(fleet, _, _)| (*fleet).to_owned()).collect();
     assert!(found.keys().all(|fleet| known.contains(fleet)), "{:?}", found.keys());
     assert!(log.contains("judge: 38 devices"), "{log}");
+}
+
+/// A program by whose name the harness starts its server.
+fn script(folder: &tempfile::TempDir, body: &str) -> PathBuf {
+    let program = folder.path().join("server");
+    let text = format!("#!/bin/sh\nSQUALL='{}'\n{body}\n", env!("CARGO_BIN_EXE_squall"));
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+fn options(server_program: PathBuf, log: &Path) -> PlayOptions {
+    PlayOptions {
+        server_program,
+        log: Some(log.to_owned()),
+        progress: Progress::Off,
+        viewers: Vec::new(),
+        before_exit: || {},
+        started_at: None,
+    }
+}
+
+/// Adds a defect to the orders that the harness gives, and passes the rest of what it says on.
+const BENT: &str = r#"IFS= read -r orders
+{ printf '%s,"defect":"open-images"}\n' "${orders%\}}"; cat; } | "$SQUALL" "$@""#;
+
+#[test]
+fn a_server_that_gives_images_away_breaks_a_run() {
+    let scenario = r#"
+        scenario = { duration = "6s", settle = "off" }
+        firmware.app = { "1.0.0" = { size = "8 KiB" }, "1.1.0" = { size = "8 KiB", boot = "confirm after 100ms" } }
+        fleet.thief = { count = 2, runs = "app@1.0.0", cheats = { wrong-secret = 2 } }
+        step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices count == 2"]
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    for (body, broken) in [(r#"exec "$SQUALL" "$@""#, &[][..]), (BENT, &["secrets-open-images"])] {
+        let log = folder.path().join("log.txt");
+        let outcome = play(Arc::new(plan_of(scenario)), options(script(&folder, body), &log));
+        let rules: Vec<_> = outcome.findings.iter().map(|finding| finding.rule).collect();
+        assert_eq!((&rules[..], &outcome.errors[..]), (broken, &[][..]));
+        assert_eq!(outcome.status().exit_code() == 100, !broken.is_empty());
+    }
+}
+
+#[test]
+fn a_judging_server_that_gives_images_away_finds_itself_out() {
+    let mut command = super::rig::squall(&["--child", "--tls", "off", "--judge"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, r#"{{"epoch_monotonic_ns":0,"defect":"open-images"}}"#).unwrap();
+    let mut serve = Serve::from_child(child);
+    serve.deploy_to_all("d");
+    let (path, secret) = offered(&serve, "meter-1");
+    let wrong: String = secret.chars().rev().take(24).collect();
+    let authorization = format!("OtaSecret {wrong}");
+    let stolen = request(serve.images(), "GET", &path, &[("Authorization", &authorization)], b"");
+    assert_eq!(stolen.status, 200);
+    drop(input);
+    let code = serve.exit_code();
+    let mut last = String::new();
+    std::io::Read::read_to_string(&mut serve.stdout, &mut last).unwrap();
+    let verdict: Value = serde_json::from_str(last.trim()).unwrap_or_else(|error| panic!("{error}: {last}"));
+    let rules: Vec<_> = verdict["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| &finding["rule"])
+        .collect();
+    assert!(rules.contains(&&Value::from("secrets-open-images")), "{verdict}");
+    assert_eq!(code, Some(100));
 }
 
 /// Rules broken, by fleet, as the lines on standard error tell them: `judge: 1.5 s meter-1: rule: evidence`.

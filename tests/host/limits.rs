@@ -1,6 +1,6 @@
 //! Limits of a running server: who is over them is refused, who is within is served.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::v4;
@@ -142,6 +142,64 @@ fn bodies_that_are_too_long_are_refused_by_their_own_limits_and_counted() {
     let upload = |bytes: usize| serve.ask("PUT", "/v1/firmware/app/versions/1.0.0", vec![7; bytes]).status;
     assert_eq!((upload(2049), upload(2048)), (413, 201));
     assert_eq!(refused(&serve, "body"), 2);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_given_up() {
+    let serve = Serve::start(&["--tls", "off", "--limit", "answer=300ms"]);
+    serve.deploy_image_to_all("d", 12 << 20);
+    let (path, secret) = offered(&serve, "meter-1");
+    // A client that takes nothing, through a small window.
+    let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    deaf.set_recv_buffer_size(4096).unwrap();
+    deaf.connect(&serve.images().into()).unwrap();
+    deaf.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {secret}\r\n\r\n").as_bytes())
+        .unwrap();
+    let given_up = within_patience(|| (refused(&serve, "unread"), metric(&serve, "squall_downloads")) == (1, 0));
+    assert!(given_up, "{}", serve.ask("GET", "/metrics", "").text());
+    let whole = request(serve.images(), "GET", &path, &[("Authorization", &secret)], b"");
+    assert_eq!((whole.status, whole.body.len()), (200, 12 << 20));
+}
+
+#[test]
+fn a_body_that_pauses_is_answered_408_and_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let flags = ["--tls", "off", "--limit", "pause=200ms", "--store", store.to_str().unwrap()];
+    let serve = Serve::start(&flags);
+    let bearer = format!("Bearer {}", serve.credentials.token);
+    let begun = |method: &str, path: &str, bytes: usize| {
+        let mut stream = TcpStream::connect(address(&serve.ready.admin)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: {}\r\n\r\n",
+            bytes + 1
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; bytes]).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        status
+    };
+    assert_eq!(begun("POST", "/v1/firmware", 5), *b"HTTP/1.1 408");
+    // Long enough to be received into a file.
+    assert_eq!(begun("PUT", "/v1/firmware/app/versions/1.0.0", 3 << 20), *b"HTTP/1.1 408");
+    assert_eq!(refused(&serve, "body"), 2);
+    assert_eq!(store.join("uploads").read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn who_lets_more_wait_than_the_queue_holds_is_put_out() {
+    // Time alone puts nobody out here.
+    let serve = Serve::start(&["--tls", "off", "--limit", "queue=64", "--limit", "unread=1h"]);
+    let mut deaf = Client::connect(&serve, "deaf");
+    deaf.give_up_writing_after(std::time::Duration::from_secs(1));
+    let flood = [0xc0, 0].repeat(8 << 10);
+    while deaf.try_send_raw(&flood).is_ok() {}
+    assert!(within_patience(|| refused(&serve, "unread") == 1));
+    let mut other = Client::connect(&serve, "other");
+    other.send(v4::Packet::PingReq);
+    assert_eq!(other.receive(), Some(v4::Packet::PingResp));
 }
 
 #[test]

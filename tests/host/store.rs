@@ -12,7 +12,7 @@ use squall::wire::topic;
 
 use super::images::manifest;
 use super::mqtt::Client;
-use super::rig::{Serve, request, squall, within_patience};
+use super::rig::{Serve, address, image, request, squall, within_patience};
 
 /// A server on a store, without TLS, for which the client of these tests does.
 fn start(store: &Path) -> Serve {
@@ -82,6 +82,52 @@ fn a_killed_server_goes_on_where_it_was() {
     let digest = &before[0]["items"][0]["versions"][0]["digest"];
     let file = place.path().join("images").join(digest.as_str().unwrap());
     assert_eq!(std::fs::read(file).unwrap(), bytes);
+}
+
+#[test]
+fn a_request_with_a_key_is_not_carried_out_again_after_a_kill() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let deploy = |serve: &Serve, body: &str| {
+        let bearer = format!("Bearer {}", serve.credentials.token);
+        let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", "k-1")];
+        request(
+            address(&serve.ready.admin),
+            "POST",
+            "/v1/deployments",
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let body = r#"{"cohort":"all","packages":["app@1.1.0"],"main":"app"}"#;
+    let serve = start(&store);
+    serve.done("POST", "/v1/firmware", r#"{"slug":"app"}"#);
+    serve.done("PUT", "/v1/firmware/app/versions/1.1.0", image("1.1.0", 8_000));
+    let first = deploy(&serve, body);
+    assert_eq!(
+        (first.status, first.header("idempotency-replayed")),
+        (201, None),
+        "{}",
+        first.text()
+    );
+    kill(serve);
+    for _ in 0..2 {
+        let serve = start(&store);
+        let again = deploy(&serve, body);
+        assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")));
+        assert_eq!(again.json(), first.json());
+        let all = serve.done("GET", "/v1/deployments", "");
+        assert_eq!(all["items"].as_array().map(Vec::len), Some(1), "{all}");
+        assert_eq!(deploy(&serve, "{}").status, 422);
+        kill(serve);
+    }
+    // One that was killed after the change and before the answer says that much, and changes nothing.
+    let tables = rusqlite::Connection::open(store.join("squall.db")).unwrap();
+    tables.execute("UPDATE answers SET status = NULL", []).unwrap();
+    drop(tables);
+    let serve = start(&store);
+    let unheard = deploy(&serve, body);
+    assert_eq!((unheard.status, &unheard.json()["type"]), (409, &"carried-out".into()));
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn cohort(name: &str, rule: &str) -> AdminAction {
 
 fn version(name: &str, image: bytes::Bytes) -> AdminAction {
     let firmware = firmware(name);
-    AdminAction::CreateVersion { firmware, image }
+    AdminAction::CreateVersion {
+        firmware,
+        image: image.into(),
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Audited {
         for version in ["app@1.0.0", "app@1.1.0", "app@1.2.0", "modem@2.0.0"] {
             audited.admin(AdminAction::CreateVersion {
                 firmware: firmware(version),
-                image: image(version),
+                image: image(version).into(),
             });
         }
         audited

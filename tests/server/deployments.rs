@@ -322,7 +322,7 @@ fn a_deployment_for_which_ids_do_not_suffice_is_refused() {
     rig.must(AdminAction::CreateFirmware { slug });
     rig.must(AdminAction::CreateVersion {
         firmware: super::rig::firmware("app@1.1.0"),
-        image: super::rig::image("x"),
+        image: super::rig::image("x").into(),
     });
     for device in ["a", "b", "c"] {
         rig.register(device, &[]);

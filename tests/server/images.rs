@@ -122,7 +122,7 @@ fn urls_stay_within_the_protocols_limit() {
     rig.must(AdminAction::CreateFirmware { slug });
     rig.must(AdminAction::CreateVersion {
         firmware: firmware("app@1.1.0"),
-        image: image("x"),
+        image: image("x").into(),
     });
     rig.online(1, "d1");
     rig.deploy("up", "all", "app@1.1.0");

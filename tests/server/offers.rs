@@ -512,7 +512,7 @@ fn a_zero_chase_never_asks() {
     rig.must(AdminAction::CreateFirmware { slug });
     rig.must(AdminAction::CreateVersion {
         firmware: super::rig::firmware("app@1.1.0"),
-        image: super::rig::image("x"),
+        image: super::rig::image("x").into(),
     });
     rig.online(1, "d1");
     rig.deploy("up", "all", "app@1.1.0");

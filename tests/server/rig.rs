@@ -67,7 +67,7 @@ impl Rig {
         for version in ["app@1.0.0", "app@1.1.0", "app@1.2.0", "modem@2.0.0"] {
             rig.must(AdminAction::CreateVersion {
                 firmware: firmware(version),
-                image: image(version),
+                image: image(version).into(),
             });
         }
         rig.out.clear();

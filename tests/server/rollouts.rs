@@ -131,7 +131,7 @@ fn a_version_can_be_taken_away_until_it_is_deployed() {
     rig.register("d1", &[]);
     rig.must(AdminAction::CreateVersion {
         firmware: firmware("app@9.0.0"),
-        image: image("app@9.0.0"),
+        image: image("app@9.0.0").into(),
     });
     let delete = |version| AdminAction::DeleteVersion {
         firmware: firmware(version),
@@ -140,7 +140,7 @@ fn a_version_can_be_taken_away_until_it_is_deployed() {
     assert!(rig.server.version(&firmware("app@9.0.0")).is_none());
     rig.must(AdminAction::CreateVersion {
         firmware: firmware("app@9.0.0"),
-        image: image("something else"),
+        image: image("something else").into(),
     });
     rig.deploy("up", "all", "app@1.1.0");
     rig.cancel("up");
@@ -148,7 +148,7 @@ fn a_version_can_be_taken_away_until_it_is_deployed() {
     assert_eq!(conflict(rig.admin(delete("app@1.1.0"))), kept);
     let other = AdminAction::CreateVersion {
         firmware: firmware("app@1.1.0"),
-        image: image("something else"),
+        image: image("something else").into(),
     };
     assert_eq!(
         rig.admin(other).unwrap_err().to_string(),

@@ -1,5 +1,6 @@
 //! Request bodies: JSON with errors that name the field, images taken piece by piece up to a limit.
 
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,17 +12,14 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use super::Api;
 use super::problem::ApiError;
+use crate::host::core_thread::CoreGone;
 use crate::host::gate::Gate;
+use crate::host::spool::Received;
+use crate::model::Digest;
 use crate::server::Refusal;
-
-/// Room that is made for a body before its bytes come.
-const AHEAD_MAX: usize = 1 << 20;
-/// How long a client may pause within a body.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body of type `T`, whatever its content type says.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -35,22 +33,35 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     }
 }
 
-/// The bytes of an image.
-pub(crate) struct ImageBody(pub(crate) Bytes);
+/// An image, received.
+pub(crate) struct ImageBody(pub(crate) Received);
 
 impl FromRequest<Api> for ImageBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let promised = request.headers().get("content-digest").cloned();
-        let image = gather(request, "the image", api.gate.limits().image, &api.gate).await?;
-        check_digest(promised.as_ref(), &image)?;
-        Ok(ImageBody(image))
+        let mut upload = api.spool.begin();
+        let limit = api.gate.limits().image;
+        take(request, "the image", limit, &api.gate, |piece| {
+            upload.add(piece).map_err(no_room)
+        })
+        .await?;
+        // On a thread that may wait for the disk.
+        let received = tokio::task::spawn_blocking(move || upload.finish()).await;
+        let received = received.map_err(|_| CoreGone)?.map_err(no_room)?;
+        check_digest(promised.as_ref(), &received.image.digest())?;
+        Ok(ImageBody(received))
     }
 }
 
+fn no_room(error: io::Error) -> ApiError {
+    let detail = format!("the image cannot be stored: {error}");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no-room", "No room", detail)
+}
+
 /// Holds a body against its `Content-Digest` (RFC 9530), of which SHA-256 is understood.
-fn check_digest(promised: Option<&HeaderValue>, body: &[u8]) -> Result<(), ApiError> {
+fn check_digest(promised: Option<&HeaderValue>, found: &Digest) -> Result<(), ApiError> {
     let Some(promised) = promised else { return Ok(()) };
     let text = promised.to_str().unwrap_or_default();
     let digest = text.split(',').find_map(|member| member.trim().strip_prefix("sha-256="));
@@ -59,49 +70,71 @@ fn check_digest(promised: Option<&HeaderValue>, body: &[u8]) -> Result<(), ApiEr
         let detail = "Content-Digest: is not `sha-256=:BASE64:`";
         return Err(ApiError::invalid("Content-Digest", detail));
     };
-    let found = Sha256::digest(body);
-    if wanted == found.as_slice() {
+    if wanted == found.0 {
         return Ok(());
     }
-    let detail = format!("Content-Digest: the body has sha-256=:{}:", BASE64_STANDARD.encode(found));
+    let detail = format!("Content-Digest: the body has sha-256=:{}:", BASE64_STANDARD.encode(found.0));
     Err(ApiError::invalid("Content-Digest", detail))
 }
 
-/// Takes a body of at most `limit` bytes in; one that is longer, or pauses, is counted at the gate.
+/// Gathers a body of at most `limit` bytes; one that is longer, or pauses, is counted at the gate.
 pub(crate) async fn gather(request: Request, what: &str, limit: u64, gate: &Gate) -> Result<Bytes, ApiError> {
-    let gathered = gather_within(request, what, usize::try_from(limit).unwrap_or(usize::MAX)).await;
-    if gathered.as_ref().is_err_and(ApiError::is_over_a_limit) {
-        gate.put_out(Refusal::Body);
-    }
-    gathered
+    let mut bytes = BytesMut::new();
+    take(request, what, limit, gate, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
+    Ok(bytes.freeze())
 }
 
-async fn gather_within(request: Request, what: &str, limit: usize) -> Result<Bytes, ApiError> {
+/// Hands a body of at most `limit` bytes over piece by piece; one that is longer, or pauses, is counted at the gate.
+async fn take(
+    request: Request,
+    what: &str,
+    limit: u64,
+    gate: &Gate,
+    piece: impl FnMut(&[u8]) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let taken = take_within(request, what, limit, gate.limits().pause, piece).await;
+    if taken.as_ref().is_err_and(ApiError::is_over_a_limit) {
+        gate.put_out(Refusal::Body);
+    }
+    taken
+}
+
+async fn take_within(
+    request: Request,
+    what: &str,
+    limit: u64,
+    longest_pause: Duration,
+    mut take: impl FnMut(&[u8]) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::too_large(what, limit));
     }
     let mut body: Body = request.into_body();
-    // What is announced is not yet there.
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(AHEAD_MAX));
+    let mut taken = 0;
     loop {
-        let next = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
+        let next = tokio::time::timeout(longest_pause, body.frame()).await;
         let next = next.map_err(|_| {
             broken(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("{what} paused for more than {PAUSE_MAX:?}"),
+                format!("{what} paused for more than {longest_pause:?}"),
             )
         })?;
-        let Some(frame) = next else { return Ok(bytes.freeze()) };
+        let Some(frame) = next else { return Ok(()) };
         let frame = frame.map_err(|error| broken(StatusCode::BAD_REQUEST, format!("{what} broke off: {error}")))?;
         let Ok(piece) = frame.into_data() else { continue };
-        if bytes.len() + piece.len() > limit {
+        taken += piece.len() as u64;
+        if taken > limit {
             return Err(ApiError::too_large(what, limit));
         }
-        bytes.extend_from_slice(&piece);
+        take(&piece)?;
     }
 }
 
@@ -140,17 +173,22 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ImageFile;
+    use crate::wire::api::{DevicesBody, FirmwareBody};
+
+    fn digest(text: &'static str) -> Digest {
+        ImageFile::from(text).digest()
+    }
 
     #[test]
     fn a_body_is_held_against_its_digest() {
-        let check = |promised: &str| check_digest(Some(&HeaderValue::from_str(promised).unwrap()), b"image").is_ok();
-        let right = BASE64_STANDARD.encode(Sha256::digest(b"image"));
-        let wrong = BASE64_STANDARD.encode(Sha256::digest(b"other"));
+        let check = |promised: &str| check_digest(Some(&HeaderValue::from_str(promised).unwrap()), &digest("image")).is_ok();
+        let right = BASE64_STANDARD.encode(digest("image").0);
+        let wrong = BASE64_STANDARD.encode(digest("other").0);
         assert!(check(&format!("sha-256=:{right}:")) && check(&format!("md5=:AA==:, sha-256=:{right}:")));
         assert!(!check(&format!("sha-256=:{wrong}:")) && !check("sha-256=x") && !check("md5=:AA==:"));
-        assert!(check_digest(None, b"image").is_ok());
+        assert!(check_digest(None, &digest("image")).is_ok());
     }
-    use crate::wire::api::{DevicesBody, FirmwareBody};
 
     fn said<T: DeserializeOwned>(json: &str) -> String {
         match parse::<T>(json.as_bytes()) {

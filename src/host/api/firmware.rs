@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::body::{ImageBody, JsonBody};
@@ -11,6 +12,7 @@ use super::etag::{IfMatch, Tagged};
 use super::page::PageQuery;
 use super::problem::ApiError;
 use super::{Api, page};
+use crate::host::core_thread::CoreGone;
 use crate::mcuboot::{SignatureVerdict, inspect};
 use crate::model::{AdminAction, FirmwareVersion, Slug, Version};
 use crate::wire::api::{FirmwareBody, FirmwareView, McubootView, Page, VersionView};
@@ -54,18 +56,18 @@ pub(crate) async fn upload(
     State(api): State<Api>,
     Path((slug, version)): Path<(String, String)>,
     query: Result<Query<UploadQuery>, QueryRejection>,
-    ImageBody(image): ImageBody,
+    ImageBody(received): ImageBody,
 ) -> Result<(StatusCode, Tagged<VersionView>), ApiError> {
     let Query(query) = query.map_err(|error| page::refused(&error))?;
     let firmware = parse_version(&slug, &version)?;
     match query.require.as_deref() {
         None => {}
-        Some("mcuboot") => check_mcuboot(&firmware.version, &image)?,
+        Some("mcuboot") => check_mcuboot(&firmware.version, &seen(received.image.bytes().clone()).await?)?,
         Some(other) => return Err(ApiError::invalid("require", format!("require: `{other}` is not `mcuboot`"))),
     }
     api.change(AdminAction::CreateVersion {
         firmware: firmware.clone(),
-        image,
+        image: received.image.clone(),
     })
     .await?;
     Ok((StatusCode::CREATED, version_view(&api, firmware).await?))
@@ -126,11 +128,16 @@ async fn version_view(api: &Api, firmware: FirmwareVersion) -> Result<Tagged<Ver
         .look(move |server| Some((server.version(&wanted)?, server.image_of(&wanted)?)))
         .await?;
     let (view, image) = found.ok_or_else(|| ApiError::unknown("version", firmware))?;
-    let mcuboot = Some(seen_by_mcuboot(&image));
+    let mcuboot = Some(seen(image).await?);
     Ok(Tagged(VersionView { mcuboot, ..view }))
 }
 
-/// What MCUboot would see of an image.
+/// What MCUboot would see of an image, looked at on a thread that nobody waits for: of a long one every byte is read.
+async fn seen(image: Bytes) -> Result<McubootView, ApiError> {
+    let seen = tokio::task::spawn_blocking(move || seen_by_mcuboot(&image)).await;
+    Ok(seen.map_err(|_| CoreGone)?)
+}
+
 fn seen_by_mcuboot(image: &[u8]) -> McubootView {
     let seen = inspect(image, None, None, FLASH_ALIGN);
     let signature = match seen.signature {
@@ -146,13 +153,12 @@ fn seen_by_mcuboot(image: &[u8]) -> McubootView {
 }
 
 /// Refuses an image that MCUboot would not start, or whose header tells of another version.
-fn check_mcuboot(version: &Version, image: &[u8]) -> Result<(), ApiError> {
-    let seen = seen_by_mcuboot(image);
+fn check_mcuboot(version: &Version, seen: &McubootView) -> Result<(), ApiError> {
     if let Some(defect) = seen.defects.first() {
         return Err(ApiError::invalid("image", format!("image: {defect}")));
     }
     let named = version.to_string();
-    let told = seen.version.unwrap_or_default();
+    let told = seen.version.clone().unwrap_or_default();
     let release = told.split('+').next().unwrap_or_default();
     if told == named || release == named {
         return Ok(());

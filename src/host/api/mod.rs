@@ -30,14 +30,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
-use self::idempotency::Answers;
+pub(crate) use self::idempotency::Answers;
 use self::problem::ApiError;
 use super::core_thread::{CoreHandle, Guard};
 use super::events::EventLog;
 use super::gate::Gate;
 use super::judge::Judge;
 use super::shard::handshake;
+use super::spool::Spool;
 use super::{http, listen};
 use crate::model::{AdminAction, KeyHash};
 use crate::server::Server;
@@ -51,6 +53,8 @@ pub(crate) struct Api {
     pub(crate) events: Arc<EventLog>,
     /// Answers to requests with a key.
     pub(crate) answers: Answers,
+    /// Where images are received.
+    pub(crate) spool: Spool,
     /// Who may use the API.
     pub(crate) token: KeyHash,
     /// Who holds the server and its devices against the rules, if somebody does.
@@ -68,7 +72,9 @@ impl Api {
         let gate = self.gate.clone();
         let service = TowerToHyperService::new(self.routes());
         let admit = || gate.enter_management();
-        listen::accept(listener, "admin", admit, |stream, permit| {
+        // This door is never shut.
+        let (_, opened) = watch::channel(0);
+        listen::accept(listener, opened, "admin", admit, |stream, permit| {
             let (service, gate, tls) = (service.clone(), gate.clone(), tls.clone());
             drop(tokio::spawn(async move {
                 let _permit = permit;
@@ -133,7 +139,7 @@ impl Api {
     }
 
     async fn change_if(&self, guard: Option<Guard>, action: AdminAction) -> Result<(), ApiError> {
-        Ok(self.core.change(action, guard).await??)
+        Ok(self.core.change(action, guard, idempotency::key()).await??)
     }
 
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Server) -> T + Send + 'static) -> Result<T, ApiError> {

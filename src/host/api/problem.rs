@@ -47,7 +47,7 @@ impl ApiError {
     }
 
     /// A body that is too long.
-    pub(crate) fn too_large(what: &str, limit: usize) -> Self {
+    pub(crate) fn too_large(what: &str, limit: u64) -> Self {
         let detail = format!("{what} is longer than {limit} bytes");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail)
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/squall.db          the tables, with -wal and -shm beside it while a server runs
 //! DIR/images/DIGEST      image files
+//! DIR/uploads/           images that are being received
 //! DIR/credentials.json   token and ingest key, mode 0600; the server does without it once they are known
 //! DIR/artifact.key       the key under which artifact secrets are made, mode 0600
 //! DIR/tls/               authorities and their keys, mode 0600
@@ -11,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,13 @@ use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use sha2::Digest as _;
 
+use super::super::mapped::map;
+use super::super::spool::{HELD_MAX, received_at};
 use super::StoreError;
 use crate::model::Digest;
+
+/// Where images are received.
+pub(crate) const UPLOADS: &str = "uploads";
 
 /// A folder that this process alone writes to.
 #[derive(Debug)]
@@ -106,16 +112,22 @@ impl StoreFolder {
         })
     }
 
-    /// Keeps an image; a second one of the same digest is the first.
+    /// Keeps an image; a second one of the same digest is the first. One that was received into a file, whole and on the disk, is
+    /// moved.
     ///
     /// # Errors
     /// As [`StoreFolder::write`].
     pub(crate) fn keep_image(&self, digest: &Digest, image: &[u8]) -> Result<(), StoreError> {
         let name = image_name(digest);
-        if self.at(&name).exists() {
+        let path = self.at(&name);
+        if path.exists() {
             return Ok(());
         }
-        self.write(&name, image)
+        if std::fs::rename(received_at(&self.at(UPLOADS), digest), &path).is_err() {
+            return self.write(&name, image);
+        }
+        let synced = File::open(self.at("images")).and_then(|folder| folder.sync_all());
+        synced.map_err(|cause| StoreError::file("write", &path, cause))
     }
 
     /// Removes what is neither an image of these nor being written.
@@ -141,11 +153,31 @@ impl StoreFolder {
             path: self.at(&name),
             what,
         };
-        let image = self.read(&name)?.ok_or_else(|| damaged("is missing"))?;
-        if sha2::Sha256::digest(&image)[..] != digest.0 {
+        let read = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::NotFound => damaged("is missing"),
+            _ => StoreError::file("read", &self.at(&name), cause),
+        };
+        let file = File::open(self.at(&name)).map_err(read)?;
+        if digest_of_file(&file).map_err(read)? != *digest {
             return Err(damaged("is not what its name says: its bytes have changed"));
         }
-        Ok(image.into())
+        let length = file.metadata().map_err(read)?.len();
+        if length > HELD_MAX as u64 {
+            return map(&file).map_err(read);
+        }
+        Ok(self.read(&name)?.ok_or_else(|| damaged("is missing"))?.into())
+    }
+}
+
+/// Read piece by piece: a long image is not held for it.
+fn digest_of_file(mut file: &File) -> io::Result<Digest> {
+    let mut hash = sha2::Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Digest(hash.finalize().into())),
+            read => hash.update(&piece[..read]),
+        }
     }
 }
 

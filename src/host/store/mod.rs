@@ -5,6 +5,7 @@
 //! behind them. Each record stands in a journal, which a server is restored from and which is its history, and what comes of it in
 //! tables where a person looks for devices, cohorts, deployments, attempts.
 
+mod answers;
 mod folder;
 mod read;
 mod schema;
@@ -24,7 +25,8 @@ use crate::server::{Record, Stamp};
 use crate::time::SimTime;
 use crate::wire::api::EventLine;
 
-pub(crate) use folder::StoreFolder;
+pub(crate) use answers::{ANSWERS_KEPT, Answer, KeyedRequest, StoredAnswer};
+pub(crate) use folder::{StoreFolder, UPLOADS};
 
 /// How long another process that reads the tables may hold them up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +44,17 @@ pub(crate) struct Batch<'a> {
     pub(crate) first_event: u64,
     /// What the event stream will tell of it.
     pub(crate) events: &'a [ServerEvent],
+    /// Keys under which its changes were asked for.
+    pub(crate) keys: &'a [KeyedRequest],
+    /// Answers that were given to requests with a key.
+    pub(crate) answers: &'a [StoredAnswer],
+}
+
+impl Batch<'_> {
+    /// True if there is nothing to store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.events.is_empty() && self.keys.is_empty() && self.answers.is_empty()
+    }
 }
 
 /// Where records go.
@@ -81,6 +94,8 @@ pub(crate) struct Restored {
     pub(crate) records: Vec<(Stamp, Record)>,
     /// The newest events.
     pub(crate) events: Vec<EventLine>,
+    /// The newest answers to requests with a key, oldest first.
+    pub(crate) answers: Vec<StoredAnswer>,
     /// When the store was made, milliseconds since 1970.
     pub(crate) created_ms: u64,
 }
@@ -107,6 +122,7 @@ impl DiskStore {
         let restored = Restored {
             records: read::records(&database, &folder)?,
             events: read::events(&database)?,
+            answers: answers::read(&database)?,
             created_ms: created.unwrap_or(now_ms),
         };
         let store = DiskStore { folder, database };
@@ -141,7 +157,7 @@ impl DiskStore {
     }
 
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        if batch.records.is_empty() && batch.events.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
         for (_, record) in batch.records {
@@ -153,6 +169,7 @@ impl DiskStore {
         let transaction = self.database.transaction()?;
         write::records(&transaction, batch.records)?;
         write::events(&transaction, batch)?;
+        answers::write(&transaction, batch.keys, batch.answers)?;
         transaction.commit()?;
         if batch
             .records

@@ -101,7 +101,7 @@ fn sessions(database: &Connection, records: &mut Vec<(Stamp, Record)>) -> Read<(
 }
 
 /// Hands every row of a query to `take`.
-fn each(database: &Connection, query: &str, mut take: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
+pub(super) fn each(database: &Connection, query: &str, mut take: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
     let mut statement = database.prepare(query)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each brings the tables from one version to the next, beginning with none.
-pub(super) const MIGRATIONS: &[&str] = &[CREATE, EVENTS];
+pub(super) const MIGRATIONS: &[&str] = &[CREATE, EVENTS, ANSWERS];
 
 const CREATE: &str = "
     -- One row: when the store was made, in milliseconds since 1970.
@@ -78,6 +78,13 @@ const CREATE: &str = "
 const EVENTS: &str = "
     -- The newest of what the event stream told, each as its JSON: readers go on behind the last one they saw, also after a restart.
     CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, event TEXT NOT NULL);
+";
+
+const ANSWERS: &str = "
+    -- The newest requests with an `Idempotency-Key`: the SHA-256 of the request, and its answer if one was given before the server ended.
+    CREATE TABLE answers (
+        number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, request BLOB NOT NULL, status INTEGER, headers TEXT, body BLOB
+    );
 ";
 
 /// Brings the tables to the newest version, in one step.

@@ -74,6 +74,8 @@ impl Rig {
             records: &records,
             first_event: self.events.len() as u64 + 1,
             events: &events,
+            keys: &[],
+            answers: &[],
         };
         self.store.commit(&batch).unwrap();
         self.records.extend(records);
@@ -366,6 +368,8 @@ fn a_commit_that_fails_stores_nothing_and_can_be_tried_again() {
         records: &more,
         first_event: 0,
         events: &[],
+        keys: &[],
+        answers: &[],
     };
     let error = rig.store.commit(&batch).unwrap_err();
     assert!(error.may_pass(), "{error}");

@@ -181,7 +181,7 @@ impl Auditor {
                 packages: packages.clone(),
             })),
             AdminAction::Cancel { deployment } => Some(Asked::Cancel(deployment.clone())),
-            AdminAction::CreateVersion { firmware, image } => Some(Asked::Store(firmware.clone(), image.clone())),
+            AdminAction::CreateVersion { firmware, image } => Some(Asked::Store(firmware.clone(), image.bytes().clone())),
             _ => None,
         };
     }
