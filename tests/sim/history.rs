@@ -46,8 +46,7 @@ fn all_hold(scenario: &str) {
 
 fn refused(more: &str) -> String {
     load(Source::Stdin(text(more)), &Overrides::default())
-        .err()
-        .expect("it is wrong")
+        .expect_err("it is wrong")
         .to_string()
 }
 
