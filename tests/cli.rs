@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "run",
     "sim",
     "explore",
@@ -19,6 +19,7 @@ const VERBS: [&str; 15] = [
     "report",
     "compare",
     "image",
+    "bench",
     "qemu",
     "new",
     "doctor",
@@ -59,6 +60,9 @@ fn refused(folder: &Path, line: &str) -> String {
 fn every_verb_answers_bad_input_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("taken.toml"), "").unwrap();
+    let played = squall(folder.path(), &["sim", "-q", "quickstart", "-d", "3", "--out", "played"]);
+    assert_eq!(played.status.code(), Some(0), "{}", text(&played.stderr));
+    std::os::unix::fs::symlink("played/latest", folder.path().join("sound")).unwrap();
     let lines = [
         "rnu quickstart",
         "exploer quickstart",
@@ -68,7 +72,11 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "compare main",
         "compare main runs/none",
         "bench speed",
+        "bench sim --devices many",
+        "bench sim --devices 0",
         "qemu run none.bin",
+        "qemu sweep none.bin",
+        "qemu sweep none.bin --update other.bin",
         "run",
         "run quikstart",
         "run quickstart --fps 0",
@@ -81,17 +89,46 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "sim quickstart --watch 10x",
         "sim quickstart --watch 10x --repeat 3",
         "sim quickstart --repeat 0",
+        "sim quickstart --report page.pdf",
+        "sim quickstart --repeat 2 --report page.html",
+        "sim quickstart --baseline none",
         "explore quickstart --seeds none",
+        "explore quickstart --seeds 0",
+        "explore quickstart --for soon",
+        "explore quickstart --jobs 0",
         "replay runs/none",
+        "replay runs/none --device demo-00001",
+        "replay runs/none --from 3s",
+        "replay runs/none --device demo-00001 --without cut",
+        "replay sound --device demo-00099",
+        "replay sound --device demo-00001 --from soon",
+        "replay sound --without cut",
         "check none.toml",
         "serve --listen nowhere",
+        "serve --admin 192.0.2.1:9000 --tls off",
+        "serve --tls none.pem",
+        "serve --tls none.pem,none.key",
+        "serve --limit connections=few",
+        "serve --first-attempt 0",
+        "serve --chase 30",
+        "serve --deadline soon",
         "report runs/none",
+        "report",
+        "report sound --report page.pdf",
+        "report sound sound --report page.html",
+        "compare sound sound --force weather",
+        "compare sound sound --tolerance 90",
+        "compare sound sound --gate update_time",
+        "compare --run quickstart --a fleet.demo.cout=3",
+        "compare --run quickstart --runs 0",
         "image inspect none.bin",
+        "new",
         "new Night_Rollout",
         "new taken",
         "profiles nb-iott",
         "completions cmd",
         "schema summry",
+        "schema frobnicate",
         "doctor now",
     ];
     let said: Vec<_> = lines.iter().map(|line| refused(folder.path(), line)).collect();

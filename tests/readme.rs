@@ -80,27 +80,118 @@ fn every_example_of_the_language_guide_passes() {
     assert!(played >= 8, "{played}");
 }
 
-#[test]
-fn a_first_time_walk_through_the_guides_works_as_written() {
+/// A command that a page tells, and the exit code that it ends with.
+#[derive(Debug)]
+struct Told {
+    command: String,
+    code: i32,
+}
+
+/// Commands of a page: indented or behind `$`; what follows two blanks is said about them. The blocks of a shell that `docs/server.md`
+/// consists of are played by its own test (`tests/host/handbook.rs`).
+fn told(page: &str) -> Vec<Told> {
+    let command = |line: &str| {
+        let line = line
+            .strip_prefix("    $ ")
+            .or(line.strip_prefix("    "))
+            .or(line.strip_prefix("$ "))?;
+        let (command, about) = line.split_once("  ").unwrap_or((line, ""));
+        let ours = command
+            .split(' ')
+            .next()
+            .is_some_and(|word| ["squall", "cargo", "smpmgr"].contains(&word));
+        let code = about.trim().strip_prefix("# exit code ").and_then(|code| code.parse().ok());
+        ours.then(|| Told {
+            command: command.to_owned(),
+            code: code.unwrap_or(0),
+        })
+    };
+    page.lines().filter_map(command).collect()
+}
+
+/// Commands that the walk does not play, by their beginning, and who plays them.
+const ELSEWHERE: [(&str, &str); 7] = [
+    (
+        "cargo run --release -- run scenarios/quickstart.toml",
+        "the walk, as `squall run quickstart`",
+    ),
+    ("cargo test", "whoever plays this"),
+    ("cargo install --path .", "it would go to the home of whoever plays this"),
+    ("cargo bench", "a measurement of minutes, by hand"),
+    (
+        "squall bench sim",
+        "a measurement of minutes; a small one is beside `src/cli/bench.rs`",
+    ),
+    ("squall serve", "tests/host: it serves until it is ended"),
+    ("squall qemu", "tests/qemu.rs, together with the client of the next lines"),
+];
+
+/// Commands that take real time, or much of it: `.ci/full` walks them too, with `SQUALL_FULL`.
+fn is_long(command: &str) -> bool {
+    let real = ["squall run ", "squall compare "]
+        .iter()
+        .any(|verb| command.starts_with(verb));
+    real && command != "squall run quickstart" || command.contains("--seeds 1000")
+}
+
+/// What `my.toml` of the pages is: somebody's own scenario, over in seconds.
+const MINE: &str = r#"
+    scenario = { duration = "20s" }
+    firmware.app = { "1.0.0" = {}, "1.1.0" = {} }
+    fleet.demo = { count = 20, runs = "app@1.0.0", flash = { like = "nrf52840", time_scale = 0.3 } }
+    step = [{ at = "2s", deploy = "app@1.1.0", to = "all" }]
+    expect = ["devices{state:succeeded} share == 100 %"]
+"#;
+
+/// A folder to walk through a page in: what the page presumes is there.
+fn presumed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut walked = 0;
-    for page in ["first-run.md", "failing-run.md"].map(page) {
-        for line in blocks(&page, "```console\n")
-            .flat_map(str::lines)
-            .filter_map(|line| line.strip_prefix("$ squall "))
-        {
-            let (line, code) = line.split_once("  # exit code ").unwrap_or((line, "0"));
-            let output = squall_in(folder.path(), line);
-            let said = [&output.stdout, &output.stderr]
-                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-                .concat();
-            assert_eq!(
-                output.status.code().unwrap().to_string(),
-                code.trim(),
-                "squall {line}\n{said}"
-            );
+    std::fs::write(folder.path().join("my.toml"), MINE).unwrap();
+    for shared in ["scenarios", "firmware-fixtures"] {
+        std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join(shared), folder.path().join(shared)).unwrap();
+    }
+    folder
+}
+
+/// Every page with commands.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = docs
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "md"))
+        .collect();
+    paths.push(root.join("README.md"));
+    paths.sort();
+    let read = |path: &std::path::PathBuf| (path.display().to_string(), std::fs::read_to_string(path).unwrap());
+    paths.iter().map(read).collect()
+}
+
+#[test]
+fn a_first_time_walk_through_readme_and_docs_works_as_written() {
+    let full = std::env::var_os("SQUALL_FULL").is_some();
+    let (mut walked, mut elsewhere) = (0, [0; ELSEWHERE.len()]);
+    for (name, page) in pages() {
+        let folder = presumed();
+        for Told { command, code } in told(&page) {
+            if let Some(known) = ELSEWHERE.iter().position(|(begins, _)| command.starts_with(begins)) {
+                elsewhere[known] += 1;
+                continue;
+            }
+            if command.starts_with("smpmgr ") || is_long(&command) && !full {
+                continue;
+            }
+            let arguments = command.strip_prefix("squall ").expect("no other program is left");
+            let output = squall_in(folder.path(), arguments);
+            let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            assert_eq!(output.status.code(), Some(code), "{name}: {command}\n{}", said.concat());
             walked += 1;
         }
     }
-    assert!(walked >= 8, "{walked}");
+    assert!(walked >= if full { 30 } else { 16 }, "{walked}");
+    assert!(
+        elsewhere.iter().all(|count| *count > 0),
+        "no page tells one of {ELSEWHERE:?}: {elsewhere:?}"
+    );
 }

@@ -30,7 +30,7 @@ Examples:
   squall bench sim                                   10,000, 100,000 and 1,000,000 devices
   squall bench sim --devices 100000                  one size
 
-Measure on a machine that does nothing else.";
+Measure on a machine that does nothing else. docs/performance.md has figures, and the commands that make the others.";
 
 /// Arguments of `squall bench`.
 #[derive(Args, Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct BenchArgs {
     #[arg(value_name = "WHAT")]
     what: String,
     /// Sizes of the fleet, played from the smallest on
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), default_values_t = [10_000, 100_000, 1_000_000])]
     devices: Vec<u32>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::model::parse_share;
-use crate::play::Status;
+use crate::play::{Outcome, Status};
 use crate::report::{
     Comparison, Force, Gate, Recording, Refused, RunDirectory, Side, Terms, compare, compare_junit, compare_markdown, compare_text,
     save_baseline,
@@ -200,14 +200,18 @@ fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
         for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
             let folder = directory.within(["a", "b"][side])?.within(&format!("rep-{:02}", round + 1))?;
             loop {
-                let status = play_live(&live, &plans[side], &folder)?.status();
+                let outcome = play_live(&live, &plans[side], &folder)?;
+                let status = outcome.status();
                 if !args.quiet {
                     eprintln!("{} run {} of {}: {}", ["A", "B"][side], round + 1, args.runs, status.word());
                 }
                 match status {
                     Status::Passed | Status::Failed | Status::Broken => break,
                     Status::Invalid if spare > 0 => spare -= 1,
-                    Status::Invalid | Status::Interrupted | Status::Error => return Ok(Measured::Ended(status)),
+                    Status::Invalid | Status::Interrupted | Status::Error => {
+                        eprintln!("error: nothing is compared: {}", vain(&outcome, args.runs));
+                        return Ok(Measured::Ended(status));
+                    }
                 }
             }
             let run = Recording::read(folder.path()).map_err(|error| Refusal::internal(&error))?;
@@ -223,6 +227,20 @@ fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
         Side::of(name("A", &args.a), a),
         Side::of(name("B", &args.b), b),
     ))
+}
+
+/// Why a run ends a measurement.
+fn vain(outcome: &Outcome, runs: u32) -> String {
+    let status = outcome.status();
+    match &outcome.harness {
+        Some(harness) if status == Status::Invalid => format!(
+            "{} runs were invalid, the last since {}; a quieter machine or fewer devices (`-d`) may do, and `squall sim --repeat 10` needs \
+             neither",
+            runs + 1,
+            harness.reasons.join("; ")
+        ),
+        _ => format!("a run ended with `{}`", status.word()),
+    }
 }
 
 /// How `run` and `sim` go with baselines.

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::server::ServiceTime;
 use clap::Args;
 
-use crate::cli::INTERNAL;
-use crate::host::{Ended, HostConfig, TlsChoice, serve};
+use crate::cli::{BAD_INPUT, INTERNAL};
+use crate::host::{Ended, HostConfig, HostError, TlsChoice, serve};
 use crate::model::{AttemptId, parse_duration};
 use crate::server::{LimitError, Limits};
 
@@ -53,9 +54,9 @@ pub struct ServeArgs {
     /// Close an attempt as failed that has no end this long after it was made [default: wait for ever]
     #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     deadline: Option<Duration>,
-    /// Service time of each message of a device
-    #[arg(long, hide = true, default_value = "0s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
-    delay: Duration,
+    /// Service time of each message of a device, by load
+    #[arg(long, hide = true, default_value = "0s")]
+    delay: ServiceTime,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,
@@ -113,7 +114,16 @@ pub fn run(args: ServeArgs) -> u8 {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            INTERNAL
+            match error {
+                HostError::Address { .. } | HostError::Certificate(_) => BAD_INPUT,
+                HostError::Listen { .. }
+                | HostError::File { .. }
+                | HostError::Store(_)
+                | HostError::Descriptors { .. }
+                | HostError::Orders(_)
+                | HostError::System { .. }
+                | HostError::Defect(_) => INTERNAL,
+            }
         }
     }
 }

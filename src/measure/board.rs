@@ -161,12 +161,14 @@ impl Board {
         }
     }
 
-    /// The fault that is on at a device, or at the server, the last that began; else the last that struck it since it is open, and when.
-    pub(super) fn held_by(&self, device: DeviceIndex) -> Option<(u16, Option<SimTime>)> {
+    /// The fault that is on at a device and may hold it, or is on at the server, the last that began; else the last that struck it since it
+    /// is open, and when.
+    pub(super) fn held_by(&self, device: DeviceIndex, may_hold: &dyn Fn(usize) -> bool) -> Option<(u16, Option<SimTime>)> {
         let held = self.held.get(&device);
         let struck = held.and_then(|held| held.struck);
         let struck = struck.filter(|(at, _)| self.open_since(device).is_some_and(|since| *at >= since));
-        let on = held.and_then(|held| held.on.last()).or_else(|| self.server.last());
+        let holding = held.and_then(|held| held.on.iter().rfind(|fault| may_hold(usize::from(**fault))));
+        let on = holding.or_else(|| self.server.last());
         on.map(|fault| (*fault, None))
             .or_else(|| struck.map(|(at, fault)| (fault, Some(at))))
     }

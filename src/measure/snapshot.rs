@@ -8,6 +8,7 @@ use crate::time::SimTime;
 
 use super::board::{Note, States};
 use super::group::Group;
+use super::matrix::Matrix;
 use super::recorder::Recorder;
 use super::roster::{AttemptRow, Row};
 use super::series::Series;
@@ -85,6 +86,11 @@ impl Recorder {
         self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.fleets)
     }
 
+    /// How often each transition was seen of each fleet, in order of the devices; nothing where there is but one.
+    pub fn matrices_by_fleet(&self) -> impl Iterator<Item = (&str, &Matrix)> {
+        self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.matrices)
+    }
+
     /// Figures of each cohort, `all` left out.
     pub fn by_cohort(&self) -> impl Iterator<Item = (&CohortName, &Group)> {
         self.roster.cohorts.values().iter().zip(&self.cohorts)
@@ -117,9 +123,10 @@ impl Recorder {
         self.board.as_ref().map_or(0, |board| board.noted())
     }
 
-    /// The fault that is on at a device, else the last that struck it since it is open, with the moment; where somebody watches.
-    pub fn held_by(&self, device: DeviceIndex) -> Option<(&str, Option<SimTime>)> {
-        let (fault, struck) = self.board.as_ref()?.held_by(device)?;
+    /// The fault that is on at a device, else the last that struck it since it is open, with the moment; where somebody watches. Of faults
+    /// that are on, by their rows, `may_hold` says whether they can be what it waits for.
+    pub fn held_by(&self, device: DeviceIndex, may_hold: &dyn Fn(usize) -> bool) -> Option<(&str, Option<SimTime>)> {
+        let (fault, struck) = self.board.as_ref()?.held_by(device, may_hold)?;
         let figures = self.faults().get(usize::from(fault))?;
         Some((&figures.name, struck))
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::faults::Target;
 use crate::measure::{AnswerClass, FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, Session, UpdateState, Why};
 use crate::scenario::{Plan, StepTime, TlsPlan};
@@ -345,6 +346,12 @@ fn open_device(
     why: &dyn Fn(DeviceIndex) -> Option<Why>,
 ) -> OpenDevice {
     let row = recorder.device(device);
+    // What is wrong with image requests holds nobody who makes none.
+    let requests = matches!(row.phase, Phase::Downloading | Phase::Retrying | Phase::Installing);
+    let may_hold = |fault: usize| {
+        let known = plan.faults.get(fault);
+        known.is_none_or(|fault| requests || fault.kind.target() != Target::Requests)
+    };
     OpenDevice {
         index: device,
         id: plan.devices[device.at()].id.to_string(),
@@ -354,7 +361,7 @@ fn open_device(
         state: row.state,
         open_for: recorder.open_since(device).map(|since| now.since(since)),
         why: why(device),
-        fault: recorder.held_by(device).map(|(name, struck)| HeldBy {
+        fault: recorder.held_by(device, &may_hold).map(|(name, struck)| HeldBy {
             name: name.to_owned(),
             ago: struck.map(|at| now.since(at)),
         }),

@@ -31,7 +31,11 @@ struct Session {
 }
 
 impl Session {
-    fn start(arguments: &[&str], (width, height): (u16, u16)) -> Session {
+    fn start(arguments: &[&str], size: (u16, u16)) -> Session {
+        Session::start_with(&[], arguments, size)
+    }
+
+    fn start_with(variables: &[(&str, &str)], arguments: &[&str], (width, height): (u16, u16)) -> Session {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pty.toml"), SCENARIO).unwrap();
         let pair = native_pty_system().openpty(size(width, height)).unwrap();
@@ -40,6 +44,7 @@ impl Session {
         command.cwd(folder.path());
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
+        variables.iter().for_each(|(name, value)| command.env(name, value));
         let child = pair.slave.spawn_command(command).unwrap();
         let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(height), cells(width), 0)));
         let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
@@ -195,6 +200,33 @@ fn a_hang_up_and_a_quit_leave_the_terminal_as_it_was() {
         let ended = session.exit_code();
         assert!(code.is_none_or(|code| code == ended), "{signal:?}: {ended}");
     }
+}
+
+/// `SQUALL_DEFECT` is heeded in a debug build alone, and so is this test.
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_of_the_screen_gives_the_terminal_back_and_the_run_goes_on() {
+    let order = [("SQUALL_DEFECT", "screen")];
+    let mut session = Session::start_with(&order, &["run", "pty.toml", "--out", "out"], (80, 24));
+    session.until("the screen", vt100::Screen::alternate_screen);
+    session.shows("the run goes on without it, and Ctrl-C ends it");
+    session.restored();
+    // In cooked mode the terminal makes a signal of it.
+    session.press("\x03");
+    assert_eq!(session.exit_code(), 130);
+    session.shows("exit code 130");
+    assert!(session.folder.path().join("out/latest/summary.json").is_file());
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_before_the_eyes_of_a_person_gives_the_terminal_back() {
+    let order = [("SQUALL_DEFECT", "screen")];
+    let mut session = Session::start_with(&order, &["sim", "pty.toml", "--watch", "2x", "--out", "out"], (80, 24));
+    session.until("the screen", vt100::Screen::alternate_screen);
+    session.restored();
+    assert_eq!(session.exit_code(), 1);
+    session.shows("ordered by SQUALL_DEFECT=screen");
 }
 
 #[test]

@@ -166,13 +166,13 @@ fn what_would_be_unsafe_or_useless_is_refused() {
     let (code, said) = refused(&mut squall(&["--images", "0.0.0.0:0"]));
     assert_eq!(
         (code, said.contains("--images 0.0.0.0:0: name one address")),
-        (Some(1), true),
+        (Some(2), true),
         "{said}"
     );
     let (code, said) = refused(&mut squall(&["--admin", "0.0.0.0:0", "--tls", "off"]));
     assert_eq!(
         (code, said.contains("--admin 0.0.0.0:0: outside loopback")),
-        (Some(1), true),
+        (Some(2), true),
         "{said}"
     );
     for bad in [

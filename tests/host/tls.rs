@@ -149,7 +149,7 @@ async fn a_certificate_of_ones_own_is_shown() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(
         (refused.status.code(), said.contains("key.pem`: ")),
-        (Some(1), true),
+        (Some(2), true),
         "{said}"
     );
 

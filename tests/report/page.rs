@@ -74,6 +74,65 @@ fn an_hour_of_rows_stays_far_below_two_megabytes() {
     assert!(page.contains("time since the start of the run, min"));
 }
 
+/// The colors of a scheme of the page, by name.
+fn palette<'a>(page: &'a str, before: &str) -> std::collections::BTreeMap<&'a str, [u8; 3]> {
+    let start = page.find(before).expect("the scheme is there") + before.len();
+    let inner = &page[start..start + page[start..].find('}').expect("it ends")];
+    let color = |pair: &'a str| {
+        let (name, value) = pair.trim().split_once(":#")?;
+        let digit = |at: usize| u8::from_str_radix(&value[at..=at], 16).unwrap();
+        let value = match value.len() {
+            3 => [0, 1, 2].map(|at| digit(at) * 17),
+            _ => [0, 2, 4].map(|at| digit(at) * 16 + digit(at + 1)),
+        };
+        Some((name, value))
+    };
+    inner.split(';').filter_map(color).collect()
+}
+
+/// The contrast of two colors, 1 to 21, as WCAG 2 counts it.
+fn contrast(one: [u8; 3], other: [u8; 3]) -> f64 {
+    let luminance = |color: [u8; 3]| {
+        let [red, green, blue] = color.map(|part| match f64::from(part) / 255.0 {
+            part if part <= 0.04045 => part / 12.92,
+            part => ((part + 0.055) / 1.055).powf(2.4),
+        });
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    };
+    let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+    one.max(other) / one.min(other)
+}
+
+#[test]
+fn text_and_lines_of_every_scheme_stand_out_from_what_is_behind_them() {
+    let page = page(&troubled());
+    for scheme in [
+        "<style>\n:root{",
+        "@media (prefers-color-scheme:dark){:root{",
+        "@media print{:root{",
+    ] {
+        let colors = palette(&page, scheme);
+        for behind in ["--bg", "--panel"] {
+            for (name, least) in [
+                ("--fg", 4.5),
+                ("--muted", 4.5),
+                ("--ok", 4.5),
+                ("--bad", 4.5),
+                ("--warn", 4.5),
+                ("--c1", 4.5),
+                ("--c2", 4.5),
+                ("--c3", 3.0),
+                ("--c4", 3.0),
+                ("--c5", 3.0),
+                ("--c7", 3.0),
+            ] {
+                let found = contrast(colors[name], colors[behind]);
+                assert!(found >= least, "{scheme} {name} on {behind}: {found:.2}");
+            }
+        }
+    }
+}
+
 /// What Chromium makes of a page: its document, and what it said on the console.
 fn browse(page: &Path) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();

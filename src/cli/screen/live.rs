@@ -1,6 +1,7 @@
 //! The screen of a real run: a thread of its own, so that drawing never keeps the run waiting.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,19 +33,22 @@ pub(in crate::cli) fn open(folder: PathBuf, color: bool, fps: u32) -> io::Result
         ask: Arc::clone(&ask),
         pictures: sender,
     };
-    let thread = std::thread::Builder::new()
-        .name("screen".to_owned())
-        .spawn(move || show(&pictures, &ask, folder, color))?;
+    let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
+        let shown = catch_unwind(AssertUnwindSafe(|| show(&pictures, &ask, folder, color)));
+        shown.unwrap_or_else(|_| {
+            // The terminal is given back by now; whoever sits before it must know that the run is still on.
+            eprintln!("the screen ended by a defect of squall; the run goes on without it, and Ctrl-C ends it");
+            Ok(())
+        })
+    })?;
     Ok((viewer, LiveScreen { thread }))
 }
 
 impl LiveScreen {
     /// Waits for the end of the screen, which comes with the end of the run; says what went wrong with it.
     pub(in crate::cli) fn close(self) {
-        match self.thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("the screen could not be shown: {error}"),
-            Err(_) => eprintln!("the screen ended by a defect of squall; the run does not depend on it"),
+        if let Ok(Err(error)) = self.thread.join() {
+            eprintln!("the screen could not be shown: {error}");
         }
     }
 }

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTSTP};
 use crate::dashboard::{Screen, Told, Tty, Wish, restore};
 use crate::play::Picture;
 
-use super::OutputFlags;
+use super::{OutputFlags, defect};
 
 pub(super) use live::{LiveScreen, open};
 pub(super) use watch::{Speed, watched};
@@ -60,7 +60,9 @@ impl Show {
     }
 
     fn draw(&mut self, picture: &Picture) -> io::Result<()> {
-        self.tty.draw(&mut self.screen, picture, false).map(drop)
+        self.tty.draw(&mut self.screen, picture, false)?;
+        defect::on_order("screen", picture.at);
+        Ok(())
     }
 
     /// Attends to keys and signals for as long as `wait`, and draws `picture` again after each; gives the first wish that is not the

@@ -64,7 +64,6 @@ fn said(what: &Noted) -> (String, String, Tint) {
         Noted::Transition(transition, reason) => {
             let why = reason.map_or_else(|| transition.cause.word().to_owned(), failing);
             let tint = match transition.to {
-                Phase::Succeeded => Tint::Good,
                 Phase::Failed | Phase::Rejected | Phase::Reverting => Tint::Bad,
                 Phase::Idle
                 | Phase::Waiting
@@ -76,7 +75,8 @@ fn said(what: &Noted) -> (String, String, Tint) {
                 | Phase::Committing
                 | Phase::Swapping
                 | Phase::Probation
-                | Phase::Cancelled => Tint::Open,
+                | Phase::Succeeded
+                | Phase::Cancelled => Tint::Plain,
             };
             let normal = why == "normal";
             let why = if normal { String::new() } else { why };

@@ -246,12 +246,14 @@ fn key_list(state: &State, room: usize) -> String {
     list + " ? help "
 }
 
-/// What colors say; glyphs say the same.
+/// What colors say; glyphs say the same. Red and magenta can be read on black and on white; green is for glyphs alone, since on white it
+/// is faint, and yellow cannot be seen there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tint {
     Good,
     Open,
     Bad,
+    Plain,
     Quiet,
     Strong,
 }
@@ -263,8 +265,9 @@ impl State {
         }
         match tint {
             Tint::Good => Style::default().fg(Color::Green),
-            Tint::Open => Style::default().fg(Color::Yellow),
+            Tint::Open => Style::default().fg(Color::Magenta),
             Tint::Bad => Style::default().fg(Color::Red),
+            Tint::Plain => Style::default(),
             Tint::Quiet => Style::default().add_modifier(Modifier::DIM),
             Tint::Strong => Style::default().add_modifier(Modifier::BOLD),
         }

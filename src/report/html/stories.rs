@@ -114,9 +114,15 @@ impl Life {
             return String::new();
         };
         let mut text = format!("{} in {phase}", span(spent));
-        for (count, what) in [(self.retries, "waits before a retry"), (self.power_cuts, "losses of power")] {
-            if count > 0 {
-                let _ = write!(text, ", {count} {what}");
+        let happened = [
+            (self.retries, "wait before a retry", "waits before a retry"),
+            (self.power_cuts, "loss of power", "losses of power"),
+        ];
+        for (count, one, several) in happened {
+            match count {
+                0 => {}
+                1 => text.push_str(&format!(", 1 {one}")),
+                _ => text.push_str(&format!(", {count} {several}")),
             }
         }
         text
