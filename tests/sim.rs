@@ -6,6 +6,7 @@ mod determinism;
 mod director;
 mod faults;
 mod flaws;
+mod history;
 mod limits;
 mod server_faults;
 mod simulation;
