@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use squall::measure::TraceRow;
 use squall::play::Outcome;
 use squall::sim::{Pulse, play, play_shown};
 
-use super::{example, plan_of};
+use super::example;
 
 #[test]
 fn two_processes_write_the_same_files_byte_for_byte() {
@@ -58,34 +57,6 @@ fn a_screen_changes_nothing() {
         assert_eq!(alone.recorder.fingerprint(), watched.recorder.fingerprint());
         assert_eq!((alone.elapsed, &alone.findings), (watched.elapsed, &watched.findings));
     }
-}
-
-#[test]
-fn a_device_more_leaves_every_other_trace_as_it_was_to_the_nanosecond() {
-    // Attempts have ids up to 21 with it, which take a byte each as do those without it: a longer id would take longer on the link.
-    let lives = |count: u32| {
-        let outcome = play(Arc::new(plan_of(&format!(
-            r#"
-            scenario = {{ duration = "2m" }}
-            firmware.app = ["1.0.0", "1.1.0"]
-            fleet.first = {{ count = {count}, runs = "app@1.0.0", arrive = "20/s", link = "lte-m", connack_timeout = "5s", retry = "1s..9s full" }}
-            fleet.second = {{ count = 10, runs = "app@1.0.0", link = "wifi" }}
-            step = [{{ at = "4s", deploy = "app@1.1.0", to = "all" }}]
-            fault = [{{ name = "cut", inject = "power-cut", who = "all", at = "flash any" }},
-              {{ name = "busy", inject = "http 503", who = "all", chance = "30 %" }}]"#
-        ))));
-        let ids = (1..=10).flat_map(|n| [format!("first-{n:05}"), format!("second-{n:05}")]);
-        let life = |id: String| {
-            let index = outcome.recorder.device_index(&id).unwrap();
-            let own = rows(&outcome).into_iter().filter(|row| row.device == index);
-            // What is told of the server's side names its attempts, and who is in front of whom in that.
-            own.filter_map(|row| Some((row.at, row.transition()?))).collect::<Vec<_>>()
-        };
-        ids.map(life).collect::<Vec<_>>()
-    };
-    let (ten, eleven) = (lives(10), lives(11));
-    assert!(ten.iter().all(|life| life.len() > 5));
-    assert_eq!(ten, eleven);
 }
 
 fn rows(outcome: &Outcome) -> Vec<TraceRow> {
