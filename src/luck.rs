@@ -61,6 +61,8 @@ pub enum Purpose {
     TornBits = 23,
     /// What a cheating device makes up.
     Cheat = 24,
+    /// When a device is away, and for how long.
+    Absence = 25,
 }
 
 /// The source of every random choice of a run.

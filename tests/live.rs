@@ -611,7 +611,7 @@ server = { chase = "1s" }
 firmware.app = ["1.0.0", "1.1.0"]
 link.plain = { latency = "5ms", down = "10 Mbit/s", loss = "0 %", join = "0s" }
 link.thin = { latency = "5ms", down = "1 Mbit/s", loss = "0 %", join = "0s" }
-fleet.few = { count = 39, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
+fleet.few = { count = 44, id = "d{n}", runs = "app@1.0.0", link = "plain", retry = "100ms", flash = { like = "nrf52840", time_scale = 0.02 } }
 step = [{ name = "go", at = "1s", deploy = "app@1.1.0", to = "all" }]
 fault = [
   { name = "a", inject = "power-cut", who = "device:d1", at = "swapping 50 %", for = "100ms" },
@@ -639,6 +639,11 @@ fault = [
   { name = "w", inject = "wrong-range", who = "device:d20", at = "start", for = "4s" },
   { name = "x", inject = "redirect", who = "device:d21", at = "start", for = "4s" },
   { name = "y", inject = "bad-tls", who = "device:d22", at = "start", for = "4s" },
+  { name = "expiry", inject = "cert-expiry", who = "device:d40", at = "start", for = "700ms" },
+  { name = "clock", inject = "wrong-clock 20000d behind", who = "device:d41", at = "start", for = "700ms" },
+  { name = "full", inject = "flash-full", who = "device:d42", at = "start", for = "4s" },
+  { name = "data", inject = "bad-data crash after 200ms, aside after 2", who = "device:d43", at = "start", for = "4s" },
+  { name = "image", inject = "wrong-image app@1.0.0", who = "device:d44", at = "start", for = "4s" },
   { name = "z", inject = "power-cut", who = "device:d23", at = "flash erase 4", for = "100ms" },
   { name = "back", inject = "power-cut", who = "device:d24", at = "reverting 50 %", for = "100ms" },
   { name = "any", inject = "power-cut", who = "device:d25", at = "flash any", for = "50ms", times = 3 },
@@ -697,10 +702,10 @@ fn cheaters_come_to_the_same_in_both_modes_and_what_a_run_measures_of_itself_can
 }
 
 const CHEATS: &str = r#"
-scenario = { name = "cheats", duration = "6s" }
+scenario = { name = "cheats", duration = "8s" }
 firmware.app = { "1.0.0" = { size = "8 KiB" }, "1.1.0" = { size = "8 KiB" } }
 fleet.honest = { count = 5, runs = "app@1.0.0", flash = { time_scale = 0.1 } }
-fleet.crook = { count = 9, runs = "app@1.0.0", flash = { time_scale = 0.1 }, cheats = { claim-success = 1, hide-results = 1, replay-results = 1, bad-index = 1, garbage = 1, no-ack = 1, wrong-secret = 1, steal-topic = 1, flood = 1 } }
+fleet.crook = { count = 10, runs = "app@1.0.0", flash = { time_scale = 0.1 }, cheats = { success-before-boot = 1, claim-success = 1, hide-results = 1, replay-results = 1, bad-index = 1, garbage = 1, no-ack = 1, wrong-secret = 1, steal-topic = 1, flood = 1 } }
 step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
 expect = ["devices{fleet:honest,state:succeeded} count == 5", "disagreements{fleet:honest} count == 0",
   { that = "lateness count > 0", mode = "run" }, { that = "memory max > 1 MiB", mode = "run" }, { that = "cpu avg >= 0 %", mode = "run" },

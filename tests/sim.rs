@@ -5,6 +5,7 @@ mod command;
 mod director;
 mod faults;
 mod flaws;
+mod history;
 mod limits;
 mod server_faults;
 mod simulation;

@@ -19,7 +19,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ProfilesArgs {
-    /// Of a link, a chip, a back-off or an image size; all of them in short without it
+    /// Of a link, a chip, a back-off, an absence or an image size; all of them in short without it
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print an array of profiles: kind, name, and figures with their sources
@@ -42,7 +42,7 @@ pub fn run(args: &ProfilesArgs) -> u8 {
 }
 
 /// Kind, where it is written, and the figures that a line shows.
-const SHORT: [(&str, &str, &[&str]); 4] = [
+const SHORT: [(&str, &str, &[&str]); 5] = [
     (
         "link",
         "`link = \"NAME\"` of a fleet",
@@ -57,6 +57,11 @@ const SHORT: [(&str, &str, &[&str]); 4] = [
         "back-off",
         "`reconnect` or `retry = \"preset:NAME\"` of a fleet",
         &["first", "most", "jitter"],
+    ),
+    (
+        "absence",
+        "`absence = \"preset:NAME\"` of a fleet",
+        &["share", "hours", "spells"],
     ),
     (
         "image",

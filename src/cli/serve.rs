@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::server::ServiceTime;
 use clap::Args;
 
 use crate::cli::{BAD_INPUT, INTERNAL};
@@ -53,9 +54,9 @@ pub struct ServeArgs {
     /// Close an attempt as failed that has no end this long after it was made [default: wait for ever]
     #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     deadline: Option<Duration>,
-    /// Service time of each message of a device
-    #[arg(long, hide = true, default_value = "0s", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
-    delay: Duration,
+    /// Service time of each message of a device, by load
+    #[arg(long, hide = true, default_value = "0s")]
+    delay: ServiceTime,
     /// Id of the first attempt
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_attempt)]
     first_attempt: AttemptId,

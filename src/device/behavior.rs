@@ -41,6 +41,11 @@ impl Behaviors {
         image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
     }
 
+    /// The image that begins with `head`.
+    pub(super) fn beginning_with(&self, head: &[u8]) -> Option<&ImageBehavior> {
+        self.images.values().find(|behavior| behavior.image.starts_with(head))
+    }
+
     /// Puts the fleet's copies in the place of names that the fleet knows: an installed version is remembered for life.
     pub(super) fn share_names(&self, artifact: &mut Artifact) {
         for ImageBehavior { firmware, .. } in self.images.values() {
@@ -87,6 +92,10 @@ pub struct ImageBehavior {
     pub firmware: Arc<FirmwareVersion>,
     /// What happens when it runs.
     pub boot: Dealt<BootOutcome>,
+    /// Whether the device's hardware is what it is made for.
+    pub fits: Dealt<bool>,
+    /// Its security counter: a bootloader that has seen a higher one does not start it.
+    pub counter: u32,
     /// The image file. Flash pages that equal it are kept as slices of it, so that a fleet shares one copy and hashes it once.
     pub image: Bytes,
     /// The build id that is found in the image once it is downloaded, if it has a usable one (protocol 6.1).
@@ -110,6 +119,28 @@ pub enum Dealt<T> {
         /// Index into `outcomes`, by the device's number in its fleet.
         by_number: Vec<u8>,
     },
+}
+
+impl<T: Clone> Dealt<T> {
+    /// The same deal, with `other` for those whom `holds` does not hold for.
+    #[must_use]
+    pub fn unless(self, holds: &Dealt<bool>, other: T) -> Dealt<T> {
+        let Dealt::Each { by_number: held, .. } = holds else {
+            return self;
+        };
+        let (mut outcomes, mut by_number) = match self {
+            Dealt::Same(outcome) => (vec![outcome], vec![0; held.len()]),
+            Dealt::Each { outcomes, by_number } => (outcomes, by_number),
+        };
+        let odd = u8::try_from(outcomes.len()).expect("at most 255 outcomes are dealt");
+        outcomes.push(other);
+        for (number, dealt) in (0..).zip(&mut by_number) {
+            if !holds.of(number) {
+                *dealt = odd;
+            }
+        }
+        Dealt::Each { outcomes, by_number }
+    }
 }
 
 impl<T> Dealt<T> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::again::STORAGE_RETRY_FIRST;
 use super::behavior::BootOutcome;
 use super::board::BoardOrder;
+use super::config::RollbackLock;
 use super::defect::Defect;
 use super::flash::Progress;
 use super::io::{DeviceOutput, Outputs};
@@ -155,6 +156,14 @@ impl App {
     }
 }
 
+/// The security counter of an image; one of unknown make has none.
+fn counter_of(found: &Found<'_>) -> u32 {
+    match found {
+        Found::Known(image) => image.counter,
+        Found::Other(_) => 0,
+    }
+}
+
 impl Device {
     pub(super) fn on_power(&mut self, now: SimTime, out: &mut Outputs) {
         if matches!(self.power, Power::Off) {
@@ -296,6 +305,7 @@ impl Device {
             let found = slot.image(at, &self.behaviors)?;
             let pages = u32::try_from(found.len()).ok()?.div_ceil(chip.page_size);
             let fits = pages * chip.page_size <= chip.image_limit()
+                && self.is_allowed(&found)
                 && (slot.is_sound(at, &found, self.config.key.as_ref()) || self.has(Defect::SkipImageCheck));
             fits.then_some(pages as u16)
         };
@@ -356,7 +366,8 @@ impl Device {
         };
         let found = self.flash.primary.image(0, &self.behaviors);
         let key = self.config.key.as_ref();
-        let Some(found) = found.filter(|found| self.flash.primary.is_sound(0, found, key)) else {
+        let sound = |found: &Found<'_>| self.is_allowed(found) && self.flash.primary.is_sound(0, found, key);
+        let Some(found) = found.filter(sound) else {
             self.power = Power::Boot {
                 why,
                 stage: BootStage::Dead,
@@ -366,7 +377,22 @@ impl Device {
         };
         let build_id = self.flash.primary.own_build_id(0, &found);
         let (firmware, outcome) = self.identify(&found);
+        let counter = counter_of(&found);
+        self.raise_floor(counter, self.config.rollback_lock == RollbackLock::Start);
         self.run_image(why, firmware, build_id, outcome, now, out);
+    }
+
+    /// Whether the security counter lets this image run.
+    fn is_allowed(&self, found: &Found<'_>) -> bool {
+        counter_of(found) >= self.flash.floor
+    }
+
+    /// The security counter rises to that of the image that runs: at its start, or once it is confirmed.
+    fn raise_floor(&mut self, counter: u32, at_once: bool) {
+        let confirmed = self.config.rollback_lock == RollbackLock::Confirm && self.flash.primary.is_confirmed();
+        if at_once || confirmed {
+            self.flash.floor = self.flash.floor.max(counter);
+        }
     }
 
     /// An image runs from here on.
@@ -479,6 +505,12 @@ impl Device {
     /// The confirmation is in flash.
     pub(super) fn on_confirmed(&mut self, now: SimTime, out: &mut Outputs) {
         self.reconcile_confirmed();
+        let counter = self
+            .flash
+            .primary
+            .image(0, &self.behaviors)
+            .map_or(0, |found| counter_of(&found));
+        self.raise_floor(counter, false);
         self.work_on(now, out);
         let muting = matches!(&self.power, Power::On(app) if app.muting);
         if muting && !self.has_report_to_come() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sdk::{Quirks, Sdk};
 use crate::luck::{Luck, Purpose};
 use crate::mcuboot::VerifyingKey;
-use crate::model::{DeviceId, IngestKey, Slug};
+use crate::model::{DeviceId, IngestKey, Slug, word_enum};
 
 /// One device's own data.
 #[derive(Clone, Debug)]
@@ -50,10 +50,26 @@ pub struct DeviceConfig {
     pub quirks: Quirks,
     /// How often it tells its uptime, and with it that it logs what it does; `None` for never (protocol 4.3, 4.4).
     pub heartbeat: Option<Duration>,
+    /// Looks into the first page of a main image before it erases the slot, and refuses one that is made for other hardware.
+    pub checks_fit: bool,
+    /// When its bootloader's security counter rises to that of an image.
+    pub rollback_lock: RollbackLock,
     /// Erases are counted by page, because somebody asks for the most-erased one.
     pub counts_wear: bool,
     /// Its firmware runs on a board outside: slots and bootloader are the board's, and what is kept of them here is what it has told.
     pub on_board: bool,
+}
+
+word_enum! {
+    /// When the bootloader's security counter rises: below it, no image is started any more.
+    RollbackLock {
+        /// There is none.
+        Off = "off",
+        /// Once an image with a higher one is confirmed, as MCUboot does it.
+        Confirm = "confirm",
+        /// As soon as such an image starts: the way back is closed before anybody knows that it is not needed.
+        Start = "start",
+    }
 }
 
 /// How MCUboot exchanges the images of the two slots.

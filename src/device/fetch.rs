@@ -328,14 +328,27 @@ impl Device {
             self.give_up(FailureReason::TooBig, now, out);
             return;
         }
-        let at = self.config.image_at() + offset as u32;
         let first = offset == 0;
+        if first && self.config.checks_fit && !self.is_made_for_it(&bytes) {
+            if self.fetch().is_some_and(|fetch| fetch.download.is_asking()) {
+                out.push(DeviceOutput::StopDownload);
+            }
+            self.give_up(FailureReason::WrongHardware, now, out);
+            return;
+        }
+        let at = self.config.image_at() + offset as u32;
         let before = if first { None } else { self.flash.secondary.ending_at(at) };
         let bytes = self.behaviors.shared(offset, &bytes, before).unwrap_or(bytes);
         self.flash.begin(Stretch::Page { at, bytes, first }, now, &self.config.chip);
         if let Some(fetch) = self.fetch() {
             fetch.sink = Sink::Slot { writing: true };
         }
+    }
+
+    /// Whether an image that begins like this is made for this device: its head says so, and one of unknown make is not refused.
+    fn is_made_for_it(&self, head: &[u8]) -> bool {
+        let image = self.behaviors.beginning_with(head);
+        image.is_none_or(|image| *image.fits.of(self.identity.number))
     }
 
     /// A page is in flash.

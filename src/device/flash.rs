@@ -39,6 +39,8 @@ pub(super) struct Flash {
     traps: Option<Box<Traps>>,
     done: u32,
     erased: u32,
+    /// The bootloader's security counter, which only rises.
+    pub(super) floor: u32,
     /// Erases by page, where somebody asks for them.
     wear: Option<Box<Wear>>,
 }
@@ -83,6 +85,7 @@ impl Flash {
             traps: None,
             done: 0,
             erased: 0,
+            floor: 0,
             wear: None,
         }
     }
@@ -175,7 +178,7 @@ impl Flash {
                 return Some(at);
             }
             at += op.duration(chip);
-            if ahead.fails(erase).is_some() {
+            if ahead.fails_at(&op).is_some() {
                 return Some(at);
             }
             ahead.count(erase);
@@ -202,6 +205,11 @@ impl Flash {
         if let Some(traps) = &mut self.traps {
             traps.forget_cut();
         }
+    }
+
+    /// The settings store has no room for another record, or has again.
+    pub(super) fn fill(&mut self, full: bool) {
+        self.traps.get_or_insert_default().counted.full = full;
     }
 
     /// No trap is set any more.
@@ -273,7 +281,7 @@ impl Flash {
                 self.work = Some(work);
                 return Progress::Busy;
             }
-            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.counted.fails(erase)) {
+            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.counted.fails_at(&op)) {
                 self.begin_queued(end, chip);
                 return Progress::Failed(work.stretch, end, permanent);
             }
@@ -474,6 +482,8 @@ mod tests {
 
     fn known(images: &[&Bytes]) -> Behaviors {
         let behavior = |image: &&Bytes| ImageBehavior {
+            fits: Dealt::Same(true),
+            counter: 0,
             firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: (*image).clone(),

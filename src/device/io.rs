@@ -19,7 +19,9 @@ pub enum DeviceInput {
     /// From those that [`super::Device::flash_ops`] and [`super::Device::flash_erases`] count on, flash operations are counted, and at
     /// one of them something goes wrong; takes the place of an earlier trap of its sort.
     FlashTrap(FlashTrap),
-    /// No trap is set any more, and no record is to be lost.
+    /// The settings store has no room for another record, or has again.
+    FlashFull(bool),
+    /// No trap is set any more, no record is to be lost, and the store has room.
     ForgetTraps,
     /// Bits of the image in the secondary slot turn over.
     FlipBits {

@@ -45,7 +45,7 @@ use bytes::Bytes;
 pub use behavior::{Behaviors, BootOutcome, Dealt, ImageBehavior, InstallOutcome};
 pub use board::{BoardFlash, BoardNews, BoardOrder, Slots};
 pub use clean::{clean_duration, clean_erases, clean_ops, download_ops};
-pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, SwapMethod};
+pub use config::{Backoff, Chip, DeviceConfig, DeviceIdentity, Jitter, RollbackLock, SwapMethod};
 pub use defect::Defect;
 pub use io::{DeviceInput, DeviceOutput, FlashTrap, LinkLoss, Outputs, Springs};
 #[cfg(fuzzing)]
@@ -177,6 +177,7 @@ impl Device {
             DeviceInput::ResetReleased => self.on_reset_released(now, out),
             DeviceInput::FlashTrap(trap) if self.config.on_board => self.trap_board(trap, out),
             DeviceInput::FlashTrap(trap) => self.flash.set(trap),
+            DeviceInput::FlashFull(full) => self.flash.fill(full),
             DeviceInput::ForgetTraps => self.flash.forget_traps(),
             DeviceInput::FlipBits { bits, draw } => self.flash.secondary.flip(self.config.image_at(), bits, draw, &self.behaviors),
             DeviceInput::LoseRecord(record) => self.flash.doom(record),

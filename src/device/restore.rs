@@ -178,6 +178,8 @@ mod tests {
             tls: true,
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
+            checks_fit: false,
+            rollback_lock: super::super::RollbackLock::Off,
             heartbeat: None,
             counts_wear: false,
             on_board: false,

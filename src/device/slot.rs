@@ -310,6 +310,8 @@ mod tests {
 
     fn library(image: &Bytes) -> Behaviors {
         let behavior = ImageBehavior {
+            fits: Dealt::Same(true),
+            counter: 0,
             firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
             image: image.clone(),

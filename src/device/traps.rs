@@ -1,6 +1,7 @@
 //! What is to go wrong with flash: operations counted down to a power cut or an error, and records that the next boot does not find.
 
 use super::io::{FlashTrap, Springs};
+use super::stretch::Op;
 use crate::model::RecordKey;
 
 /// Traps of one device; few devices have any.
@@ -18,6 +19,8 @@ pub(super) struct Counted {
     cut: Option<Countdown>,
     /// With whether the error is one that is not retried.
     failure: Option<(Countdown, bool)>,
+    /// No record finds room.
+    pub(super) full: bool,
 }
 
 /// Operations, or erases, that still complete.
@@ -77,7 +80,7 @@ impl Traps {
 impl Counted {
     /// True if anything is counted down to.
     pub(super) fn is_any(&self) -> bool {
-        self.cut.is_some() || self.failure.is_some()
+        self.cut.is_some() || self.failure.is_some() || self.full
     }
 
     /// True if power fails at the operation at hand.
@@ -85,9 +88,12 @@ impl Counted {
         self.cut.is_some_and(|cut| cut.strikes(erase))
     }
 
-    /// Whether the operation at hand fails, and if so whether for good; it does so once.
-    pub(super) fn fails(&mut self, erase: bool) -> Option<bool> {
-        let failure = self.failure.take_if(|(countdown, _)| countdown.strikes(erase));
+    /// Whether the operation at hand fails, and if so whether for good: one that needs room where there is none always, others once.
+    pub(super) fn fails_at(&mut self, op: &Op<'_>) -> Option<bool> {
+        if self.full && matches!(op, Op::Store(..)) {
+            return Some(true);
+        }
+        let failure = self.failure.take_if(|(countdown, _)| countdown.strikes(op.is_erase()));
         failure.map(|(_, permanent)| permanent)
     }
 

@@ -23,6 +23,10 @@ word_enum! {
         StealTopic = "steal-topic",
         /// Sends a hundred logs a second for as long as it is connected.
         Flood = "flood",
+        /// Says that all has succeeded when the image is written, before it has run.
+        SuccessBeforeBoot = "success-before-boot",
+        /// Never sends results, and forgets its attempt at every start: what fails, it does again.
+        UpdateLoop = "update-loop",
     }
 }
 
@@ -39,6 +43,8 @@ impl Cheat {
             Cheat::WrongSecret => "ask for images with a secret of their own making",
             Cheat::StealTopic => "subscribe to another device's topic, and publish their results there",
             Cheat::Flood => "send a hundred logs a second",
+            Cheat::SuccessBeforeBoot => "say that all has succeeded before the image has run",
+            Cheat::UpdateLoop => "never send results, and forget their attempt at every start",
         }
     }
 
@@ -47,6 +53,8 @@ impl Cheat {
         match self {
             Cheat::ClaimSuccess => "manifests and questions",
             Cheat::HideResults | Cheat::ReplayResults | Cheat::BadIndex | Cheat::Garbage => "results",
+            Cheat::SuccessBeforeBoot => "images that are written",
+            Cheat::UpdateLoop => "starts",
             Cheat::NoAck => "acknowledgements",
             Cheat::WrongSecret => "image requests",
             Cheat::StealTopic => "subscriptions and results",

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Phase, closest, word_enum};
+use crate::model::{FirmwareVersion, Phase, closest, parse_duration, word_enum};
 
-use super::message::MessageFault;
+use super::message::{MessageFault, in_largest};
 use super::request::RequestFault;
 
 /// How long power stays away, or a reset is held, where a scenario does not say.
@@ -49,7 +49,36 @@ pub enum FaultKind {
     Message(MessageFault),
     /// Single image requests, or their answers, do.
     Request(RequestFault),
+    /// The server's certificate has expired: new connections and requests end in the handshake, what is open stays. Narrowed to a
+    /// version, it is the anchor of that version that has expired.
+    CertExpiry,
+    /// The device's clock is wrong: a certificate has not begun to hold, or holds no more, or seems to hold although it has expired.
+    WrongClock {
+        /// By how much.
+        by: Duration,
+        /// It is ahead, not behind.
+        ahead: bool,
+    },
+    /// The bytes of another version come in the place of those that were asked for.
+    WrongImage {
+        /// Which one.
+        firmware: FirmwareVersion,
+    },
+    /// The settings store has no room for another record.
+    FlashFull,
+    /// Data that comes beside all deployments, and is read at each start whichever image runs, resets the device.
+    BadData {
+        /// From the start of the application to the reset.
+        after: Duration,
+        /// The device sets the data aside after so many resets; `None` is never.
+        aside: Option<u32>,
+    },
 }
+
+/// How long before a run the server's certificate was issued, and for how long from its beginning it holds: what a wrong clock is
+/// measured by.
+pub(super) const ISSUED_BEFORE: Duration = Duration::from_secs(86_400);
+pub(super) const HOLDS_FOR: Duration = Duration::from_secs(365 * 86_400);
 
 word_enum! {
     /// A record that can be lost.
@@ -103,6 +132,11 @@ impl FaultKind {
         "wrong-range",
         "redirect",
         "bad-tls",
+        "cert-expiry",
+        "wrong-clock",
+        "wrong-image",
+        "flash-full",
+        "bad-data",
     ];
 
     /// The profile that it puts in the place of the fleet's.
@@ -113,11 +147,20 @@ impl FaultKind {
         }
     }
 
+    /// The version whose image it puts in the place of another.
+    pub fn image(&self) -> Option<&FirmwareVersion> {
+        match self {
+            FaultKind::WrongImage { firmware } => Some(firmware),
+            _ => None,
+        }
+    }
+
     /// Invariants of protocol section 9 that a device which it strikes is no longer held to: those that the fault itself breaks. A
-    /// body that was changed, or announced shorter than it is, cannot reach flash as it was (53).
+    /// body that was changed, or announced shorter than it is, or another's, cannot reach flash as it was (53).
     pub const fn lifts(&self) -> &'static [u8] {
         match self {
-            FaultKind::Request(RequestFault::Corrupt { .. } | RequestFault::Truncate { short: true }) => &[53],
+            FaultKind::Request(RequestFault::Corrupt { .. } | RequestFault::Truncate { short: true })
+            | FaultKind::WrongImage { .. } => &[53],
             _ => &[],
         }
     }
@@ -152,6 +195,14 @@ impl FaultKind {
             "link" if !rest.is_empty() => Ok(FaultKind::Link {
                 profile: rest.to_owned(),
             }),
+            "cert-expiry" => written.bare(FaultKind::CertExpiry),
+            "wrong-clock" => wrong_clock(rest),
+            "wrong-image" => rest
+                .parse()
+                .map(|firmware| FaultKind::WrongImage { firmware })
+                .map_err(|_| "`wrong-image` needs a version, for example `wrong-image app@1.1.0`".to_owned()),
+            "flash-full" => written.bare(FaultKind::FlashFull),
+            "bad-data" => bad_data(rest),
             "link" => Err("`link` needs the name of a profile, for example `link nb-iot`".to_owned()),
             _ => {
                 if let Some(message) = MessageFault::parse(written) {
@@ -177,11 +228,12 @@ impl FaultKind {
             | FaultKind::AppAbort
             | FaultKind::AppPause
             | FaultKind::UartGarbage
-            | FaultKind::LoseRecord(_) => Target::Device,
-            FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } => Target::Flash,
-            FaultKind::LinkDown | FaultKind::Link { .. } => Target::Link,
+            | FaultKind::LoseRecord(_)
+            | FaultKind::BadData { .. } => Target::Device,
+            FaultKind::FlashFail { .. } | FaultKind::FlashFlip { .. } | FaultKind::FlashFull => Target::Flash,
+            FaultKind::LinkDown | FaultKind::Link { .. } | FaultKind::CertExpiry | FaultKind::WrongClock { .. } => Target::Link,
             FaultKind::Message(_) => Target::Messages,
-            FaultKind::Request(_) => Target::Requests,
+            FaultKind::Request(_) | FaultKind::WrongImage { .. } => Target::Requests,
         }
     }
 
@@ -198,7 +250,12 @@ impl FaultKind {
             | FaultKind::LinkDown
             | FaultKind::Link { .. }
             | FaultKind::Message(_)
-            | FaultKind::Request(_) => None,
+            | FaultKind::Request(_)
+            | FaultKind::BadData { .. }
+            | FaultKind::CertExpiry
+            | FaultKind::WrongClock { .. }
+            | FaultKind::WrongImage { .. }
+            | FaultKind::FlashFull => None,
         }
     }
 
@@ -214,6 +271,58 @@ impl FaultKind {
             _ => Ok(()),
         }
     }
+}
+
+/// `T behind` or `T ahead`.
+fn wrong_clock(text: &str) -> Result<FaultKind, String> {
+    const EXAMPLE: &str = "`wrong-clock` needs a time and a direction, for example `wrong-clock 20d behind`";
+    let (time, way) = text.rsplit_once(' ').ok_or(EXAMPLE)?;
+    let ahead = match way {
+        "ahead" => true,
+        "behind" => false,
+        _ => return Err(EXAMPLE.to_owned()),
+    };
+    let by = parse_duration(time.trim()).map_err(|error| format!("`wrong-clock`: {error}"))?;
+    Ok(FaultKind::WrongClock { by, ahead })
+}
+
+/// `crash after T`, or `crash after T, aside after N`.
+fn bad_data(text: &str) -> Result<FaultKind, String> {
+    const EXAMPLE: &str =
+        "`bad-data` needs what it does, for example `bad-data crash after 5s` or `bad-data crash after 5s, aside after 3`";
+    let (crash, aside) = text
+        .split_once(',')
+        .map_or((text, None), |(crash, aside)| (crash, Some(aside)));
+    let after = crash.trim().strip_prefix("crash after ").ok_or(EXAMPLE)?;
+    let after = parse_duration(after.trim()).map_err(|error| format!("`bad-data`: {error}"))?;
+    let number = |text: &str| {
+        text.trim()
+            .strip_prefix("aside after ")?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&n: &u32| n > 0)
+    };
+    let aside = match aside {
+        None => None,
+        Some(text) => Some(number(text).ok_or(EXAMPLE)?),
+    };
+    Ok(FaultKind::BadData { after, aside })
+}
+
+/// A time in the largest unit that holds it exactly.
+fn in_units(time: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let (number, unit) = in_largest(time.as_nanos(), &UNITS);
+    format!("{number}{unit}")
 }
 
 /// The `inject` of a fault: a word, and what stands behind it.
@@ -262,6 +371,17 @@ impl fmt::Display for FaultKind {
             FaultKind::Link { profile } => write!(f, "link {profile}"),
             FaultKind::Message(message) => message.fmt(f),
             FaultKind::Request(request) => request.fmt(f),
+            FaultKind::CertExpiry => f.write_str("cert-expiry"),
+            FaultKind::WrongClock { by, ahead } => {
+                let way = if *ahead { "ahead" } else { "behind" };
+                write!(f, "wrong-clock {} {way}", in_units(*by))
+            }
+            FaultKind::WrongImage { firmware } => write!(f, "wrong-image {firmware}"),
+            FaultKind::FlashFull => f.write_str("flash-full"),
+            FaultKind::BadData { after, aside } => {
+                write!(f, "bad-data crash after {}", in_units(*after))?;
+                aside.map_or(Ok(()), |times| write!(f, ", aside after {times}"))
+            }
         }
     }
 }
@@ -297,6 +417,13 @@ mod tests {
             "wrong-range",
             "redirect",
             "bad-tls",
+            "cert-expiry",
+            "wrong-clock 20d behind",
+            "wrong-clock 90m ahead",
+            "wrong-image app@1.1.0",
+            "flash-full",
+            "bad-data crash after 5s",
+            "bad-data crash after 1500ms, aside after 3",
         ];
         for text in texts {
             assert_eq!(FaultKind::parse(text).unwrap().to_string(), text);
@@ -326,5 +453,10 @@ mod tests {
             message("lose-record all"),
             "`lose-record` needs one of `attempt`, `probation`, `version`"
         );
+        assert!(message("wrong-clock 20d").contains("wrong-clock 20d behind"));
+        assert!(message("wrong-image app").contains("wrong-image app@1.1.0"));
+        for data in ["bad-data", "bad-data hang", "bad-data crash after 1s, aside after 0"] {
+            assert!(message(data).contains("aside after 3"), "{data}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong: between a device and its server, decided at the device's edge, alike in both modes; and with the server itself.
 
+mod absence;
 mod cheat;
 mod edge;
 mod flow;
@@ -14,6 +15,7 @@ mod profile;
 mod request;
 mod server;
 
+pub use absence::{Absence, Hours};
 pub use cheat::Cheat;
 pub use edge::{Edge, EdgeOutput, EdgeOutputs};
 pub use flow::WINDOW;

@@ -46,12 +46,14 @@ struct Crossed {
     image: u32,
 }
 
-/// When a device sleeps.
-#[derive(Debug)]
+/// When a device sleeps, or is away.
+#[derive(Debug, Default)]
 struct Asleep {
-    times: Sleep,
+    times: Option<Sleep>,
     /// First power-on; times of sleep count from it.
     since: Option<SimTime>,
+    /// Spells in which it is away, in order.
+    away: Box<[(SimTime, SimTime)]>,
 }
 
 impl Path {
@@ -232,7 +234,16 @@ impl Path {
 
     /// The device sleeps.
     pub(super) fn set_sleep(&mut self, sleep: Option<Sleep>) {
-        self.sleep = sleep.map(|times| Box::new(Asleep { times, since: None }));
+        if sleep.is_some() {
+            self.sleep.get_or_insert_default().times = sleep;
+        }
+    }
+
+    /// The device is away in these spells, which are in order.
+    pub(super) fn set_away(&mut self, away: Box<[(SimTime, SimTime)]>) {
+        if !away.is_empty() {
+            self.sleep.get_or_insert_default().away = away;
+        }
     }
 
     /// Power is there; sleep counts from the first time.
@@ -242,10 +253,16 @@ impl Path {
         }
     }
 
-    /// Until when the device sleeps, if it does.
+    /// Until when the device sleeps or is away, if it does or is: it does not try to connect then.
     pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
         let asleep = self.sleep.as_ref()?;
-        asleep.times.until(asleep.since?, now)
+        let sleep = asleep
+            .times
+            .zip(asleep.since)
+            .and_then(|(times, since)| times.until(since, now));
+        let spell = asleep.away.partition_point(|(_, until)| *until <= now);
+        let away = asleep.away.get(spell).filter(|(from, _)| *from <= now);
+        sleep.max(away.map(|(_, until)| *until))
     }
 
     /// What is wanted of the network has to wait until then.
@@ -253,13 +270,13 @@ impl Path {
         self.joined_at = self.joined_at.max(at);
     }
 
-    /// True if neither the profile nor sleep ever takes the link down.
+    /// True if neither the profile, nor sleep, nor absence ever takes the link down.
     pub(super) fn is_steady(&self) -> bool {
         let profile = self.profile();
         profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
     }
 
-    /// Until when profile or sleep have taken the link down, if they have.
+    /// Until when profile, sleep or absence have taken the link down, if they have.
     pub(super) fn down_until(&self, now: SimTime) -> Option<SimTime> {
         let profile = self.link.down_until(self.profile(), self.calm, now, self.draws);
         profile.max(self.asleep_until(now))
@@ -270,9 +287,14 @@ impl Path {
         let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
         let sleeps = || {
             let asleep = self.sleep.as_ref()?;
-            Some(asleep.times.changes_at(asleep.since?, now))
+            Some(asleep.times?.changes_at(asleep.since?, now))
         };
-        let next = || [drop(), sleeps()].into_iter().flatten().min();
+        let leaves = || {
+            let away = &self.sleep.as_ref()?.away;
+            let spell = away.partition_point(|(from, _)| *from <= now);
+            away.get(spell).map(|(from, _)| *from)
+        };
+        let next = || [drop(), sleeps(), leaves()].into_iter().flatten().min();
         self.down_until(now).or_else(next)
     }
 

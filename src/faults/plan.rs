@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::model::{FirmwareVersion, Phase, Selector, Share, closest, word_enum};
 use crate::time::SimTime;
 
@@ -139,6 +141,8 @@ pub struct Injection {
     pub only: Arc<[Narrowing]>,
     /// The profile of [`FaultKind::Link`].
     pub link: Option<Arc<LinkProfile>>,
+    /// The image of [`FaultKind::WrongImage`].
+    pub image: Option<Bytes>,
 }
 
 /// When an injection strikes.

@@ -248,7 +248,7 @@ impl CoreThread {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             // Where messages take time each is a batch of its own, so that none waits for a later one.
-            let most = if self.pressure.service().is_zero() { BATCH_MAX } else { 1 };
+            let most = if self.pressure.is_free() { BATCH_MAX } else { 1 };
             tokio::select! {
                 biased;
                 () = self.pressure.outage() => self.put_everybody_out(),

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use crate::model::AttemptId;
 use crate::server::Limits;
+use crate::server::ServiceTime;
 
 pub use run::serve;
 pub use store::StoreError;
@@ -60,7 +61,7 @@ pub struct HostConfig {
     /// An attempt without an end this long after it was made is closed; `None` waits for ever.
     pub deadline: Option<Duration>,
     /// Service time of each message of a device, beside what it costs.
-    pub delay: Duration,
+    pub delay: ServiceTime,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
     /// What it refuses beyond.

@@ -5,29 +5,30 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use crate::server::{Load, ServiceTime};
 use crate::time::SimTime;
 use crate::wire::api::ChildCondition;
 
 /// Service time, and the parent's wishes.
 pub(crate) struct Pressure {
-    delay: Duration,
+    load: Load,
     condition: watch::Receiver<ChildCondition>,
     busy_until: SimTime,
 }
 
 impl Pressure {
-    /// Every message of a device takes `delay`, and what the condition adds.
-    pub(crate) fn new(delay: Duration, condition: watch::Receiver<ChildCondition>) -> Pressure {
+    /// Every message of a device takes what `times` says, and what the condition adds.
+    pub(crate) fn new(times: ServiceTime, condition: watch::Receiver<ChildCondition>) -> Pressure {
         Pressure {
-            delay,
+            load: Load::new(times),
             condition,
             busy_until: SimTime::ZERO,
         }
     }
 
-    /// How much each message takes.
-    pub(crate) fn service(&self) -> Duration {
-        self.delay + Duration::from_nanos(self.condition.borrow().slow_ns)
+    /// True if no message takes any time.
+    pub(crate) fn is_free(&self) -> bool {
+        self.load.is_free() && self.condition.borrow().slow_ns == 0
     }
 
     /// True while nothing can be stored.
@@ -42,7 +43,9 @@ impl Pressure {
 
     /// Takes the time of one message.
     pub(crate) async fn serve(&mut self, clock: Clock) {
-        self.busy_until = self.busy_until.max(clock.now()) + self.service();
+        let now = clock.now();
+        let slow = Duration::from_nanos(self.condition.borrow().slow_ns);
+        self.busy_until = self.busy_until.max(now) + self.load.take(now) + slow;
         clock.sleep_until(Some(self.busy_until)).await;
     }
 

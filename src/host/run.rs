@@ -107,7 +107,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         store,
         Arc::clone(&events),
         judge.clone(),
-        Pressure::new(config.delay, condition),
+        Pressure::new(config.delay.clone(), condition),
     );
     let drained = gate.clone();
     let api = Api {

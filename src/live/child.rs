@@ -285,7 +285,12 @@ impl Start {
         let time = |time: Duration| format!("{}ns", time.as_nanos());
         let addresses = self.berth.addresses().map(|address| address.to_string());
         let mut flags: Vec<_> = ["--listen", "--images", "--admin"].into_iter().zip(addresses).collect();
-        flags.extend([("--tls", tls), ("--chase", time(plan.chase)), ("--delay", time(plan.delay))]);
+        flags.extend([
+            ("--tls", tls),
+            ("--chase", time(plan.chase)),
+            ("--delay", plan.delay.to_string()),
+        ]);
+        flags.push(("--first-attempt", plan.first_attempt.number().to_string()));
         flags.extend(plan.deadline.map(|deadline| ("--deadline", time(deadline))));
         flags.extend(self.berth.store().map(|store| ("--store", store.display().to_string())));
         flags.extend(plan.limits.written().into_iter().map(|limit| ("--limit", limit)));
@@ -351,8 +356,9 @@ mod tests {
             chase: Duration::from_secs(30),
             limits: Default::default(),
             on_disk: false,
-            delay: Duration::ZERO,
+            delay: Default::default(),
             deadline: None,
+            first_attempt: crate::model::AttemptId::FIRST,
         }
     }
 

@@ -286,6 +286,7 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
             );
             let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
                 .sleeping(fleet.sleep)
+                .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index));
             let planned = &plan.devices[index.at()];
             let board = bench.map(|bench| Board::new(Arc::clone(bench), &fleet.image, planned.key));

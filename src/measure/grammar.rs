@@ -214,7 +214,7 @@ fn check_version(value: &str, at: Range<usize>) -> Result<(), GrammarError> {
 fn reason_words() -> impl Iterator<Item = &'static str> {
     use FailureReason::{
         AppAbort, Download, InstallCanceled, InstallFailed, NoBuildId, NotSwapped, Rejected, ResetBeforeConfirm, ServerCancel,
-        SlotRefused, Status, Storage, Superseded, TooBig, Unhandled, WrongBuildId,
+        SlotRefused, Status, Storage, Superseded, TooBig, Unhandled, WrongBuildId, WrongHardware,
     };
     let plain = [
         ResetBeforeConfirm,
@@ -222,6 +222,7 @@ fn reason_words() -> impl Iterator<Item = &'static str> {
         WrongBuildId,
         NoBuildId,
         TooBig,
+        WrongHardware,
         SlotRefused,
         Status(0),
         Download,

@@ -86,6 +86,9 @@ impl CohortName {
 pub struct AttemptId(NonZeroU64);
 
 impl AttemptId {
+    /// The first one of a server that has made none.
+    pub const FIRST: AttemptId = AttemptId(NonZeroU64::MIN);
+
     /// The attempt with this number; `None` for zero, which names no attempt.
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {

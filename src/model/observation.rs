@@ -238,6 +238,8 @@ pub enum FailureReason {
     NoBuildId,
     /// The image does not fit the slot.
     TooBig,
+    /// The image is made for other hardware: the device has seen that before it erased anything.
+    WrongHardware,
     /// The secondary slot could not be opened: the running image is unconfirmed (protocol 6.5).
     SlotRefused,
     /// A permanent HTTP status.
@@ -271,6 +273,7 @@ impl FailureReason {
             FailureReason::WrongBuildId => "wrong-build-id",
             FailureReason::NoBuildId => "no-build-id",
             FailureReason::TooBig => "too-big",
+            FailureReason::WrongHardware => "wrong-hardware",
             FailureReason::SlotRefused => "slot-refused",
             FailureReason::Status(_) => "http-status",
             FailureReason::Download => "download",
@@ -294,6 +297,7 @@ impl FailureReason {
         FailureReason::WrongBuildId,
         FailureReason::NoBuildId,
         FailureReason::TooBig,
+        FailureReason::WrongHardware,
         FailureReason::SlotRefused,
         FailureReason::Download,
         FailureReason::Storage,

@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::faults::{Happening, Injection, LinkProfile, Moment, Narrowing, PlannedFault, Trigger};
 use crate::luck::{Purpose, text_key};
 use crate::measure::Recorder;
@@ -33,6 +35,7 @@ struct Entry {
     anchor: Anchor,
     only: Arc<[Narrowing]>,
     link: Option<Arc<LinkProfile>>,
+    image: Option<Bytes>,
     /// Whom it was sent to, by device, with the happenings that are left where they are counted.
     sent: Option<Vec<(DeviceIndex, u64)>>,
 }
@@ -69,6 +72,7 @@ impl Faults {
             },
             only: fault.only.clone().into(),
             link: fault.kind.link().and_then(|name| plan.links.get(name).cloned()),
+            image: fault.kind.image().and_then(|firmware| plan.image_of(firmware)),
             sent: None,
         };
         Faults {
@@ -124,6 +128,7 @@ impl Faults {
             chance: planned.chance,
             only: Arc::clone(&entry.only),
             link: entry.link.clone(),
+            image: entry.image.clone(),
         };
         if let Some(trigger) = Trigger::of_moment(&planned.at) {
             return vec![injection(0, trigger, planned.times)];

@@ -13,6 +13,8 @@ use crate::time::SimTime;
 enum Standing {
     /// It may still fire; its `when` has held since this moment.
     Waiting { held_since: Option<SimTime> },
+    /// Its `when` has held for long enough, and it fires then.
+    Late(SimTime),
     /// It fired then.
     Fired(SimTime),
     /// A `cancel` that fired earlier named it: it never fires.
@@ -32,6 +34,7 @@ struct Entry {
     anchor: Anchor,
     conditional: bool,
     held_for: Duration,
+    late: Duration,
     standing: Standing,
     /// A `pause` that fired later holds back what it deploys.
     paused: bool,
@@ -56,6 +59,7 @@ impl Timeline {
             },
             conditional: step.when.is_some(),
             held_for: step.held_for,
+            late: step.late,
             standing: Standing::Waiting { held_since: None },
             paused: false,
         };
@@ -74,7 +78,7 @@ impl Timeline {
         let standing = &mut self.entries[step].standing;
         match standing {
             Standing::Fired(_) => true,
-            Standing::Waiting { .. } | Standing::Withdrawn => {
+            Standing::Waiting { .. } | Standing::Late(_) | Standing::Withdrawn => {
                 *standing = Standing::Withdrawn;
                 false
             }
@@ -102,15 +106,20 @@ impl Timeline {
             return false;
         }
         *held_since = holds().then(|| held_since.unwrap_or(now));
-        held_since.is_some_and(|since| now.since(since) >= entry.held_for)
+        let fires = held_since.is_some_and(|since| now.since(since) >= entry.held_for);
+        if fires && !entry.late.is_zero() {
+            entry.standing = Standing::Late(now + entry.late);
+            return false;
+        }
+        fires
     }
 
-    /// The first unconditional step whose moment has come, in order of the file.
+    /// The first step whose moment is known and has come, in order of the file.
     pub(super) fn due(&self, now: SimTime) -> Option<usize> {
         (0..self.entries.len()).find(|&step| self.timed(step).is_some_and(|at| at <= now))
     }
 
-    /// When the next unconditional step fires.
+    /// When the next step fires whose moment is known.
     pub(super) fn next_timed(&self) -> Option<SimTime> {
         (0..self.entries.len()).filter_map(|step| self.timed(step)).min()
     }
@@ -123,6 +132,7 @@ impl Timeline {
             .enumerate()
             .filter_map(|(step, entry)| match entry.standing {
                 Standing::Waiting { .. } => Some((step, self.earliest(step))),
+                Standing::Late(at) => Some((step, Some(at))),
                 Standing::Fired(_) | Standing::Withdrawn => None,
             });
         waiting.min_by_key(|(step, earliest)| (earliest.is_none(), *earliest, *step))
@@ -131,7 +141,7 @@ impl Timeline {
     /// True while a step must be waited for: its moment is known and lies ahead, or its `when` holds and `for` is running.
     pub(super) fn pending(&self, now: SimTime) -> bool {
         self.entries.iter().enumerate().any(|(step, entry)| match entry.standing {
-            Standing::Waiting { held_since: Some(_) } => true,
+            Standing::Waiting { held_since: Some(_) } | Standing::Late(_) => true,
             Standing::Waiting { held_since: None } => self
                 .earliest(step)
                 .is_some_and(|earliest| !entry.conditional || earliest > now),
@@ -143,15 +153,18 @@ impl Timeline {
     pub(super) fn fired_at(&self, step: usize) -> Option<SimTime> {
         match self.entries[step].standing {
             Standing::Fired(at) => Some(at),
-            Standing::Waiting { .. } | Standing::Withdrawn => None,
+            Standing::Waiting { .. } | Standing::Late(_) | Standing::Withdrawn => None,
         }
     }
 
-    /// When an unconditional step that has not fired does, if that is known.
+    /// When a step that has not fired does, if that is known: it has no `when`, or its `when` is behind it.
     fn timed(&self, step: usize) -> Option<SimTime> {
         let entry = &self.entries[step];
-        let waiting = matches!(entry.standing, Standing::Waiting { .. });
-        (waiting && !entry.conditional).then(|| self.earliest(step)).flatten()
+        match entry.standing {
+            Standing::Late(at) => Some(at),
+            Standing::Waiting { .. } if !entry.conditional => self.earliest(step),
+            Standing::Waiting { .. } | Standing::Fired(_) | Standing::Withdrawn => None,
+        }
     }
 
     /// The earliest moment of a step; `None` while the step that it follows has not fired.

@@ -49,6 +49,7 @@ fn sentence(reason: FailureReason) -> String {
         FailureReason::WrongBuildId => "wrong build id: another one runs than was downloaded".into(),
         FailureReason::NoBuildId => "the image has no build id".into(),
         FailureReason::TooBig => "the image does not fit the slot".into(),
+        FailureReason::WrongHardware => "refused: the image is made for other hardware".into(),
         FailureReason::SlotRefused => "no slot to write to: the running image is unconfirmed".into(),
         FailureReason::Status(status) => format!("download: HTTP {status}"),
         FailureReason::Download => "download: failed for good".into(),
@@ -73,7 +74,8 @@ fn detail(plan: &Plan, device: &DeviceSnapshot<'_>, attempt: &AttemptSnapshot<'_
         | FailureReason::NotSwapped
         | FailureReason::WrongBuildId
         | FailureReason::NoBuildId
-        | FailureReason::TooBig => {
+        | FailureReason::TooBig
+        | FailureReason::WrongHardware => {
             let main = main?;
             let image = behaviors.images.values().find(|image| *image.firmware == *main)?;
             Some(match reason {

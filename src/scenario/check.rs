@@ -32,6 +32,7 @@ pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problem
     check.cohorts();
     file.fleets.iter().for_each(|fleet| check.fleet(fleet));
     check.flaws();
+    check.hardware();
     check.total();
     file.steps.iter().for_each(|step| check.step(step));
     check.step_cycles();
@@ -126,6 +127,15 @@ impl Check<'_> {
                 );
                 self.problems.add(*at, message, hint);
             }
+        }
+    }
+
+    /// What an image fits is said by what devices have.
+    fn hardware(&self) {
+        for version in &self.file.versions {
+            let Some(fits) = &version.fits else { continue };
+            let subject = format!("`fits` of firmware `{}`", version.firmware);
+            self.names.check_who(fits, &subject, self.problems);
         }
     }
 
@@ -429,7 +439,10 @@ impl Check<'_> {
             | None => None,
         });
         let run = self.file.fleets.iter().map(|fleet| &fleet.runs);
-        deployed.chain(run).flatten().map(|version| &version.value).collect()
+        let kinds = self.file.faults.iter().filter_map(|fault| fault.kind.as_ref());
+        let sent = kinds.filter_map(|kind| kind.value.image());
+        let named = deployed.chain(run).flatten().map(|version| &version.value);
+        named.chain(sent).collect()
     }
 
     fn used_links(&self) -> BTreeSet<&str> {

@@ -9,12 +9,12 @@ use crate::faults::{
     FaultKind, LinkProfile, MessageFault, Moment, Narrowing, PlannedFault, PlannedServerFault, RequestFault, ServerFaultKind,
     Target,
 };
-use crate::model::{DeviceIndex, Key, Phase, Share, Test};
+use crate::model::{DeviceIndex, FirmwareVersion, Key, Phase, Share, Test};
 
 use super::document::Place;
 use super::error::Problems;
-use super::fields::{cut, suggest};
-use super::file::{FaultFile, ScenarioFile, TlsFile, WhoFile, link_names, named_link};
+use super::fields::{Written, cut, suggest};
+use super::file::{FaultFile, ImageFile, ScenarioFile, TlsFile, VerbFile, WhoFile, link_names, named_link};
 use super::names::{Asking, Names};
 use super::start::AtStart;
 use super::text::{exact_data_rate, exact_time, exact_times};
@@ -32,6 +32,7 @@ pub(super) fn check(fault: &FaultFile, file: &ScenarioFile, names: &Names<'_>, p
     }
     if let Some(kind) = &fault.kind {
         check.kind(&kind.value, kind.at);
+        check.image(&kind.value, kind.at, names);
         check.fits(&kind.value);
         check.narrowing(&kind.value, names);
     }
@@ -174,7 +175,11 @@ impl Check<'_> {
     /// What a kind needs of the rest of the file.
     fn kind(&self, kind: &FaultKind, at: Place) {
         let subject = &self.fault.subject;
-        if *kind == FaultKind::Request(RequestFault::BadTls) && matches!(self.file.server.tls, TlsFile::Off) {
+        let about_tls = matches!(
+            kind,
+            FaultKind::Request(RequestFault::BadTls) | FaultKind::CertExpiry | FaultKind::WrongClock { .. }
+        );
+        if about_tls && matches!(self.file.server.tls, TlsFile::Off) {
             let message = format!("{subject} is about TLS, which is off");
             self.problems.add(at, message, "leave the fault out, or server.tls = \"off\"");
         }
@@ -184,6 +189,44 @@ impl Check<'_> {
             let hint = suggest(profile, link_names(&self.file.links), "links");
             self.problems
                 .add(at, format!("unknown link `{}` in {subject}", cut(profile)), hint);
+        }
+    }
+
+    /// Whether an image that takes the place of others is known, and as long as what is announced.
+    fn image(&self, kind: &FaultKind, at: Place, names: &Names<'_>) {
+        let Some(firmware) = kind.image() else { return };
+        let subject = &self.fault.subject;
+        let version = firmware.to_string();
+        if !names.versions().contains(&version) {
+            return names.unknown_version(&version, at, &format!("`inject` of {subject}"), self.problems);
+        }
+        let length = |firmware: &FirmwareVersion| {
+            let found = self.file.versions.iter().find(|version| version.firmware == *firmware)?;
+            match found.image {
+                ImageFile::Generated { size, .. } => Some(size),
+                ImageFile::File(_) => None,
+            }
+        };
+        let narrowed = |firmware: &FirmwareVersion| {
+            let only = |only: &Written<Narrowing>| only.value == Narrowing::Version(firmware.clone());
+            self.fault.only.is_empty() || self.fault.only.iter().any(only)
+        };
+        let deployed = self.file.steps.iter().filter_map(|step| match &step.verb {
+            Some(VerbFile::Deploy { packages, .. }) => Some(packages),
+            _ => None,
+        });
+        let own = length(firmware);
+        let differs = |other: Option<u64>| other.is_some() && own.is_some() && other != own;
+        let other = deployed
+            .flatten()
+            .find(|package| narrowed(&package.value) && differs(length(&package.value)));
+        if let Some(package) = other {
+            let message = format!(
+                "{subject} puts `{version}` in the place of `{}`, which has another size",
+                package.value
+            );
+            let hint = "the length that was announced stays: give both the same `size`, or narrow it by `only`";
+            self.problems.add(at, message, hint);
         }
     }
 
@@ -230,7 +273,9 @@ impl Check<'_> {
         let subject = &self.fault.subject;
         for only in &self.fault.only {
             let (fits, hint) = match (&only.value, kind.target()) {
-                (Narrowing::Version(firmware), Target::Messages | Target::Requests) => {
+                (Narrowing::Version(firmware), _)
+                    if matches!(kind.target(), Target::Messages | Target::Requests) || *kind == FaultKind::CertExpiry =>
+                {
                     let version = firmware.to_string();
                     if !names.versions().contains(&version) {
                         names.unknown_version(&version, only.at, &format!("`only` of {subject}"), self.problems);
@@ -241,7 +286,7 @@ impl Check<'_> {
                 (Narrowing::Message(_), Target::Requests) => {
                     (false, "requests are narrowed to SLUG@VERSION, for example \"app@1.1.0\"")
                 }
-                (_, Target::Device | Target::Flash | Target::Link) => {
+                (Narrowing::Version(_) | Narrowing::Message(_), _) => {
                     (false, "messages and requests are narrowed: leave `only` out")
                 }
             };
@@ -276,7 +321,9 @@ pub(super) fn check_boards(fault: &FaultFile, start: AtStart<'_>, problems: &Pro
     let Some(fleet) = found(true) else { return };
     let moment_at = fault.moment_at.as_ref().map_or(fault.at, |words| words.inner);
     let refused = match (&kind.value, &fault.moment) {
-        (FaultKind::FlashFail { .. }, _) => Some((kind.at, "the flash of a board cannot be made to fail from outside")),
+        (FaultKind::FlashFail { .. } | FaultKind::FlashFull, _) => {
+            Some((kind.at, "the flash of a board cannot be made to fail from outside"))
+        }
         (FaultKind::FlashFlip { .. }, _) => Some((kind.at, "nobody else writes into the flash of a board")),
         (_, Moment::Flash { erase: false, .. }) => Some((moment_at, "only its page erases can be counted: write `flash erase N`")),
         (_, Moment::Progress { phase, .. }) if *phase != Phase::Downloading => {

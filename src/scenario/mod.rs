@@ -16,6 +16,7 @@ mod fields;
 mod file;
 mod images;
 mod links;
+mod museum;
 mod names;
 mod outcome;
 mod outline;

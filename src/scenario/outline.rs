@@ -167,8 +167,9 @@ fn fleet_text(plan: &Plan, fleet: &PlannedFleet) -> String {
     let power = fleet.sleep.as_ref().map_or_else(String::new, |sleep| {
         format!(", awake {} every {}", exact_time(sleep.awake), exact_time(sleep.every))
     });
+    let away = fleet.absence.map_or_else(String::new, |absence| format!(", away {absence}"));
     format!(
-        "{}; link {}, flash {}; {on}{power}",
+        "{}; link {}, flash {}; {on}{power}{away}",
         versions(&fleet.runs),
         fleet.link.name,
         fleet.config.chip.name
@@ -212,7 +213,11 @@ fn step_text(step: &PlannedStep) -> String {
                 true => String::new(),
                 false => format!(" for {}", exact_time(step.held_for)),
             };
-            format!("from {at} on, once {measure}{held}")
+            let late = match step.late.is_zero() {
+                true => String::new(),
+                false => format!(", {} late", exact_time(step.late)),
+            };
+            format!("from {at} on, once {measure}{held}{late}")
         }
     };
     let does = match &step.verb {

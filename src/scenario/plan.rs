@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
-use crate::faults::{Cheat, LinkProfile, PlannedFault, PlannedServerFault, Sleep};
+use crate::faults::{Absence, Cheat, LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
-use crate::model::{CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
-use crate::server::Limits;
+use crate::model::{AttemptId, CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
+use crate::server::{Limits, ServiceTime};
 use crate::time::SimTime;
 use crate::verdict::Expectation;
 
@@ -82,6 +82,21 @@ impl Plan {
     /// The fleet of a device.
     pub fn fleet_of(&self, device: DeviceIndex) -> &PlannedFleet {
         &self.fleets[usize::from(self.devices[device.at()].fleet)]
+    }
+
+    /// When a device is away: spells in order.
+    pub fn spells_of(&self, device: DeviceIndex) -> Box<[(SimTime, SimTime)]> {
+        let absence = self.fleet_of(device).absence;
+        let end = SimTime::ZERO + self.duration;
+        absence.map_or_else(Box::default, |absence| {
+            absence.spells(self.luck(), self.devices[device.at()].key, end)
+        })
+    }
+
+    /// The image of a version.
+    pub fn image_of(&self, firmware: &FirmwareVersion) -> Option<Bytes> {
+        let found = self.versions.iter().find(|version| version.firmware == *firmware);
+        found.map(|version| version.image.clone())
     }
 
     /// The device's own data.
@@ -169,10 +184,12 @@ pub struct ServerPlan {
     pub limits: Limits,
     /// Whether what it knows outlives its process.
     pub on_disk: bool,
-    /// Service time of each message of a device.
-    pub delay: Duration,
+    /// Service time of each message of a device, by load.
+    pub delay: ServiceTime,
     /// An attempt without an end by then is closed.
     pub deadline: Option<Duration>,
+    /// Id of the first attempt.
+    pub first_attempt: AttemptId,
 }
 
 /// Where the real firmware of fleets with `engine = "qemu"` runs.
@@ -224,6 +241,8 @@ pub struct PlannedFleet {
     pub link: Arc<LinkProfile>,
     /// When its devices sleep, if they do.
     pub sleep: Option<Sleep>,
+    /// How its devices are away, if they are.
+    pub absence: Option<Absence>,
     /// Its firmware is real and runs on boards; where there are none, it is simulated.
     pub on_boards: bool,
     /// Settings of its devices.
@@ -299,6 +318,8 @@ pub struct PlannedStep {
     pub when: Option<Measure>,
     /// How long `when` must have held.
     pub held_for: Duration,
+    /// How long after that it fires: somebody has to notice.
+    pub late: Duration,
     /// A share over fewer devices satisfies no `when`.
     pub min_count: u64,
     /// What it does.

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::device::{Backoff, Jitter};
+use crate::faults::Absence;
 use crate::model::parse_size;
 
 use super::chips::Figure;
@@ -42,6 +43,15 @@ struct ImageFigures {
     _p90: Figure,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AbsenceFigures {
+    share: Figure,
+    hours: Option<Figure>,
+    #[serde(rename = "spells")]
+    _spells: Option<Figure>,
+}
+
 static BACKOFFS: LazyLock<BTreeMap<String, Backoff>> = LazyLock::new(|| {
     let profiles: BTreeMap<String, BackoffFigures> =
         toml::from_str(include_str!("../../profiles/backoffs.toml")).expect("the embedded profiles are valid");
@@ -66,6 +76,19 @@ static IMAGES: LazyLock<BTreeMap<String, u64>> = LazyLock::new(|| {
         .collect()
 });
 
+static ABSENCES: LazyLock<BTreeMap<String, Absence>> = LazyLock::new(|| {
+    let profiles: BTreeMap<String, AbsenceFigures> =
+        toml::from_str(include_str!("../../profiles/absences.toml")).expect("the embedded profiles are valid");
+    let absence = |figures: &AbsenceFigures| {
+        let hours = figures.hours.as_ref().map_or("", Figure::text);
+        Absence::parse(&format!("{} {hours}", figures.share.text())).expect("profiles hold absences")
+    };
+    profiles
+        .iter()
+        .map(|(name, figures)| (name.clone(), absence(figures)))
+        .collect()
+});
+
 fn jitter(word: &str) -> Option<Jitter> {
     JITTERS.iter().find(|(known, _)| *known == word).map(|&(_, jitter)| jitter)
 }
@@ -78,6 +101,11 @@ pub(super) fn backoff(text: &str, subject: &str) -> Option<Result<Backoff, Compl
 /// The size in bytes that `text` names, if it begins with `preset:`.
 pub(super) fn image_size(text: &str, subject: &str) -> Option<Result<u64, Complaint>> {
     named(text, &IMAGES, "image size", subject)
+}
+
+/// How devices are away that `text` names, if it begins with `preset:`.
+pub(super) fn absence(text: &str, subject: &str) -> Option<Result<Absence, Complaint>> {
+    named(text, &ABSENCES, "absence", subject)
 }
 
 /// The measure that `text` names, if it begins with `preset:`.

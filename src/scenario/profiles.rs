@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 const LINKS: &str = include_str!("../../profiles/links.toml");
 const CHIPS: &str = include_str!("../../profiles/chips.toml");
 const BACKOFFS: &str = include_str!("../../profiles/backoffs.toml");
+const ABSENCES: &str = include_str!("../../profiles/absences.toml");
 const IMAGES: &str = include_str!("../../profiles/images.toml");
 
-/// A link, a chip, the back-off of a client, or a size of images.
+/// A link, a chip, the back-off of a client, how devices are away, or a size of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Profile {
-    /// `link`, `chip`, `back-off` or `image`.
+    /// `link`, `chip`, `back-off`, `absence` or `image`.
     pub kind: &'static str,
     /// Its name in a scenario.
     pub name: String,
@@ -46,7 +47,13 @@ pub fn profiles() -> Vec<Profile> {
         };
         tables.into_iter().map(profile)
     };
-    let kinds = [("link", LINKS), ("chip", CHIPS), ("back-off", BACKOFFS), ("image", IMAGES)];
+    let kinds = [
+        ("link", LINKS),
+        ("chip", CHIPS),
+        ("back-off", BACKOFFS),
+        ("absence", ABSENCES),
+        ("image", IMAGES),
+    ];
     kinds.into_iter().flat_map(|(kind, text)| read(kind, text)).collect()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::device::{Behaviors, DeviceConfig, ImageBehavior};
+use crate::device::{Behaviors, Dealt, DeviceConfig, ImageBehavior};
 use crate::faults::{PlannedFault, PlannedServerFault};
 use crate::luck::{Luck, Purpose, device_key, text_key};
 use crate::mcuboot::VerifyingKey;
@@ -24,7 +24,7 @@ use super::fault;
 use super::fields::cut;
 use super::file::{
     CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
-    TlsFile, Trace, VerbFile, WhoFile,
+    TlsFile, Trace, VerbFile, VersionFile, WhoFile,
 };
 use super::images::Image;
 use super::names::Names;
@@ -78,8 +78,9 @@ impl Resolver<'_> {
             chase: server.chase,
             limits: server.limits.clone(),
             on_disk: server.on_disk,
-            delay: server.delay,
+            delay: server.delay.clone(),
             deadline: server.deadline,
+            first_attempt: server.first_attempt,
         }
     }
 
@@ -127,7 +128,8 @@ impl Resolver<'_> {
                 .map(|number| device_key(&fleet.name, number))
                 .collect();
             devices.extend(self.devices(fleet, position as u16, &keys));
-            fleets.push(self.fleet(fleet, first, &keys, images, trusted[position].as_ref()));
+            let own = &devices[first.at()..];
+            fleets.push(self.fleet(fleet, first, own, &keys, images, trusted[position].as_ref()));
         }
         self.check_ids(&devices);
         (fleets, devices)
@@ -137,6 +139,7 @@ impl Resolver<'_> {
         &self,
         fleet: &FleetFile,
         first: DeviceIndex,
+        devices: &[PlannedDevice],
         keys: &[u64],
         images: &[Image],
         trusted: Option<&VerifyingKey>,
@@ -157,6 +160,8 @@ impl Resolver<'_> {
             sdk: fleet.sdk,
             quirks: fleet.quirks,
             heartbeat: fleet.heartbeat,
+            checks_fit: fleet.checks_fit,
+            rollback_lock: fleet.rollback_lock,
             counts_wear: self.asks(Metric::Wear),
             on_board: false,
         };
@@ -165,9 +170,10 @@ impl Resolver<'_> {
             name: fleet.name.clone(),
             link: Arc::clone(&fleet.link),
             sleep: fleet.sleep,
+            absence: fleet.absence,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(keys, images, trusted)),
+            behaviors: Arc::new(self.behaviors(fleet, devices, keys, images, trusted)),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,
@@ -188,13 +194,43 @@ impl Resolver<'_> {
         IngestKey::new(format!("{:016x}{:016x}", part(0), part(1)))
     }
 
-    fn behaviors(&self, keys: &[u64], images: &[Image], trusted: Option<&VerifyingKey>) -> Behaviors {
+    /// Which devices of a fleet an image is made for: judged once, since hardware does not change.
+    fn fits(&self, version: &VersionFile, fleet: &FleetFile, devices: &[PlannedDevice]) -> Dealt<bool> {
+        let Some(fits) = &version.fits else {
+            return Dealt::Same(true);
+        };
+        let fitting = |device: &PlannedDevice| {
+            fits.selector.matches(|key, value| match key {
+                Key::Fleet => fleet.name == value,
+                Key::Device => device.id.as_str() == value,
+                Key::Tag(tag) => device.tags.get(tag).is_some_and(|found| found == value),
+                Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => false,
+            })
+        };
+        Dealt::Each {
+            outcomes: vec![false, true],
+            by_number: devices.iter().map(|device| u8::from(fitting(device))).collect(),
+        }
+    }
+
+    fn behaviors(
+        &self,
+        fleet: &FleetFile,
+        devices: &[PlannedDevice],
+        keys: &[u64],
+        images: &[Image],
+        trusted: Option<&VerifyingKey>,
+    ) -> Behaviors {
         let mut behaviors = Behaviors::default();
         for (version, image) in self.file.versions.iter().zip(images) {
             let ordinal = text_key(&version.firmware.to_string());
+            let fits = self.fits(version, fleet, devices);
+            let boot = deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys);
             let behavior = ImageBehavior {
                 firmware: Arc::new(version.firmware.clone()),
-                boot: deal(&version.boot, self.luck, Purpose::BootOutcome, ordinal, keys),
+                boot: boot.unless(&fits, version.elsewhere),
+                fits,
+                counter: version.counter,
                 image: image.bytes.clone(),
                 build_id: image.build_id,
                 own_build_id: image.own_build_id,
@@ -429,6 +465,7 @@ impl Resolver<'_> {
             },
             when: step.when.as_ref().map(|asked| asked.measure.clone()),
             held_for: step.held_for,
+            late: step.late,
             min_count: step.min_count,
             verb: self.verb(step.verb.as_ref()?),
         })

@@ -34,9 +34,11 @@ enum Form {
     FalseOr,
     /// A table of shares or counts by kind.
     Kinds,
+    /// A time, or a table of times by rate.
+    ByRate,
 }
 
-use Form::{Bool, Count, Factor, FalseOr, Kinds, Quantity, Shares, Table, Tags, Text, TextOr, Texts, Word};
+use Form::{Bool, ByRate, Count, Factor, FalseOr, Kinds, Quantity, Shares, Table, Tags, Text, TextOr, Texts, Word};
 
 /// A key, its form and its meaning.
 type Meaning = (&'static str, Form, &'static str);
@@ -83,13 +85,18 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
                 "where the embedded server keeps its state",
             ),
             ("chase", Quantity, "missing results are asked for after this long"),
-            ("delay", Quantity, "service time of a message"),
+            (
+                "delay",
+                ByRate,
+                "service time of a message, or one for each load: { \"0/s\" = \"1ms\", \"200/s\" = \"20ms\" }",
+            ),
             (
                 "deadline",
                 Text,
                 "an attempt without an end by then is closed: a time, or off",
             ),
             ("limits", Table("limits"), "what the embedded server refuses beyond"),
+            ("first_attempt", Count, "id of the first attempt; 1 by default"),
         ],
     ),
     (
@@ -123,6 +130,9 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
                 "what its handler does, as another package: succeed after T, fail after T, …",
             ),
             ("flaw", Text, "what is wrong with the image"),
+            ("fits", Text, "which hardware it is made for: tag.model:7i; all by default"),
+            ("elsewhere", Text, "what it does on other hardware; hang by default"),
+            ("counter", Count, "its security counter; 0 by default"),
         ],
     ),
     (
@@ -157,6 +167,17 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("max_artifacts", Count, "most artifacts of a manifest, 1 to 32"),
             ("heartbeat", Text, "how often it tells its uptime, or off"),
             ("cheats", Kinds, "devices that lie, by kind"),
+            ("checks_fit", Bool, "looks whether an image fits it before it erases anything"),
+            (
+                "rollback_lock",
+                Word(&["off", "confirm", "start"]),
+                "when the security counter rises, below which no image is started",
+            ),
+            (
+                "absence",
+                Text,
+                "how much devices are away, and when: 4 %, 4 % office, preset:NAME",
+            ),
             (
                 "engine",
                 Word(&["simulated", "qemu"]),
@@ -227,6 +248,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("at", Text, "when: a time, or step:NAME+T"),
             ("when", Text, "once a measure holds"),
             ("for", Quantity, "how long it must have held"),
+            ("late", Quantity, "how long after that it happens"),
             ("min_count", Count, "fewest devices that a share counts over"),
             ("deploy", Texts, "SLUG@VERSION, or several in the order of the manifest"),
             ("to", Text, "cohort"),
@@ -367,6 +389,7 @@ fn schema_of(form: Form) -> Value {
         Table(name) => reference(name),
         TextOr(name) => json!({ "oneOf": [text(), reference(name)] }),
         FalseOr => json!({ "oneOf": [text(), { "const": false }] }),
+        ByRate => json!({ "oneOf": [text(), { "type": "object", "additionalProperties": text() }] }),
         Kinds => json!({ "type": "object", "additionalProperties": { "type": ["string", "integer"] } }),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ScenarioErrors;
 use super::fields::suggest;
+use super::museum::PIECES;
 use super::text::exact_size;
 
 /// A scenario as the user named it.
@@ -66,7 +67,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
 
 /// The text of the built-in example called `name`.
 pub(super) fn example(name: &str) -> Option<&'static str> {
-    EXAMPLES.iter().find(|(known, _)| *known == name).map(|&(_, text)| text)
+    let known = EXAMPLES.iter().chain(PIECES);
+    known.into_iter().find(|(known, _)| *known == name).map(|&(_, text)| text)
 }
 
 /// A scenario's text with what belongs to it.

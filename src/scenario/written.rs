@@ -1,6 +1,7 @@
 //! The scenario written out again, every default and the seed included, in an order of its own; and the hash of what is played.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -16,9 +17,12 @@ use super::file::{
     ServerFile, Shares, StepFile, TlsFile, Trace, VerbFile, VersionFile,
 };
 use super::images::Image;
+use super::outcome;
 use super::plan::{Ends, Settle};
 use super::text::{backoff, exact_data_rate, exact_rate, exact_size, exact_time, exact_times, quoted};
-use crate::model::{Pick, Share};
+use crate::device::RollbackLock;
+use crate::model::{AttemptId, EventRate, Pick, Share};
+use crate::server::ServiceTime;
 
 /// The scenario as TOML that reads back as the same.
 pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
@@ -146,13 +150,11 @@ impl Writer {
         }
         self.text("store", if server.on_disk { "disk" } else { "memory" });
         self.text("chase", &exact_time(server.chase));
-        let delay = if server.delay.is_zero() {
-            "0ms".to_owned()
-        } else {
-            exact_time(server.delay)
-        };
-        self.text("delay", &delay);
+        self.raw("delay", service_time(&server.delay));
         self.text("deadline", &server.deadline.map_or_else(|| "off".to_owned(), exact_time));
+        if server.first_attempt != AttemptId::FIRST {
+            self.raw("first_attempt", server.first_attempt.number());
+        }
         let limits = &server.limits;
         let written = [
             ("connections", limits.connections.map(|count| count.to_string())),
@@ -203,6 +205,13 @@ impl Writer {
             self.text("flaw", flaw.value.word());
         }
         self.raw("boot", shares(&version.boot));
+        if let Some(fits) = &version.fits {
+            self.text("fits", &fits.selector.to_string());
+            self.text("elsewhere", &outcome::boot_text(&version.elsewhere));
+        }
+        if version.counter > 0 {
+            self.raw("counter", version.counter);
+        }
         self.raw("install", shares(&version.install));
     }
 
@@ -242,6 +251,15 @@ impl Writer {
         self.text("sdk", fleet.sdk.word());
         self.raw("quirks", quirks::written(fleet.quirks));
         self.raw("max_artifacts", fleet.max_artifacts);
+        if fleet.checks_fit {
+            self.raw("checks_fit", true);
+        }
+        if fleet.rollback_lock != RollbackLock::Off {
+            self.text("rollback_lock", fleet.rollback_lock.word());
+        }
+        if let Some(absence) = &fleet.absence {
+            self.text("absence", &absence.to_string());
+        }
         if !fleet.cheats.is_empty() {
             let cheats = fleet.cheats.iter().map(|(cheat, pick)| match pick {
                 Pick::Count(count) => format!("{cheat} = {count}"),
@@ -273,6 +291,9 @@ impl Writer {
         if let Some(when) = &step.when {
             self.text("when", &asked(&when.measure, &when.words.text));
             self.text("for", &exact_time(step.held_for));
+            if !step.late.is_zero() {
+                self.text("late", &exact_time(step.late));
+            }
             self.raw("min_count", step.min_count);
         }
         match &step.verb {
@@ -417,5 +438,18 @@ fn shares<T>(shares: &Shares<T>) -> String {
             format!("{{ {} }}", parts.join(", "))
         }
         parts => inline_list(parts.iter().map(|(text, _, _)| text.clone())),
+    }
+}
+
+/// A service time: one, or one for each load.
+fn service_time(times: &ServiceTime) -> String {
+    match times.steps() {
+        [] => quoted("0ms"),
+        [(_, time)] => quoted(&exact_time(*time)),
+        steps => {
+            let step =
+                |(rate, time): &(EventRate, Duration)| format!("{} = {}", quoted(&exact_rate(*rate)), quoted(&exact_time(*time)));
+            format!("{{ {} }}", steps.iter().map(step).collect::<Vec<_>>().join(", "))
+        }
     }
 }

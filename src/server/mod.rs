@@ -28,6 +28,7 @@ mod record;
 mod registry;
 mod rollout;
 mod selection;
+mod service;
 mod sessions;
 mod table;
 mod views;
@@ -41,6 +42,7 @@ pub use defect::Defect;
 pub use io::{AdminError, ConnectionId, RequestId, ServerInput, ServerOutput, ServerOutputs};
 pub use limits::{LimitError, Limits};
 pub use record::{CohortNumber, DeploymentNumber, DeviceNumber, Record, SessionSeen, Stamp};
+pub use service::{Load, ServiceTime};
 pub use sessions::prompt_of;
 pub use views::ServerCounts;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
 use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
 use crate::luck::Purpose;
-use crate::model::{AttemptId, DeviceIndex, KeyHash};
+use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
 use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
@@ -112,6 +112,7 @@ impl Engine {
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
             Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
                 .sleeping(fleet.sleep)
+                .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
         let director = Director::new(Arc::clone(&plan), Mode::Sim);
@@ -734,7 +735,7 @@ fn server_config(plan: &Plan) -> ServerConfig {
         artifact_key,
         image_base: format!("{scheme}://{IMAGE_HOST}"),
         chase: plan.server.chase,
-        first_attempt: AttemptId::new(1).expect("one is not zero"),
+        first_attempt: plan.server.first_attempt,
         limits: plan.server.limits.clone(),
         deadline: plan.server.deadline,
         epoch_ms: 0,

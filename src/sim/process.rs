@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::faults::ServerCondition;
 use crate::model::{AdminAction, DeviceIndex, ServerEvent};
 use crate::scenario::Plan;
-use crate::server::{Record, ServerOutput, ServerOutputs, Stamp};
+use crate::server::{Load, Record, ServerOutput, ServerOutputs, Stamp};
 use crate::time::SimTime;
 
 use super::queue::Event;
@@ -32,7 +32,7 @@ pub(super) enum Work {
 pub(super) struct Process {
     condition: ServerCondition,
     /// Service time of a message where nothing slows the server.
-    delay: Duration,
+    load: Load,
     /// What has reached the process and not been handled, each with when it is to be.
     waiting: VecDeque<(SimTime, Work)>,
     busy_until: SimTime,
@@ -55,7 +55,7 @@ impl Process {
     pub(super) fn new(plan: &Plan) -> Process {
         let journaled = plan.server_faults.iter().any(|fault| fault.kind.needs_disk());
         Process {
-            delay: plan.server.delay,
+            load: Load::new(plan.server.delay.clone()),
             journal: journaled.then(Journal::default),
             ..Process::default()
         }
@@ -79,7 +79,11 @@ impl Process {
 
     /// True if all that reaches it is handled and answered at that moment.
     pub(super) fn is_prompt(&self) -> bool {
-        self.journal.is_none() && !self.is_still() && self.waiting.is_empty() && self.service().is_zero()
+        self.journal.is_none()
+            && !self.is_still()
+            && self.waiting.is_empty()
+            && self.load.is_free()
+            && self.condition.slow.is_zero()
     }
 
     /// True where what is asked must be kept until it is answered.
@@ -101,7 +105,7 @@ impl Process {
 
     /// Something reaches the process: given back if it is to be handled at once.
     pub(super) fn reach(&mut self, work: Work, now: SimTime) -> Option<Work> {
-        if !self.is_still() && self.service().is_zero() && self.waiting.is_empty() {
+        if !self.is_still() && self.load.is_free() && self.condition.slow.is_zero() && self.waiting.is_empty() {
             return Some(work);
         }
         self.wait(work, now);
@@ -177,13 +181,14 @@ impl Process {
         self.journal.as_ref()?.writing.as_ref().filter(|_| !stopped)
     }
 
-    fn service(&self) -> Duration {
-        self.delay + self.condition.slow
+    /// What a message takes that comes now.
+    fn service(&mut self, now: SimTime) -> Duration {
+        self.load.take(now) + self.condition.slow
     }
 
     fn wait(&mut self, work: Work, now: SimTime) {
         let takes = match work {
-            Work::Device(_, Event::Received { .. }) => self.service(),
+            Work::Device(_, Event::Received { .. }) => self.service(now),
             Work::Device(..) | Work::Admin(..) => Duration::ZERO,
         };
         self.busy_until = self.busy_until.max(now) + takes;

@@ -61,6 +61,7 @@ pub fn failing(reason: FailureReason) -> String {
         FailureReason::WrongBuildId => "the image that runs has another build id than the one downloaded",
         FailureReason::NoBuildId => "the image holds no usable build id",
         FailureReason::TooBig => "the image does not fit the slot",
+        FailureReason::WrongHardware => "the image is made for other hardware",
         FailureReason::SlotRefused => "the slot could not be opened, because the running image is unconfirmed",
         FailureReason::Status(status) => return format!("the image server answered {status}"),
         FailureReason::Download => "the download cannot succeed: address, TLS or range is wrong",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use squall::device::{
     Backoff, Behaviors, BootOutcome, Chip, Dealt, Defect, Device, DeviceConfig, DeviceIdentity, ImageBehavior, InstallOutcome,
-    Jitter, Quirks, Sdk, SwapMethod,
+    Jitter, Quirks, RollbackLock, Sdk, SwapMethod,
 };
 use squall::luck::{Luck, device_key};
 use squall::mcuboot::{
@@ -86,6 +86,8 @@ fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Dige
     let info = ImageInfo::read(slice_reader(image)).ok();
     let header = image.first_chunk().and_then(|head| ImageHeader::from_bytes(head).ok());
     let behavior = ImageBehavior {
+        fits: Dealt::Same(true),
+        counter: 0,
         firmware: version(firmware).into(),
         boot: Dealt::Same(boot),
         image: image.clone(),
@@ -174,6 +176,8 @@ impl Setup {
     pub fn config(&self) -> DeviceConfig {
         let constant = Duration::from_millis(500);
         DeviceConfig {
+            checks_fit: false,
+            rollback_lock: RollbackLock::Off,
             main: "app".parse().unwrap(),
             ingest_key: IngestKey::new("ingest-key"),
             chip: Arc::new(match self.on_board {

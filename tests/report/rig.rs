@@ -49,6 +49,7 @@ fn expectation(line: u32, text: &str) -> Expectation {
 
 fn deploy(name: &str, line: u32, at: u64, cohort: &str) -> PlannedStep {
     PlannedStep {
+        late: std::time::Duration::ZERO,
         name: name.to_owned(),
         line,
         at: StepTime::At(SimTime::from_secs(at)),
@@ -98,7 +99,8 @@ pub fn plan() -> Plan {
             chase: Duration::from_secs(30),
             limits: Limits::open(),
             on_disk: false,
-            delay: std::time::Duration::ZERO,
+            delay: Default::default(),
+            first_attempt: squall::model::AttemptId::FIRST,
             deadline: None,
         },
         bench: None,
@@ -154,6 +156,8 @@ fn fleet() -> PlannedFleet {
         tls: true,
         sdk: squall::device::Sdk::Newest,
         quirks: squall::device::Quirks::default(),
+        checks_fit: false,
+        rollback_lock: squall::device::RollbackLock::Off,
         heartbeat: None,
         counts_wear: false,
         on_board: false,
@@ -161,6 +165,8 @@ fn fleet() -> PlannedFleet {
     let mut by_number = vec![0; DEVICES as usize];
     by_number[CRASHER.at()] = 1;
     let image = ImageBehavior {
+        fits: squall::device::Dealt::Same(true),
+        counter: 0,
         firmware: version("app@1.1.0").into(),
         boot: Dealt::Each {
             outcomes: vec![
@@ -178,6 +184,7 @@ fn fleet() -> PlannedFleet {
         on_boards: false,
         name: "meter".to_owned(),
         sleep: None,
+        absence: None,
         link: Arc::new(LinkProfile::fixed("wifi", Duration::from_millis(14))),
         config: Arc::new(config),
         behaviors: Arc::new(Behaviors {

@@ -15,7 +15,8 @@ fn every_incident_fails_as_history_did_and_passes_with_the_better_plan() {
     assert!(incidents.len() >= 12, "{incidents:?}");
     for incident in &incidents {
         let harmed = played(incident);
-        assert_eq!(harmed.status(), Status::Failed, "{incident}: {}", told(&harmed));
+        let fails = matches!(harmed.status(), Status::Failed | Status::Broken);
+        assert!(fails, "{incident}: {:?} {}", harmed.status(), told(&harmed));
         let survived = played(&format!("{incident}-survived"));
         assert_eq!(survived.status(), Status::Passed, "{incident}-survived: {}", told(&survived));
     }
@@ -62,7 +63,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn played(name: &str) -> Outcome {
-    let plan = load(Source::Path(file(name)), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    let plan = load(Source::Example(name.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
     play(Arc::new(plan))
 }
 

@@ -64,11 +64,15 @@ fn every_cheat_is_played_and_counted_and_nobody_honest_pays_for_it() {
         let (state, runs) = match cheat {
             // All that a server can know is what it is told.
             Cheat::ClaimSuccess => (UpdateState::Succeeded, "app@1.0.0"),
-            Cheat::HideResults => (UpdateState::InProgress, "app@1.2.0"),
+            Cheat::HideResults | Cheat::UpdateLoop => (UpdateState::InProgress, "app@1.2.0"),
             Cheat::WrongSecret => (UpdateState::Failed, "app@1.0.0"),
-            Cheat::ReplayResults | Cheat::BadIndex | Cheat::Garbage | Cheat::NoAck | Cheat::StealTopic | Cheat::Flood => {
-                (UpdateState::Succeeded, "app@1.2.0")
-            }
+            Cheat::ReplayResults
+            | Cheat::BadIndex
+            | Cheat::Garbage
+            | Cheat::NoAck
+            | Cheat::StealTopic
+            | Cheat::Flood
+            | Cheat::SuccessBeforeBoot => (UpdateState::Succeeded, "app@1.2.0"),
         };
         assert_eq!(ended(&outcome, &fleet, state, runs), 3, "{cheat}");
     }

@@ -288,6 +288,11 @@ impl Edge {
     /// A flash operation has returned an error.
     pub(super) fn on_flash_failed(&mut self, out: &mut EdgeOutputs) {
         let trouble = self.trouble();
+        // A full store errs without a trap.
+        let full = |armed: &&Armed| armed.on.is_some() && armed.injection.kind == FaultKind::FlashFull;
+        if let Some(armed) = trouble.armed.iter().find(full) {
+            return out.fault(armed.injection.fault, Happening::Done);
+        }
         let Some((index, target)) = trouble.failing.take() else {
             return;
         };

@@ -8,6 +8,7 @@ use crate::time::SimTime;
 
 use super::super::link::Draws;
 use super::super::plan::{Injection, Trigger};
+use super::poison::Poison;
 
 /// A fault of one device.
 #[derive(Debug)]
@@ -31,8 +32,12 @@ pub(super) struct Armed {
     pub(super) aimed: bool,
     /// How much of the phase under way must be done.
     pub(super) share: Option<Share>,
+    /// When it last struck.
+    pub(super) since: SimTime,
     /// It has been given to the device and comes about later, if it does.
     pub(super) pending: bool,
+    /// What its data does to the device, once there is some.
+    pub(super) poison: Option<Poison>,
     /// Why what is left of it will have been missed.
     pub(super) why: &'static str,
 }
@@ -56,7 +61,9 @@ impl Armed {
             beyond: 0,
             aimed: false,
             share: None,
+            since: SimTime::ZERO,
             pending: false,
+            poison: None,
             why,
         }
     }
@@ -73,12 +80,14 @@ impl Armed {
     /// When it strikes, or is over.
     pub(super) fn next_due(&self) -> Option<SimTime> {
         let ends = self.on.flatten();
-        [self.due, ends].into_iter().flatten().min()
+        let resets = self.poison.as_ref().and_then(|poison| poison.resets_at);
+        [self.due, ends, resets].into_iter().flatten().min()
     }
 
     /// Counts a happening at `now`, and sets the next one where they follow each other by time.
     pub(super) fn happens(&mut self, now: SimTime) {
         let planned = self.due.take().unwrap_or(now);
+        self.since = now;
         self.happened += 1;
         if let Some(every) = self.injection.every.filter(|_| !self.is_spent()) {
             self.due = Some(planned + every);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::device::DeviceInput;
 use crate::luck::Purpose;
-use crate::model::{AttemptId, DeviceId, Secret};
+use crate::model::{AttemptId, DeviceId, Phase, RecordKey, Secret};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
 use crate::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, decode_results, encode_results};
@@ -104,7 +105,7 @@ impl Cheating {
     fn report(&mut self, publish: &Publish, draws: Draws) -> Option<Deed> {
         let results = decode_results(&publish.payload).ok();
         let deed = match self.cheat {
-            Cheat::HideResults => Deed {
+            Cheat::HideResults | Cheat::UpdateLoop => Deed {
                 hidden: true,
                 ..Deed::default()
             },
@@ -127,7 +128,7 @@ impl Cheating {
                 )],
                 ..Deed::default()
             },
-            Cheat::ClaimSuccess | Cheat::NoAck | Cheat::WrongSecret | Cheat::Flood => return None,
+            Cheat::ClaimSuccess | Cheat::NoAck | Cheat::WrongSecret | Cheat::Flood | Cheat::SuccessBeforeBoot => return None,
         };
         self.last = Some(publish.payload.clone());
         Some(deed)
@@ -172,6 +173,17 @@ impl Cheating {
         }
     }
 
+    /// That all of the attempt that it last heard of has succeeded.
+    fn claim(&self) -> Option<Packet> {
+        let (attempt, artifacts) = self.heard?;
+        let claim = Report::Results {
+            succeeded: (0..artifacts).collect(),
+            failed: Vec::new(),
+            canceled: Vec::new(),
+        };
+        Some(report_of(attempt, claim))
+    }
+
     /// What it answers to a message of the cloud; `None` where it lets it be.
     fn answer(&mut self, message: &CloudMessage) -> Option<Packet> {
         let newer = match message {
@@ -182,16 +194,7 @@ impl Cheating {
             CloudMessage::CancelUpdate { .. } | CloudMessage::ReportResults { .. } => false,
         };
         match self.cheat {
-            Cheat::ClaimSuccess => {
-                let (attempt, artifacts) = self.heard?;
-                let succeeded = (0..artifacts).collect();
-                let claim = Report::Results {
-                    succeeded,
-                    failed: Vec::new(),
-                    canceled: Vec::new(),
-                };
-                Some(report_of(attempt, claim))
-            }
+            Cheat::ClaimSuccess => self.claim(),
             Cheat::ReplayResults if newer => self.last.clone().map(|last| publish_on(topic::OTA_D2C.to_owned(), last)),
             _ => None,
         }
@@ -273,6 +276,28 @@ impl Edge {
         }
         out.queue.push(EdgeOutput::Late(answer));
         (!kept).then_some(packet)
+    }
+
+    /// The device enters a phase: one that cannot wait for its image to run says that it has.
+    pub(super) fn cheat_on_phase(&mut self, to: Phase, out: &mut EdgeOutputs) {
+        let early = |cheating: &&mut Cheating| cheating.cheat == Cheat::SuccessBeforeBoot && to == Phase::Committing;
+        let Some(cheating) = self.cheat().filter(early) else {
+            return;
+        };
+        if let Some(claim) = cheating.claim() {
+            out.fault(cheating.row, Happening::Done);
+            out.queue.push(EdgeOutput::Late(claim));
+        }
+    }
+
+    /// The device starts anew: one that updates in a loop finds nothing of what it did.
+    pub(super) fn cheat_on_reset(&mut self, out: &mut EdgeOutputs) {
+        let forgets = |cheating: &&mut Cheating| cheating.cheat == Cheat::UpdateLoop;
+        if let Some(cheating) = self.cheat().filter(forgets) {
+            out.fault(cheating.row, Happening::Done);
+            let lost = [RecordKey::Attempt, RecordKey::Probation].map(DeviceInput::LoseRecord);
+            self.trouble().reactions.extend(lost);
+        }
     }
 
     /// The device wants an image.

@@ -8,6 +8,7 @@ mod aim;
 mod armed;
 mod cheating;
 mod messages;
+mod poison;
 mod requests;
 mod strike;
 mod trouble;
@@ -114,11 +115,11 @@ struct Transport {
     failing: Option<Box<Failing>>,
 }
 
-/// What was asked for where there is no link.
+/// What was asked for where there is no link, or no trust.
 #[derive(Debug, Default)]
 struct Failing {
-    /// The connection fails then.
-    connect: Option<SimTime>,
+    /// The connection fails then, like this.
+    connect: Option<(SimTime, LinkLoss)>,
     /// So does the download, like this.
     download: Option<(SimTime, DownloadError)>,
 }
@@ -139,8 +140,9 @@ impl Transport {
 
 impl Failing {
     fn next(&self) -> Option<SimTime> {
+        let connect = self.connect.map(|(due, _)| due);
         let download = self.download.map(|(due, _)| due);
-        [self.connect, download].into_iter().flatten().min()
+        [connect, download].into_iter().flatten().min()
     }
 }
 
@@ -191,6 +193,18 @@ impl Edge {
         self
     }
 
+    /// The same device, away in these spells, which are in order.
+    #[must_use]
+    pub fn away(mut self, spells: Box<[(SimTime, SimTime)]>) -> Edge {
+        self.path.set_away(spells);
+        self.link_changes = if self.path.is_steady() {
+            None
+        } else {
+            self.path.changes_at(SimTime::ZERO)
+        };
+        self
+    }
+
     /// Takes one input for the device.
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         if input == DeviceInput::PowerOn {
@@ -204,6 +218,7 @@ impl Edge {
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
+            | DeviceInput::FlashFull(_)
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
@@ -378,6 +393,7 @@ impl Edge {
             | DeviceInput::PowerCut { .. }
             | DeviceInput::ResetReleased
             | DeviceInput::FlashTrap(_)
+            | DeviceInput::FlashFull(_)
             | DeviceInput::ForgetTraps
             | DeviceInput::FlipBits { .. }
             | DeviceInput::LoseRecord(_)
@@ -420,7 +436,10 @@ impl Edge {
                     self.path.joins_at(wakes_at);
                     out.device(DeviceOutput::Connect);
                 } else if self.link_down {
-                    self.transport.failing().connect = Some(now + UNREACHABLE_AFTER);
+                    self.transport.failing().connect = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
+                } else if self.distrusts(now) {
+                    let due = self.path.connected_at(now);
+                    self.transport.failing().connect = Some((due, LinkLoss::Tls));
                 } else {
                     out.device(DeviceOutput::Connect);
                 }
@@ -445,6 +464,8 @@ impl Edge {
                 self.lose_download();
                 self.give_up_tampering(out);
                 self.path.cleared(now);
+                self.stop_reading();
+                self.cheat_on_reset(out);
                 out.device(DeviceOutput::FallSilent);
                 if self.device.session() == Session::Off {
                     self.on_power_lost(now, out);
@@ -553,8 +574,8 @@ impl Edge {
 
     fn refuse(&mut self, now: SimTime, out: &mut EdgeOutputs) {
         let failing = self.transport.failing();
-        if failing.connect.take_if(|due| *due <= now).is_some() {
-            self.pass(DeviceInput::Disconnected(LinkLoss::Timeout), now, out);
+        if let Some((_, loss)) = failing.connect.take_if(|(due, _)| *due <= now) {
+            self.pass(DeviceInput::Disconnected(loss), now, out);
         }
         let failing = self.transport.failing();
         if let Some((_, error)) = failing.download.take_if(|(due, _)| *due <= now) {

@@ -17,6 +17,7 @@ use super::{Edge, EdgeOutput, EdgeOutputs, UNREACHABLE_AFTER};
 pub(super) struct Tampering {
     head: Option<(u16, HeadChange)>,
     corruption: Option<Corruption>,
+    instead: Option<Instead>,
     cut: Option<Cut>,
     slowed_by: Option<u16>,
     /// Bits a second.
@@ -47,6 +48,32 @@ struct Corruption {
     /// Bytes changed so far.
     done: u64,
     draw: u64,
+}
+
+/// The bytes of another image take the place of those that come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Instead {
+    fault: u16,
+    image: Bytes,
+    /// Where in the image the body begins.
+    from: u64,
+    done: bool,
+}
+
+impl Instead {
+    /// What comes in the place of `bytes` at `position` of the body; behind the end of the image, what erased flash holds.
+    fn replace(&mut self, bytes: &mut Bytes, position: u64) {
+        let start = usize::try_from(self.from + position).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        *bytes = match self.image.get(start..end) {
+            Some(_) => self.image.slice(start..end),
+            None => {
+                let mut padded = BytesMut::from(self.image.get(start.min(self.image.len())..).unwrap_or_default());
+                padded.resize(bytes.len(), 0xff);
+                padded.freeze()
+            }
+        };
+    }
 }
 
 /// The body ends here, in one way or another.
@@ -149,6 +176,9 @@ impl Tampering {
         if !matches!(head.status, 200 | 206) {
             return;
         }
+        if let Some(instead) = &mut self.instead {
+            instead.from = head.content_range.map_or(0, |range| range.first);
+        }
         if let Some(cut) = &mut self.cut {
             // At least a byte comes, and at least one is missing.
             let room = length.saturating_sub(self.position);
@@ -169,6 +199,10 @@ impl Tampering {
         let left = [
             self.head.map(|(fault, _)| fault),
             corruption.map(|corruption| corruption.fault),
+            self.instead
+                .as_ref()
+                .filter(|instead| !instead.done)
+                .map(|instead| instead.fault),
             self.cut.map(|cut| cut.fault),
             self.slowed_by,
         ];
@@ -206,18 +240,23 @@ impl HeadChange {
 }
 
 impl Armed {
+    /// Whether it is on and not narrowed to anything else than `fetching`.
+    fn is_about(&self, fetching: Option<&crate::model::FirmwareVersion>) -> bool {
+        let fits = |narrowing: &Narrowing| match narrowing {
+            Narrowing::Message(_) => false,
+            Narrowing::Version(firmware) => fetching == Some(firmware),
+        };
+        let only = &self.injection.only;
+        self.on.is_some() && (only.is_empty() || only.iter().any(fits))
+    }
+
     /// What it does to a request for `fetching`, if it could strike that.
     fn concerns(&self, offset: u64, fetching: Option<&crate::model::FirmwareVersion>) -> Option<RequestFault> {
         let FaultKind::Request(kind) = self.injection.kind else {
             return None;
         };
         let ranged = kind != RequestFault::WrongRange || offset > 0;
-        let fits = |narrowing: &Narrowing| match narrowing {
-            Narrowing::Message(_) => false,
-            Narrowing::Version(firmware) => fetching == Some(firmware),
-        };
-        let only = &self.injection.only;
-        (self.on.is_some() && ranged && (only.is_empty() || only.iter().any(fits))).then_some(kind)
+        (ranged && self.is_about(fetching)).then_some(kind)
     }
 }
 
@@ -231,14 +270,19 @@ impl Edge {
             self.transport.failing().download = Some((now + UNREACHABLE_AFTER, DownloadError::Unreachable));
             return out.queue.push(EdgeOutput::Requested(request));
         }
-        if let Some(trusted) = self.tamper(&request, out)
-            && !trusted
-        {
+        let distrusted = request.target.tls && self.distrusts(now);
+        if distrusted || self.tamper(&request, out) == Some(false) {
             let handshake = self.path.image_handshake(request.target.tls, now);
             self.transport.failing().download = Some((now + handshake, DownloadError::Tls));
             return out.queue.push(EdgeOutput::Requested(request));
         }
         out.device(DeviceOutput::StartDownload(request));
+    }
+
+    /// Whether the device refuses the server's certificate: its own clock and its own anchor decide.
+    pub(super) fn distrusts(&self, now: SimTime) -> bool {
+        let trouble = self.trouble.as_ref();
+        self.device.config().tls && trouble.is_some_and(|trouble| trouble.distrusts(self.device.running(), now))
     }
 
     /// Decides what is done to the answer of this request; false if the host is not trusted.
@@ -249,10 +293,24 @@ impl Edge {
         let mut tampering = Tampering::default();
         let mut trusted = true;
         for armed in &mut trouble.armed {
+            let fault = armed.injection.fault;
+            let instead = armed.injection.image.clone();
+            if let Some(image) = instead.filter(|_| armed.is_about(fetching.as_ref())) {
+                if armed.is_struck(draws) {
+                    tampering.instead = Some(Instead {
+                        fault,
+                        image,
+                        from: 0,
+                        done: false,
+                    });
+                } else {
+                    out.fault(fault, Happening::Spared);
+                }
+                continue;
+            }
             let Some(kind) = armed.concerns(request.offset, fetching.as_ref()) else {
                 continue;
             };
-            let fault = armed.injection.fault;
             if !armed.is_struck(draws) {
                 out.fault(fault, Happening::Spared);
                 continue;
@@ -347,6 +405,12 @@ impl Edge {
         let trouble = self.trouble();
         let tampering = trouble.tampering.get_or_insert_default();
         let length = tampering.length.unwrap_or(u64::MAX);
+        if let Some(instead) = tampering.instead.as_mut().filter(|_| !bytes.is_empty()) {
+            instead.replace(&mut bytes, tampering.position);
+            if !std::mem::replace(&mut instead.done, true) {
+                out.fault(instead.fault, Happening::Done);
+            }
+        }
         if let Some(corruption) = &mut tampering.corruption
             && corruption.change(&mut bytes, tampering.position, length)
         {

@@ -26,6 +26,7 @@ impl Edge {
             if self.trouble().armed[index].due.is_some_and(|due| due <= now) {
                 self.strike(index, now, out);
             }
+            self.reset_by_data(index, now);
         }
         self.let_go(Way::Up, now, out);
         self.let_go(Way::Down, now, out);
@@ -132,7 +133,19 @@ impl Edge {
                 self.begin(index, until, out);
                 self.forget_error(now, out);
             }
-            FaultKind::Message(_) => self.begin(index, until, out),
+            FaultKind::CertExpiry | FaultKind::WrongClock { .. } => {
+                self.begin(index, until, out);
+                out.fault(fault, Happening::Done);
+            }
+            FaultKind::FlashFull => {
+                self.begin(index, until, out);
+                self.trouble().reactions.push_back(DeviceInput::FlashFull(true));
+            }
+            FaultKind::BadData { .. } => {
+                self.begin(index, until, out);
+                self.offer_data(index, false, now, out);
+            }
+            FaultKind::Message(_) | FaultKind::WrongImage { .. } => self.begin(index, until, out),
         }
     }
 
@@ -199,7 +212,16 @@ impl Edge {
                 self.check_link(now, out);
             }
             FaultKind::FlashFail { .. } => self.forget_error(now, out),
-            FaultKind::AppAbort
+            FaultKind::FlashFull => {
+                if !self.trouble().is_on(|kind| *kind == FaultKind::FlashFull) {
+                    self.trouble().reactions.push_back(DeviceInput::FlashFull(false));
+                }
+            }
+            FaultKind::BadData { .. } => self.offer_data(index, true, now, out),
+            FaultKind::CertExpiry
+            | FaultKind::WrongClock { .. }
+            | FaultKind::WrongImage { .. }
+            | FaultKind::AppAbort
             | FaultKind::FlashFlip { .. }
             | FaultKind::LoseRecord(_)
             | FaultKind::UartGarbage
@@ -265,7 +287,11 @@ impl Edge {
             Observation::ManifestReceived { .. } => self.on_accepted(),
             Observation::ResultPublished { complete: true, .. } => self.on_reported(out),
             Observation::HandlerCalled { firmware, .. } => self.trouble().life.fetching = Some(firmware.clone()),
-            Observation::Booted { .. } => self.trouble().life.booted = true,
+            Observation::Booted { .. } => {
+                self.trouble().life.booted = true;
+                self.read_data(now);
+            }
+            Observation::Session(Session::Online) => self.fetch_data(now, out),
             Observation::RecordWritten { record, .. } => {
                 self.on_record(record, Happening::Missed("the record was written anew"), out)
             }
@@ -317,6 +343,7 @@ impl Edge {
 
     fn on_phase(&mut self, from: Phase, to: Phase, now: SimTime, out: &mut EdgeOutputs) {
         self.aim_at_phase(from, to);
+        self.cheat_on_phase(to, out);
         let draws = self.path.draws();
         for index in 0..self.trouble().armed.len() {
             let armed = &mut self.trouble().armed[index];

@@ -2,14 +2,15 @@
 //! to tell their moments.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::device::DeviceInput;
 use crate::model::FirmwareVersion;
 use crate::time::SimTime;
 use crate::wire::Packet;
 
-use super::super::kind::FaultKind;
-use super::super::plan::Injection;
+use super::super::kind::{FaultKind, HOLDS_FOR, ISSUED_BEFORE};
+use super::super::plan::{Injection, Narrowing};
 use super::armed::Armed;
 use super::cheating::Cheating;
 use super::requests::Tampering;
@@ -85,6 +86,28 @@ impl Trouble {
         self.armed
             .iter()
             .any(|armed| armed.on.is_some() && wanted(&armed.injection.kind))
+    }
+
+    /// Whether a device that runs `running` takes the server's certificate for one that holds no more, or not yet.
+    pub(super) fn distrusts(&self, running: &FirmwareVersion, now: SimTime) -> bool {
+        let on = || self.armed.iter().filter(|armed| armed.on.is_some());
+        let clock = on().find_map(|armed| match armed.injection.kind {
+            FaultKind::WrongClock { by, ahead } => Some((by, ahead)),
+            _ => None,
+        });
+        let (behind, wrong) = match clock {
+            Some((by, false)) => (by, by > now.since(SimTime::ZERO) + ISSUED_BEFORE),
+            Some((by, true)) => (Duration::ZERO, now + by >= SimTime::ZERO + HOLDS_FOR),
+            None => (Duration::ZERO, false),
+        };
+        let carried = |narrowing: &Narrowing| *narrowing == Narrowing::Version(running.clone());
+        let expired = |armed: &Armed| {
+            let only = &armed.injection.only;
+            armed.injection.kind == FaultKind::CertExpiry
+                && armed.since + behind <= now
+                && (only.is_empty() || only.iter().any(carried))
+        };
+        wrong || on().any(expired)
     }
 
     /// The rate that the running request is slowed down to.

@@ -170,7 +170,11 @@ pub(super) fn timings(summary: &Summary) -> Vec<Timing> {
     let whole = |row: &&MetricRow| row.kind == "trend" && row.unit == "s" && row.count > 0;
     let total = |row: &&MetricRow| row.labels.is_empty() || (row.labels.len() == 1 && row.labels.contains_key("phase"));
     let rows = summary.metrics.iter().filter(whole).filter(total).map(|row| Timing {
-        name: row.labels.get("phase").unwrap_or(&row.name).clone(),
+        name: match row.labels.get("phase") {
+            Some(phase) if row.name == "phase_time" => phase.clone(),
+            Some(phase) => format!("{phase}, {}", row.name),
+            None => row.name.clone(),
+        },
         cells: std::iter::once(show_count(row.count))
             .chain(
                 [row.min, row.avg, row.med, row.p90, row.p95, row.p99, row.p999, row.max]

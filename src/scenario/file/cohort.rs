@@ -98,7 +98,7 @@ fn read_rule(entry: &Entry, problems: &Problems) -> Option<RuleFile> {
 }
 
 /// Whether every key is allowed; those that are not are pointed at.
-fn check_keys(who: &WhoFile, subject: &str, allowed: impl Fn(&Key) -> bool, hint: &str, problems: &Problems) -> bool {
+pub(super) fn check_keys(who: &WhoFile, subject: &str, allowed: impl Fn(&Key) -> bool, hint: &str, problems: &Problems) -> bool {
     let mut all = true;
     for (position, term) in who.selector.terms.iter().enumerate() {
         if let crate::model::Test::Key { key, .. } = &term.test

@@ -35,6 +35,9 @@ const WITH_ARGUMENT: &[(&str, &str)] = &[
     ("http", "http 503"),
     ("corrupt", "corrupt 4"),
     ("slow", "slow 64 kbit/s"),
+    ("wrong-clock", "wrong-clock 20d behind"),
+    ("wrong-image", "wrong-image app@1.1.0"),
+    ("bad-data", "bad-data crash after 5s"),
 ];
 /// Name of a fault that has none, and whose kind is not known.
 const UNKNOWN: &str = "fault";

@@ -2,15 +2,16 @@
 
 use crate::device::{BootOutcome, InstallOutcome};
 use crate::mcuboot::{Flaw, ImageVersion};
-use crate::model::FirmwareVersion;
+use crate::model::{FirmwareVersion, Key};
 
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::Optional;
 use super::super::fields::{Fields, Keys, Written, as_text, cut, show};
 use super::super::{outcome, presets};
+use super::cohort::check_keys;
 use super::shares::{Shares, one_of};
-use super::{check_name, nouns};
+use super::{WhoFile, check_name, nouns};
 
 pub(super) const VERSION: Keys = &[
     ("size", Optional),
@@ -19,6 +20,9 @@ pub(super) const VERSION: Keys = &[
     ("boot", Optional),
     ("install", Optional),
     ("flaw", Optional),
+    ("fits", Optional),
+    ("elsewhere", Optional),
+    ("counter", Optional),
 ];
 
 /// One version of a firmware.
@@ -33,6 +37,12 @@ pub(in super::super) struct VersionFile {
     pub install: Shares<InstallOutcome>,
     /// What is wrong with a generated image.
     pub flaw: Option<Written<Flaw>>,
+    /// Which hardware it is made for, by tags at the start; `None` is all.
+    pub fits: Option<WhoFile>,
+    /// What it does as main image on any other.
+    pub elsewhere: BootOutcome,
+    /// Its security counter.
+    pub counter: u32,
 }
 
 /// The image of a version.
@@ -136,6 +146,9 @@ impl VersionFile {
             boot: Shares::one(outcome::boot_text(&BootOutcome::default()), BootOutcome::default()),
             install: Shares::one(outcome::install_text(&InstallOutcome::default()), InstallOutcome::default()),
             flaw: None,
+            fits: None,
+            elsewhere: BootOutcome::Hang,
+            counter: 0,
             firmware,
         };
         if let Some(fields) = node.and_then(|node| Fields::new(subject, at, node, VERSION, problems)) {
@@ -162,11 +175,43 @@ impl VersionFile {
             let parse = |words: &Words| outcome::boot(&words.text, &key).map(|boot| (outcome::boot_text(&boot), boot));
             self.boot = Shares::read(node, &key, fields.problems, parse).unwrap_or_else(|| self.boot.clone());
         }
+        self.read_hardware(fields);
         if let Some(node) = fields.node("install") {
             let key = format!("`install` of {subject}");
             let parse =
                 |words: &Words| outcome::install(&words.text, &key).map(|install| (outcome::install_text(&install), install));
             self.install = Shares::read(node, &key, fields.problems, parse).unwrap_or_else(|| self.install.clone());
+        }
+    }
+
+    /// What hardware it is made for, what it does on other, and its security counter.
+    fn read_hardware(&mut self, fields: &Fields<'_>) {
+        let subject = &fields.subject;
+        if let Some(words) = fields.text("fits", "\"tag.model:7i\"") {
+            let name = format!("`fits` of {subject}");
+            let fits = WhoFile::read(words, &name, fields.problems);
+            let stays = |key: &Key| matches!(key, Key::Tag(_) | Key::Device | Key::Fleet);
+            let hint = "hardware does not change: write tag.K, fleet or device";
+            self.fits = fits.filter(|fits| check_keys(fits, &name, stays, hint, fields.problems));
+            if let Some(fits) = self.fits.take_if(|fits| fits.selector.pick.is_some()) {
+                let message = format!("{name} has a pick");
+                fields
+                    .problems
+                    .add(fits.words.inner, message, "say by tags what it is made for");
+            }
+        }
+        let elsewhere = fields.parsed("elsewhere", "\"hang\"", |text| {
+            outcome::boot(text, &format!("`elsewhere` of {subject}"))
+        });
+        if let Some(elsewhere) = elsewhere {
+            if fields.node("fits").is_none() {
+                let message = format!("`elsewhere` of {subject} goes with `fits` alone");
+                fields.problems.add(elsewhere.at, message, "add `fits`, or leave it out");
+            }
+            self.elsewhere = elsewhere.value;
+        }
+        if let Some(counter) = fields.whole("counter", 0..=u64::from(u32::MAX)) {
+            self.counter = counter.value as u32;
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Quirks, Sdk};
-use crate::faults::{Cheat, LinkProfile, Sleep};
+use crate::device::{Backoff, Jitter, Quirks, RollbackLock, Sdk};
+use crate::faults::{Absence, Cheat, LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
 use super::super::arrival::Arrival;
@@ -39,6 +39,9 @@ pub(super) const FLEET: Keys = &[
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Optional),
+    ("checks_fit", Optional),
+    ("rollback_lock", Optional),
+    ("absence", Optional),
     ("engine", Optional),
 ];
 /// Longest period of sleep.
@@ -84,6 +87,11 @@ pub(in super::super) struct FleetFile {
     pub sdk: Sdk,
     pub quirks: Quirks,
     pub heartbeat: Option<Duration>,
+    /// Looks whether an image fits before it erases anything.
+    pub checks_fit: bool,
+    pub rollback_lock: RollbackLock,
+    /// How its devices are away; `None` is never.
+    pub absence: Option<Absence>,
     /// How many of its devices cheat, by kind, each once; together at most all of them.
     pub cheats: BTreeMap<Cheat, Pick>,
     /// Where it is written that its firmware is real and runs on boards.
@@ -231,6 +239,9 @@ impl FleetFile {
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
             heartbeat: None,
+            checks_fit: false,
+            rollback_lock: RollbackLock::Off,
+            absence: None,
             cheats: BTreeMap::new(),
             engine: None,
             name,
@@ -271,6 +282,20 @@ impl FleetFile {
             self.max_artifacts = most.value as u8;
         }
         self.read_cheats(fields);
+        if let Some(checks) = fields.boolean("checks_fit") {
+            self.checks_fit = checks;
+        }
+        let lock = fields.parsed("rollback_lock", "\"confirm\"", |word| {
+            let words: Vec<_> = RollbackLock::ALL.iter().map(|lock| lock.word()).collect();
+            let known = one_of(word, &words, "rollback_lock", &fields.subject)?;
+            Ok(RollbackLock::from_word(known).expect("it is one of them"))
+        });
+        self.rollback_lock = lock.map_or(RollbackLock::Off, |lock| lock.value);
+        let absence = fields.parsed("absence", "\"4 %\"", |text| match presets::absence(text, &fields.subject) {
+            Some(preset) => preset,
+            None => Absence::parse(text).map_err(|hint| Complaint::new(format!("`{}` is no `absence`", cut(text)), hint)),
+        });
+        self.absence = absence.map(|absence| absence.value);
     }
 
     fn read_engine(&mut self, fields: &Fields<'_>) {

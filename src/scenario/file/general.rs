@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Later, Optional, Required};
-use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, show};
+use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, cut, show};
 use super::super::plan::{Ends, Settle};
 use super::shares::one_of;
-use crate::model::parse_duration;
-use crate::server::Limits;
+use crate::model::{AttemptId, parse_duration, parse_event_rate};
+use crate::server::{Limits, ServiceTime};
 
 pub(super) const GENERAL: Keys = &[
     ("name", Optional),
@@ -135,6 +135,7 @@ pub(super) const SERVER: Keys = &[
     ("delay", Optional),
     ("deadline", Optional),
     ("limits", Optional),
+    ("first_attempt", Optional),
 ];
 
 /// `[server]`.
@@ -145,8 +146,10 @@ pub(in super::super) struct ServerFile {
     pub chase: Duration,
     pub limits: Limits,
     pub on_disk: bool,
-    pub delay: Duration,
+    pub delay: ServiceTime,
     pub deadline: Option<Duration>,
+    /// Id of the first attempt.
+    pub first_attempt: AttemptId,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -165,8 +168,9 @@ impl ServerFile {
             chase: Duration::from_secs(30),
             limits: Limits::open(),
             on_disk: false,
-            delay: Duration::ZERO,
+            delay: ServiceTime::default(),
             deadline: None,
+            first_attempt: AttemptId::FIRST,
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -206,8 +210,12 @@ impl ServerFile {
         if let Some(chase) = fields.time("chase") {
             server.chase = chase.value;
         }
-        if let Some(delay) = fields.time("delay") {
-            server.delay = delay.value;
+        if let Some(delay) = read_delay(&fields) {
+            server.delay = delay;
+        }
+        let first = fields.whole("first_attempt", 1..=u64::MAX);
+        if let Some(first) = first.and_then(|first| AttemptId::new(first.value)) {
+            server.first_attempt = first;
         }
         server.deadline = read_deadline(&fields);
         if let Some(limits) = fields.node("limits") {
@@ -217,6 +225,40 @@ impl ServerFile {
             server.tls = tls;
         }
         server
+    }
+}
+
+/// A time, or a table of times by the messages that come in a second.
+fn read_delay(fields: &Fields<'_>) -> Option<ServiceTime> {
+    let node = fields.node("delay")?;
+    let Value::Table(table) = &node.value else {
+        return fields.time("delay").map(|delay| ServiceTime::constant(delay.value));
+    };
+    let mut steps = Vec::new();
+    for entry in &table.0 {
+        let rate = parse_event_rate(&entry.key);
+        let time = as_text(&entry.node).and_then(|words| parse_duration(&words.text).ok());
+        if let (Ok(rate), Some(time)) = (&rate, time) {
+            steps.push((*rate, time));
+            continue;
+        }
+        let message = format!(
+            "`{}` of `delay` of the server is no load with its service time",
+            cut(&entry.key)
+        );
+        let at = if rate.is_err() { entry.key_at } else { entry.node.at };
+        fields.problems.add(at, message, "write for example \"200/s\" = \"20ms\"");
+    }
+    let complete = steps.len() == table.0.len();
+    match ServiceTime::curve(steps) {
+        Ok(curve) => Some(curve),
+        Err(hint) if complete => {
+            fields
+                .problems
+                .add(node.at, "`delay` of the server does not say what an idle server takes", hint);
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) const STEP: Keys = &[
     ("at", Optional),
     ("when", Optional),
     ("for", Optional),
+    ("late", Optional),
     ("min_count", Optional),
     ("deploy", Optional),
     ("to", Optional),
@@ -50,6 +51,7 @@ pub(in super::super) struct StepFile {
     pub not_before: Option<Written<Moment>>,
     pub when: Option<Asked>,
     pub held_for: Duration,
+    pub late: Duration,
     pub min_count: u64,
     /// `None` where it is missing or wrong.
     pub verb: Option<VerbFile>,
@@ -161,6 +163,7 @@ impl StepFile {
             not_before: fields.parsed("at", "\"5s\"", |text| Moment::parse(text, "at", &fields.subject)),
             when: Asked::read(&fields, "when"),
             held_for: fields.time("for").map_or(Duration::ZERO, |held| held.value),
+            late: fields.time("late").map_or(Duration::ZERO, |late| late.value),
             min_count: fields.whole("min_count", 1..=u64::MAX).map_or(1, |count| count.value),
             verb: verb.and_then(|verb| read_verb(verb, &fields)),
         };
@@ -218,7 +221,7 @@ fn check_conditions(fields: &Fields<'_>) {
             .add(fields.at, format!("{} needs `at` or `when`", fields.subject), hint);
     }
     if fields.node("when").is_none() {
-        for key in fields.present(&["for", "min_count"]) {
+        for key in fields.present(&["for", "late", "min_count"]) {
             let message = format!("`{key}` of {} goes with `when` alone", fields.subject);
             fields
                 .problems
