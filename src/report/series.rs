@@ -6,7 +6,7 @@ use crate::measure::{Aggregate, Group, Kind, Label, Measure, Metric, Recorder, T
 use crate::model::{AttemptResult, BootReason, ConnectResult, Phase};
 use crate::time::SimTime;
 
-use super::sum::{Census, finite, round};
+use super::sum::{Census, finite};
 use super::summary::MetricRow;
 use super::untrusted::clean;
 

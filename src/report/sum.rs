@@ -539,7 +539,7 @@ fn seconds(at: SimTime) -> f64 {
 }
 
 /// To six decimals, the precision of every time in a report.
-pub(super) fn round(value: f64) -> f64 {
+fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
