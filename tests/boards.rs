@@ -1,13 +1,17 @@
 //! Fleets on boards, as a user runs them: real firmware in QEMU beside simulated twins, held against each other.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use squall::qemu::pause;
+use squall::mcuboot::MAGIC;
+use squall::model::show_count;
+use squall::qemu::{BOOTLOADER, FLASH_SIZE, Flash, Standing, pause};
 use tempfile::TempDir;
 
 use super::foreign_tool;
@@ -341,6 +345,62 @@ fn no_board_outlives_its_run_however_that_ends() {
     }
 }
 
+/// The flash of a guest, as it stands in its process's memory.
+fn flash_of(guest: u32) -> Option<Flash> {
+    let maps = std::fs::read_to_string(format!("/proc/{guest}/maps")).ok()?;
+    let memory = File::open(format!("/proc/{guest}/mem")).ok()?;
+    let of_its_size = maps.lines().filter_map(|line| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        (to - from == FLASH_SIZE as u64).then_some(from)
+    });
+    let contents = of_its_size.filter_map(|from| {
+        let mut bytes = vec![0; FLASH_SIZE];
+        memory.read_exact_at(&mut bytes, from).ok()?;
+        Some(bytes)
+    });
+    let mut flashes = contents.filter(|bytes| bytes.starts_with(BOOTLOADER));
+    Flash::from_bytes(flashes.next()?)
+}
+
+/// Whether the bootloader has begun to exchange the images, and has not finished.
+fn is_in_a_swap(flash: &Flash) -> bool {
+    flash.standing() == Standing::Moving && flash.primary().ends_with(&MAGIC)
+}
+
+#[test]
+fn no_board_outlives_a_run_that_is_killed_in_the_middle_of_a_swap() {
+    if !foreign_tool("qemu-system-arm") {
+        return;
+    }
+    let desk = Desk::new(
+        r#"
+scenario = { duration = "60s" }
+server.tls = "off"
+fleet.board = { engine = "qemu", count = 4, runs = "app@1.0.0" }
+step = [
+  { when = "devices{session:online} count == 4", at = "0s", deploy = "app@1.1.0", to = "all" },
+  { at = "step:deploy-1+8s", deploy = "app@1.2.0", to = "all" },
+  { at = "step:deploy-1+16s", deploy = "app@1.1.0", to = "all" },
+]
+"#,
+    );
+    let (mut child, guests) = running(&desk, 4);
+    let swapping = || {
+        guests
+            .iter()
+            .any(|guest| flash_of(*guest).is_some_and(|flash| is_in_a_swap(&flash)))
+    };
+    let caught = (0..30_000).any(|_| {
+        pause(Duration::from_millis(1));
+        swapping()
+    });
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    assert!(caught, "no board was seen in a swap");
+    child.wait().unwrap();
+    eventually("every guest ends", || are_gone(&guests));
+}
+
 #[test]
 fn a_run_without_qemu_says_what_to_install() {
     let desk = Desk::new(&idle(1));
@@ -374,6 +434,56 @@ fn boards_are_simulated_in_virtual_time_and_the_report_says_so() {
     // The second line has the scenario's hash, which the language's other keys change.
     let figures: Vec<_> = said.lines().filter(|line| !line.starts_with("sim, seed")).collect();
     insta::assert_snapshot!("mixed-qemu", figures.join("\n"));
+    let run = folder.path().join("runs/latest");
+    let summary: Value = serde_json::from_slice(&std::fs::read(run.join("summary.json")).unwrap()).unwrap();
+    stand_side_by_side(&summary, &std::fs::read_to_string(run.join("report.html")).unwrap());
+    squall(&["report", run.to_str().unwrap(), "--report", "comment.md"], folder.path());
+    let markdown = std::fs::read_to_string(folder.path().join("comment.md")).unwrap();
+    assert!(markdown.contains("| | board: 20 | twin: 980 |"), "{markdown}");
+    assert!(markdown.contains("| succeeded | 20 (100.0 %) | "), "{markdown}");
+}
+
+/// Holds the fleets of a page against the figures of its run: each row of the page has a column a fleet.
+fn stand_side_by_side(summary: &Value, page: &str) {
+    let fleets = summary["fleets"].as_array().unwrap();
+    let names: Vec<_> = fleets.iter().map(|fleet| fleet["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["board", "twin"]);
+    let of = |rows: &Value, wanted: &Value| -> u64 {
+        let same = |row: &&Value| ["from", "to", "cause"].iter().all(|key| row[key] == wanted[key]);
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .find(same)
+            .map_or(0, |row| row["count"].as_u64().unwrap())
+    };
+    let transitions = summary["transitions"].as_array().unwrap();
+    assert!(transitions.len() >= 10, "{transitions:?}");
+    for row in transitions {
+        let counts: Vec<u64> = fleets.iter().map(|fleet| of(&fleet["transitions"], row)).collect();
+        assert_eq!(Some(counts.iter().sum()), row["count"].as_u64(), "{row}");
+        let cell = |(count, fleet): (&u64, &Value)| {
+            let devices = fleet["devices"].as_u64().unwrap();
+            format!("<td>{} ({:.2})</td>", show_count(*count), *count as f64 / devices as f64)
+        };
+        let cells: String = counts.iter().zip(fleets).map(cell).collect();
+        let cause = match row["cause"].as_str().unwrap() {
+            "normal" => String::new(),
+            cause => format!(", {cause}"),
+        };
+        let name = format!("{} → {}{cause}", row["from"].as_str().unwrap(), row["to"].as_str().unwrap());
+        let shown = format!("<tr><th scope=\"row\">{name}</th>{cells}</tr>");
+        assert!(page.contains(&shown), "{shown}");
+    }
+    for time in ["update_time", "downloading", "swapping", "probation"] {
+        let shown = format!("<tr><th scope=\"row\">{time}</th><td>");
+        assert!(page.contains(&shown), "{shown}");
+    }
+}
+
+fn squall(arguments: &[&str], folder: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    let output = command.args(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// `SQUALL_FULL` asks for a hundred.
@@ -393,9 +503,35 @@ step = [{{ when = "devices{{session:online}} count == {boards}", at = "0s", depl
 expect = ["devices{{runs:app@1.1.0,state:succeeded}} count == {boards}"]
 "#
     ));
-    let output = desk.play("run");
+    let (child, guests) = running(&desk, boards);
+    let memory: u64 = guests.iter().map(|guest| memory_of(*guest)).sum();
+    let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // On a machine that is busy the harness is late, and says so.
     assert!(matches!(output.status.code(), Some(0 | 102)), "{said}");
     assert!(said.contains("rules held"), "{said}");
-    println!("{said}");
+    assert!(memory > 0, "the kernel tells what memory guests have");
+    let summary = desk.summary();
+    let named = |name: &str| {
+        let metrics = summary["metrics"].as_array().unwrap();
+        let whole = |row: &&Value| row["name"] == name && row["labels"].as_object().unwrap().is_empty();
+        metrics.iter().find(whole).unwrap()["max"].as_f64().unwrap()
+    };
+    let (started, updated) = (summary["steps"][0]["at_s"].as_f64().unwrap(), named("deploy_time"));
+    println!(
+        "{boards} boards: all online after {started:.1} s, {} MiB of memory, all updated in {updated:.1} s: {:.1} a second; \
+         harness late p99 {:.1} ms, exit code {}\n{said}",
+        memory >> 20,
+        boards as f64 / updated,
+        1e3 * summary["harness"]["late_p99_s"].as_f64().unwrap(),
+        summary["exit_code"]
+    );
+}
+
+/// Bytes of memory that a process has, pages that it shares counted in parts.
+fn memory_of(process: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() << 10
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use squall::mcuboot;
-use squall::qemu::{BOOTLOADER, During, Ended, Flash, Guest, Qemu, SlotState, Smp, SmpError, Sweep, Tear, pause};
+use squall::qemu::{
+    BOOTLOADER, During, Ended, Flash, FlashAccess, Guest, Qemu, SlotState, Smp, SmpError, Standing, Sweep, Tear, pause,
+};
 
 use super::foreign_tool;
 
@@ -22,8 +26,17 @@ fn app(name: &str) -> Vec<u8> {
     std::fs::read(fixtures().join(format!("app-{name}.bin"))).unwrap()
 }
 
+/// The QEMU that is installed, with the best that its version can do.
+fn qemu() -> Qemu {
+    Qemu::default().found().unwrap()
+}
+
 fn board(name: &str) -> Guest {
-    let mut guest = Guest::new(Qemu::default(), Flash::of(BOOTLOADER, &app(name)).unwrap());
+    board_on(qemu(), name)
+}
+
+fn board_on(qemu: Qemu, name: &str) -> Guest {
+    let mut guest = Guest::new(qemu, Flash::of(BOOTLOADER, &app(name)).unwrap());
     guest.power_on(None).unwrap();
     guest.wait_until_up().unwrap();
     guest
@@ -110,18 +123,52 @@ fn a_board_takes_an_update_and_keeps_it_through_a_power_cut() {
     if !foreign_tool("qemu-system-arm") {
         return;
     }
-    let mut guest = board("1.0.0");
-    update(&mut guest, &app("1.1.0")).unwrap();
-    let trial = running(&mut guest, |image| image.version == "1.1.0");
-    assert!(!trial.confirmed, "an image is on trial at first");
-    running(&mut guest, |image| image.version == "1.1.0" && image.confirmed);
-    guest.power_off().unwrap();
-    assert!(!guest.flash().on_trial());
-    guest.power_on(None).unwrap();
-    guest.wait_until_up().unwrap();
-    assert_eq!(running(&mut guest, |_| true).version, "1.1.0");
-    let printed: Vec<String> = client(&mut guest).console().drain().collect();
-    assert_eq!(printed, ["app 1.1.0, confirmed"]);
+    // Every QEMU can be asked for the flash in the old way.
+    for qemu in [Qemu::default(), qemu()] {
+        let mut guest = board_on(qemu, "1.0.0");
+        update(&mut guest, &app("1.1.0")).unwrap();
+        let trial = running(&mut guest, |image| image.version == "1.1.0");
+        assert!(!trial.confirmed, "an image is on trial at first");
+        running(&mut guest, |image| image.version == "1.1.0" && image.confirmed);
+        guest.power_off().unwrap();
+        assert!(!guest.flash().on_trial());
+        guest.power_on(None).unwrap();
+        guest.wait_until_up().unwrap();
+        assert_eq!(running(&mut guest, |_| true).version, "1.1.0");
+        let printed: Vec<String> = client(&mut guest).console().drain().collect();
+        assert_eq!(printed, ["app 1.1.0, confirmed"]);
+    }
+}
+
+#[test]
+fn a_board_whose_process_is_killed_in_a_swap_goes_on_where_its_flash_is() {
+    if !foreign_tool("qemu-system-arm") {
+        return;
+    }
+    let qemu = qemu();
+    let mut in_swaps = 0;
+    for after in (0..40).step_by(5).map(Duration::from_millis) {
+        let mut guest = board_on(qemu.clone(), "1.0.0");
+        update(&mut guest, &app("1.1.0")).unwrap();
+        pause(after);
+        let process = i32::try_from(guest.process().unwrap()).unwrap();
+        kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
+        eventually("the process ends", || (!guest.is_on()).then_some(()));
+        let wanted = match guest.flash().standing() {
+            Standing::Moving => "1.1.0",
+            // It was on trial already, or its flash went with the process: it is as it was switched on.
+            Standing::OnTrial | Standing::Settled => "1.0.0",
+        };
+        in_swaps += u32::from(wanted == "1.1.0");
+        guest.power_on(None).unwrap();
+        guest.wait_until_up().unwrap();
+        let end = running(&mut guest, |image| image.confirmed);
+        assert_eq!(end.version, wanted, "killed after {after:?}");
+    }
+    match qemu.access {
+        FlashAccess::Shared => assert_ne!(in_swaps, 0, "no process was killed in a swap"),
+        FlashAccess::Debugger => assert_eq!(in_swaps, 0, "the flash went with the process"),
+    }
 }
 
 #[test]
@@ -172,7 +219,7 @@ fn a_board_refuses_what_it_must_not_do() {
 
 fn sweep(bootloader: &[u8], update: &str, tears: &[Tear]) -> Vec<squall::qemu::Point> {
     let sweep = Sweep {
-        qemu: Qemu::default(),
+        qemu: qemu(),
         bootloader: bootloader.to_vec(),
         image: app("1.0.0"),
         update: app(update),
@@ -306,13 +353,30 @@ fn what_is_missing_or_wrong_is_said_with_the_way_out() {
         said.contains("`qemu-of-nowhere` is not there") && said.contains("apt-get install"),
         "{said}"
     );
+    let folder = tempfile::tempdir().unwrap();
+    for (version, said_of_it) in [
+        ("6.2.0", "is of version 6.2.0: 7.0 or newer"),
+        ("of my own", "is of version unknown"),
+    ] {
+        let old = pretended(folder.path(), version);
+        let (code, said) = refusal(&["sweep", image, "--update", image, "--binary", &old]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains(said_of_it), "{said}");
+    }
     let (code, said) = refusal(&["run", "nowhere.bin"]);
     assert_eq!(code, Some(2));
     assert!(said.contains("nowhere.bin"), "{said}");
-    let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.bin");
     std::fs::write(&broken, [0; 1000]).unwrap();
     let (code, said) = refusal(&["sweep", image, "--update", broken.to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(said.contains("broken.bin"), "{said}");
+}
+
+/// A program that claims to be a QEMU of this version.
+fn pretended(folder: &Path, version: &str) -> String {
+    let program = folder.join(format!("qemu {version}"));
+    std::fs::write(&program, format!("#!/bin/sh\necho QEMU emulator version {version}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program.to_str().unwrap().to_owned()
 }

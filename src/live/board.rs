@@ -54,7 +54,7 @@ pub enum NoBoards {
 /// QEMU is missing or too old, or firmware does not fit a board.
 pub fn find_boards(plan: &Plan) -> Result<(), NoBoards> {
     let Some(bench) = &plan.bench else { return Ok(()) };
-    qemu(bench).version()?;
+    found(bench)?;
     for fleet in plan.fleets.iter().filter(|fleet| fleet.on_boards) {
         flash(bench, &fleet.image).map_err(|problem| NoBoards::Flash {
             fleet: fleet.name.clone(),
@@ -64,12 +64,15 @@ pub fn find_boards(plan: &Plan) -> Result<(), NoBoards> {
     Ok(())
 }
 
-fn qemu(bench: &BenchPlan) -> Qemu {
-    Qemu {
+/// The QEMU of a bench, as it is here.
+fn found(bench: &BenchPlan) -> Result<Qemu, QemuError> {
+    let wanted = Qemu {
         binary: bench.binary.clone(),
         machine: bench.machine.clone(),
         boot_timeout: bench.boot_timeout,
-    }
+        ..Qemu::default()
+    };
+    wanted.found()
 }
 
 fn flash(bench: &BenchPlan, image: &[u8]) -> Result<Flash, crate::qemu::FlashError> {
@@ -80,6 +83,7 @@ fn flash(bench: &BenchPlan, image: &[u8]) -> Result<Flash, crate::qemu::FlashErr
 #[derive(Debug)]
 pub(crate) struct Bench {
     plan: BenchPlan,
+    qemu: Qemu,
     luck: Luck,
     /// Erases are counted: a fault wants to strike at one.
     counts_erases: bool,
@@ -89,10 +93,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// The bench of a plan, if it has one.
-    pub fn of(plan: &Plan) -> Option<Arc<Bench>> {
-        let bench = plan.bench.as_ref()?;
-        Some(Arc::new(Bench {
+    pub fn of(plan: &Plan) -> Result<Option<Arc<Bench>>, QemuError> {
+        let Some(bench) = &plan.bench else { return Ok(None) };
+        Ok(Some(Arc::new(Bench {
             plan: bench.clone(),
+            qemu: found(bench)?,
             luck: plan.luck(),
             counts_erases: plan
                 .faults
@@ -100,7 +105,7 @@ impl Bench {
                 .any(|fault| matches!(fault.at, Moment::Flash { erase: true, .. })),
             starting: Mutex::default(),
             started: Condvar::default(),
-        }))
+        })))
     }
 
     /// Starts a guest, as soon as few enough others are starting.
@@ -152,7 +157,7 @@ impl Board {
     /// A board without power, with `image` in its primary slot; `key` is the key under which it draws.
     pub fn new(bench: Arc<Bench>, image: &[u8], key: u64) -> io::Result<Board> {
         let flash = flash(&bench.plan, image).map_err(io::Error::other)?;
-        let guest = Guest::new(qemu(&bench.plan), flash);
+        let guest = Guest::new(bench.qemu.clone(), flash);
         let hurry = guest.hurry();
         let ((tasks, asked), (told, words)) = (mpsc::channel(), unbounded_channel());
         let keeper = Keeper {
@@ -432,8 +437,10 @@ impl Keeper {
             self.notice_reset();
             return self.cut();
         }
+        let (seen, outlives) = (self.guest.erases_seen(), self.guest.flash_outlives());
         if !self.guest.is_on() {
-            // A fault in a fault handler ends the process: a board that loses its power, with the flash it was switched on with.
+            // A fault in a fault handler ends the process: a board that loses its power. Where its flash went with it, nothing was erased.
+            self.erases_before += if outlives { seen } else { 0 };
             let flash = of(self.guest.flash());
             self.start()?;
             self.restarted(BootReason::PowerOn, flash);

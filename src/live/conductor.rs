@@ -139,7 +139,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
         Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
     let (told, reports) = unbounded_channel();
     let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
-    let bench = Bench::of(plan);
+    let bench = Bench::of(plan).map_err(|error| error.to_string())?;
     let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
         Shard::spawn(ShardSetup {
             number,

@@ -53,6 +53,8 @@ pub struct Recorder {
     waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
     waiting_count: usize,
     pub(super) matrix: Matrix,
+    /// The same by fleet, where there are several.
+    pub(super) matrices: Vec<Matrix>,
     timeline: Timeline,
     happened: Happened,
     second: Option<SimTime>,
@@ -101,6 +103,10 @@ impl Recorder {
                 .any(|measure| measure.metric.is_of_flash())
                 .then(|| vec![FlashCounts::default(); roster.rows.len()]),
             fleets: vec![Group::default(); roster.fleets.values().len()],
+            matrices: match roster.fleets.values().len() {
+                0 | 1 => Vec::new(),
+                several => vec![Matrix::default(); several],
+            },
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
             requested,

@@ -8,6 +8,7 @@ use crate::time::SimTime;
 
 use super::board::{Note, States};
 use super::group::Group;
+use super::matrix::Matrix;
 use super::recorder::Recorder;
 use super::roster::{AttemptRow, Row};
 use super::series::Series;
@@ -83,6 +84,11 @@ impl Recorder {
     /// Figures of each fleet, in order of the devices.
     pub fn by_fleet(&self) -> impl Iterator<Item = (&str, &Group)> {
         self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.fleets)
+    }
+
+    /// How often each transition was seen of each fleet, in order of the devices; nothing where there is but one.
+    pub fn matrices_by_fleet(&self) -> impl Iterator<Item = (&str, &Matrix)> {
+        self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.matrices)
     }
 
     /// Figures of each cohort, `all` left out.

@@ -4,13 +4,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, pause};
 
 /// The register that erases the page whose address is written to it (nRF51 Series Reference Manual, NVMC).
 const ERASEPAGE: u32 = 0x4001_e508;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at what is asked meanwhile.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Bytes of memory that go into one packet: as hexadecimal digits well below the stub's limit of 4,096.
 const CHUNK: usize = 1024;
@@ -23,6 +26,16 @@ const BREAK: u8 = 0x03;
 pub(super) struct Gdb {
     stream: UnixStream,
     received: Vec<u8>,
+}
+
+/// What whoever runs to an erase is asked meanwhile.
+pub(super) struct Watching<'a> {
+    /// Whether the erase of this number is the one to stand still before.
+    pub(super) wanted: &'a dyn Fn(u32) -> bool,
+    /// Whether the machine is to run unwatched.
+    pub(super) over: &'a dyn Fn() -> bool,
+    /// Whether the monitor wants the machine to stand still.
+    pub(super) halted: &'a dyn Fn() -> bool,
 }
 
 /// Where a run to an erase ended.
@@ -54,33 +67,47 @@ impl Gdb {
         Ok(())
     }
 
-    /// Lets a machine go on that stands still, telling `wanted` of each page erase that it stands before by its number, until that is the
-    /// one, or `stop` says that it is to run unwatched.
-    pub(super) fn run_to_erase(&mut self, wanted: &dyn Fn(u32) -> bool, stop: &dyn Fn() -> bool) -> io::Result<Stop> {
-        let watch = format!("Z2,{ERASEPAGE:x},4");
-        let forget = format!("z2,{ERASEPAGE:x},4");
+    /// Lets a machine go on that stands still and stands by at each page erase, until one is wanted or it is to run unwatched.
+    pub(super) fn run_to_erase(&mut self, watch: &Watching<'_>) -> io::Result<Stop> {
+        let (set, forget) = (format!("Z2,{ERASEPAGE:x},4"), format!("z2,{ERASEPAGE:x},4"));
         let mut erases = 0;
         loop {
-            self.expect_ok(&watch)?;
-            self.send("c")?;
-            // The monitor stops and resets machines as well: that is no erase.
-            while !self
-                .receive(Duration::from_millis(20))?
-                .is_some_and(|stop| stop.contains("watch"))
-            {
-                if stop() {
-                    self.stop()?;
-                    self.expect_ok(&forget)?;
-                    self.go_on()?;
-                    return Ok(Stop::Running(erases));
-                }
+            self.expect_ok(&set)?;
+            while (watch.halted)() {
+                pause(GLANCE);
+            }
+            self.go_on()?;
+            if !self.wait_for_erase(watch)? {
+                self.stop()?;
+                self.expect_ok(&forget)?;
+                self.go_on()?;
+                return Ok(Stop::Running(erases));
             }
             erases += 1;
             self.expect_ok(&forget)?;
-            if wanted(erases) {
+            if (watch.wanted)(erases) {
                 return Ok(Stop::AtErase);
             }
             self.step()?;
+        }
+    }
+
+    /// True once the machine stands before an erase, false once it is to run unwatched.
+    fn wait_for_erase(&mut self, watch: &Watching<'_>) -> io::Result<bool> {
+        let mut stopped = false;
+        loop {
+            match self.receive(GLANCE)? {
+                Some(stop) if stop.contains("watch") => return Ok(true),
+                // The monitor stops machines as well: that is no erase.
+                Some(_) => stopped = true,
+                None if (watch.over)() => return Ok(false),
+                None => {}
+            }
+            // Not the monitor lets it go on again: from QEMU 8.1 on the stub tells of no stop but the first after it did so itself.
+            if stopped && !(watch.halted)() {
+                stopped = false;
+                self.go_on()?;
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::deadline::Deadline;
 use super::flash::Flash;
-use super::gdb::{Gdb, Stop};
+use super::gdb::{Gdb, Stop, Watching};
 use super::machine::{Machine, Qemu, QemuError};
 use super::smp::{GiveUp, Smp, SmpError};
 
@@ -90,6 +90,8 @@ enum Watch {
         wanted: Arc<AtomicU32>,
         /// Erases that have come, one that it stands before included.
         seen: Arc<AtomicU32>,
+        /// The processor is to stand still, wherever it is.
+        halted: Arc<AtomicBool>,
     },
     /// It was lost on the way.
     Gone,
@@ -195,20 +197,29 @@ impl Guest {
 
     /// Cuts the power at this moment, wherever the processor is.
     pub fn power_off(&mut self) -> Result<(), GuestError> {
-        let power = self.power()?;
-        self.flash = power.machine.read_flash()?;
+        self.flash = self.power()?.machine.end()?;
         self.on = None;
         Ok(())
     }
 
     /// Stops the processor, wherever it is; [`Self::go_on`] lets it go on from there.
     pub fn halt(&mut self) -> Result<(), GuestError> {
-        Ok(self.power()?.machine.qmp.stop().map_err(monitor_gone)?)
+        let power = self.power()?;
+        if let Watch::Erases { halted, .. } = &power.watch {
+            halted.store(true, Ordering::Release);
+        }
+        Ok(power.machine.qmp.stop().map_err(monitor_gone)?)
     }
 
     /// Lets a processor go on that was stopped.
     pub fn go_on(&mut self) -> Result<(), GuestError> {
-        Ok(self.power()?.machine.qmp.go_on().map_err(monitor_gone)?)
+        let power = self.power()?;
+        match &power.watch {
+            // The debugger lets it go on.
+            Watch::Erases { halted, .. } => halted.store(false, Ordering::Release),
+            Watch::Nothing(_) | Watch::Gone => power.machine.qmp.go_on().map_err(monitor_gone)?,
+        }
+        Ok(())
     }
 
     /// How often the firmware has reset the board by itself since power came, up to the last call that asked the monitor.
@@ -218,10 +229,11 @@ impl Guest {
 
     /// Resets the board as a watchdog with a witness would: the flash is looked at before, and what it held is told.
     pub fn bite(&mut self) -> Result<Flash, GuestError> {
-        let power = self.power()?;
-        let flash = power.machine.read_flash()?;
-        power.machine.qmp.reset().map_err(monitor_gone)?;
-        power.machine.qmp.go_on().map_err(monitor_gone)?;
+        self.halt()?;
+        let machine = &mut self.power()?.machine;
+        let flash = machine.read_flash()?;
+        machine.qmp.reset().map_err(monitor_gone)?;
+        self.go_on()?;
         Ok(flash)
     }
 
@@ -265,11 +277,20 @@ impl Guest {
     }
 
     /// Whether power is on and the process runs; one that ended by itself, as at a fault in a fault handler, is a board without power.
+    /// Its flash is as it was then where that outlives the process, and otherwise as it was when power came.
     pub fn is_on(&mut self) -> bool {
-        if self.on.as_mut().is_some_and(|power| power.machine.has_ended()) {
-            self.on = None;
+        if self.on.as_mut().is_some_and(|power| power.machine.has_ended())
+            && let Some(power) = self.on.take()
+            && let Some(left) = power.machine.left()
+        {
+            self.flash = left;
         }
         self.on.is_some()
+    }
+
+    /// Whether the flash outlives the process.
+    pub fn flash_outlives(&self) -> bool {
+        self.on.as_ref().is_some_and(|power| power.machine.left().is_some())
     }
 
     /// Number of the process, while power is on.
@@ -294,19 +315,20 @@ impl Drop for Power {
 }
 
 fn count(mut gdb: Gdb, nth: u32, reached: &Arc<AtomicBool>) -> Watch {
-    let (stop, wanted, seen) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU32::new(nth)),
-        Arc::new(AtomicU32::new(0)),
-    );
-    let (asked, reached) = (Arc::clone(&stop), Arc::clone(reached));
+    let (stop, halted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (wanted, seen) = (Arc::new(AtomicU32::new(nth)), Arc::new(AtomicU32::new(0)));
+    let (asked, held, reached) = (Arc::clone(&stop), Arc::clone(&halted), Arc::clone(reached));
     let (aim, count) = (Arc::clone(&wanted), Arc::clone(&seen));
     let counting = thread::spawn(move || {
         let is_wanted = |erases| {
             count.store(erases, Ordering::Release);
             aim.load(Ordering::Acquire) == erases
         };
-        let end = gdb.run_to_erase(&is_wanted, &|| asked.load(Ordering::Acquire))?;
+        let end = gdb.run_to_erase(&Watching {
+            wanted: &is_wanted,
+            over: &|| asked.load(Ordering::Acquire),
+            halted: &|| held.load(Ordering::Acquire),
+        })?;
         reached.store(end == Stop::AtErase, Ordering::Release);
         Ok((gdb, end))
     });
@@ -315,6 +337,7 @@ fn count(mut gdb: Gdb, nth: u32, reached: &Arc<AtomicBool>) -> Watch {
         stop,
         wanted,
         seen,
+        halted,
     }
 }
 

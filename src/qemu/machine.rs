@@ -13,6 +13,7 @@ use super::deadline::{Deadline, pause};
 use super::flash::{FLASH_SIZE, Flash};
 use super::gdb::Gdb;
 use super::qmp::Qmp;
+use super::shared::SharedFlash;
 use super::spawner;
 
 /// Pause between two looks at something that is waited for.
@@ -27,15 +28,27 @@ pub struct Qemu {
     pub machine: String,
     /// How long a guest may take until it answers on its serial line.
     pub boot_timeout: Duration,
+    /// How a guest's flash gets in and out.
+    pub access: FlashAccess,
+}
+
+/// How the flash of a guest is filled before it runs, and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlashAccess {
+    /// Filled through the debugger's stub, read through the monitor while the process lives: with every version.
+    Debugger,
+    /// Memory that Squall holds together with the process, and that outlives it: from QEMU 10 on.
+    Shared,
 }
 
 impl Default for Qemu {
-    /// The contract's defaults.
+    /// The contract's defaults, and what works with every version.
     fn default() -> Self {
         Qemu {
             binary: "qemu-system-arm".to_owned(),
             machine: "microbit".to_owned(),
             boot_timeout: Duration::from_secs(10),
+            access: FlashAccess::Debugger,
         }
     }
 }
@@ -66,7 +79,7 @@ pub enum QemuError {
     /// Talking to a machine that was started went wrong.
     #[error("the guest's {part} is gone: {error}")]
     Gone {
-        /// Monitor, debugger or serial line.
+        /// Monitor, debugger, serial line, flash or the process itself.
         part: &'static str,
         /// How.
         error: io::Error,
@@ -75,10 +88,24 @@ pub enum QemuError {
 
 /// Oldest major version that was tried.
 const LEAST_MAJOR: u32 = 7;
+/// Major version from which on a machine's flash can be shared (`aux-ram-share`).
+const SHARES_FLASH: u32 = 10;
 
 impl Qemu {
-    /// The version of the program, such as `7.2.22`.
-    pub fn version(&self) -> Result<String, QemuError> {
+    /// This QEMU with the best that its version can do.
+    ///
+    /// # Errors
+    /// The program is missing or too old.
+    pub fn found(self) -> Result<Qemu, QemuError> {
+        let access = match self.major()? {
+            major if major >= SHARES_FLASH => FlashAccess::Shared,
+            _ => FlashAccess::Debugger,
+        };
+        Ok(Qemu { access, ..self })
+    }
+
+    /// The major version of the program, as it says itself.
+    fn major(&self) -> Result<u32, QemuError> {
         let output = Command::new(&self.binary)
             .arg("--version")
             .stdin(Stdio::null())
@@ -92,14 +119,10 @@ impl Qemu {
             .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
         let found = version.unwrap_or("unknown").to_owned();
         let major = found.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if major.is_some_and(|major| major >= LEAST_MAJOR) {
-            Ok(found)
-        } else {
-            Err(QemuError::TooOld {
-                binary: self.binary.clone(),
-                found,
-            })
-        }
+        major.filter(|major| *major >= LEAST_MAJOR).ok_or_else(|| QemuError::TooOld {
+            binary: self.binary.clone(),
+            found,
+        })
     }
 }
 
@@ -107,6 +130,7 @@ impl Qemu {
 pub(super) struct Machine {
     child: Child,
     pub(super) qmp: Qmp,
+    shared: Option<SharedFlash>,
 }
 
 impl fmt::Debug for Machine {
@@ -149,11 +173,21 @@ impl Machine {
         let mut machine = Machine {
             child,
             qmp: Qmp::greet(monitor).map_err(failed)?,
+            shared: None,
+        };
+        // The board is made before the monitor answers, and after the sockets are connected.
+        machine.shared = match qemu.access {
+            FlashAccess::Debugger => None,
+            FlashAccess::Shared => SharedFlash::of(machine.process()),
         };
         // All are connected: the folder goes at once, so that a Squall that is killed leaves none behind.
         drop(folder);
         let mut gdb = Gdb::attach(debugger).map_err(failed)?;
-        gdb.write(flash.bytes()).map_err(failed)?;
+        match &machine.shared {
+            Some(shared) => shared.write(flash),
+            None => gdb.write(flash.bytes()),
+        }
+        .map_err(failed)?;
         // The processor reads its first vector anew, now from what stands there.
         machine.qmp.reset().map_err(failed)?;
         Ok((machine, Lines { serial, gdb }))
@@ -162,12 +196,33 @@ impl Machine {
     /// What the flash holds at this moment; the processor stands still afterwards.
     pub(super) fn read_flash(&mut self) -> Result<Flash, QemuError> {
         let gone = |error| QemuError::Gone { part: "monitor", error };
+        self.qmp.stop().map_err(gone)?;
+        if let Some(shared) = &self.shared {
+            return shared.read().map_err(gone);
+        }
         let folder = folder().map_err(gone)?;
         let file = folder.path().join("flash");
-        self.qmp.stop().map_err(gone)?;
         self.qmp.save(FLASH_SIZE, &file).map_err(gone)?;
         let bytes = std::fs::read(&file).map_err(gone)?;
         Flash::from_bytes(bytes).ok_or_else(|| gone(io::Error::other("it wrote less than the whole flash")))
+    }
+
+    /// Ends the process at this moment, wherever it is, and says what the flash held then.
+    pub(super) fn end(&mut self) -> Result<Flash, QemuError> {
+        if self.shared.is_none() {
+            return self.read_flash();
+        }
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map_err(|error| QemuError::Gone { part: "process", error })?;
+        self.left().ok_or_else(|| QemuError::Gone {
+            part: "flash",
+            error: io::ErrorKind::UnexpectedEof.into(),
+        })
+    }
+
+    /// What the flash of a process that has ended held in the end, where that outlives it.
+    pub(super) fn left(&self) -> Option<Flash> {
+        self.shared.as_ref()?.read().ok()
     }
 
     /// The process's number.
@@ -248,9 +303,13 @@ fn arguments(qemu: &Qemu, folder: &TempDir) -> Vec<String> {
         format!("socket,id={id},path={}", path.display())
     };
     let (serial, monitor, debugger) = (socket("u", "serial"), socket("m", "monitor"), socket("g", "debugger"));
+    let machine = match qemu.access {
+        FlashAccess::Debugger => qemu.machine.clone(),
+        FlashAccess::Shared => format!("{},aux-ram-share=on", qemu.machine),
+    };
     let words: [&str; 20] = [
         "-M",
-        &qemu.machine,
+        &machine,
         "-nodefaults",
         "-no-user-config",
         "-display",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::model::UpdateState;
 
+use super::fleets::side_by_side;
 use super::summary::Summary;
 use super::text::{counted, judgement, length, rerun_command, span, value_of};
 use super::untrusted::clean;
@@ -50,6 +51,7 @@ fn run(text: &mut String, summary: &Summary) {
     cohorts(text, summary);
     failures(text, summary);
     times(text, summary);
+    fleets(text, summary);
     let command = rerun_command(&summary.mode, &summary.scenario);
     let _ = writeln!(text, "Again: {}\n", code(&command));
 }
@@ -148,6 +150,22 @@ fn times(text: &mut String, summary: &Summary) {
     for (name, row) in rows {
         let parts = [row.med, row.p95, row.p99, row.max].map(span).join(" | ");
         let _ = writeln!(text, "| {name} | {} | {parts} |", row.count);
+    }
+    text.push_str("\n</details>\n\n");
+}
+
+fn fleets(text: &mut String, summary: &Summary) {
+    let Some(table) = side_by_side(summary) else { return };
+    text.push_str("<details><summary>Fleets side by side</summary>\n\n| |");
+    for head in &table.heads {
+        let _ = write!(text, " {} |", escape(head));
+    }
+    let _ = writeln!(text, "\n|---|{}", "---:|".repeat(table.heads.len()));
+    for part in &table.parts {
+        let _ = writeln!(text, "| **{}** |{}", part.name, " |".repeat(table.heads.len()));
+        for (name, cells) in &part.rows {
+            let _ = writeln!(text, "| {} | {} |", escape(name), cells.join(" | "));
+        }
     }
     text.push_str("\n</details>\n\n");
 }

@@ -9,6 +9,7 @@ mod csv;
 mod directory;
 mod failures;
 mod file;
+mod fleets;
 mod histograms;
 mod html;
 mod junit;

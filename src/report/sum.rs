@@ -12,11 +12,14 @@ use crate::time::SimTime;
 use crate::verdict::Judgement;
 
 use super::failures::{failures, short};
+use super::failures::{failures, short};
+use super::fleets::{fleets, transitions};
 use super::series::metrics;
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow, Summary,
-    TransitionRow, WindowRow,
+    WindowRow,
+};
 };
 use super::untrusted::clean;
 
@@ -72,7 +75,8 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
                 detail: group.detail.map(|detail| clean(&detail)),
             })
             .collect(),
-        transitions: transitions(recorder),
+        transitions: transitions(recorder.matrix()),
+        fleets: fleets(outcome),
         coverage: Coverage {
             legal: LEGAL.len() as u32,
             seen: (LEGAL.len() - unseen.len()) as u32,
@@ -289,16 +293,6 @@ fn errors(outcome: &Outcome) -> Vec<ErrorRow> {
         }
     }
     rows
-}
-
-fn transitions(recorder: &Recorder) -> Vec<TransitionRow> {
-    let rows = recorder.matrix().rows().map(|(transition, count)| TransitionRow {
-        from: transition.from.to_string(),
-        to: transition.to.to_string(),
-        cause: transition.cause.to_string(),
-        count,
-    });
-    rows.collect()
 }
 
 /// Devices that their own firmware hangs, and those that have been in a phase for far longer than others.

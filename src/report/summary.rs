@@ -55,6 +55,9 @@ pub struct Summary {
     pub failures: Vec<FailureRow>,
     /// Phase changes that were seen.
     pub transitions: Vec<TransitionRow>,
+    /// The fleets side by side; none where there is but one.
+    #[serde(default)]
+    pub fleets: Vec<FleetRow>,
     /// Legal phase changes seen.
     pub coverage: Coverage,
     /// Devices that hung at the end, at most 1,000 of them.
@@ -249,6 +252,21 @@ pub struct TransitionRow {
     pub cause: String,
     /// How often.
     pub count: u64,
+}
+
+/// A fleet, to be held against the others. Its times are in `metrics` under the label `fleet`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FleetRow {
+    /// Its name.
+    pub name: String,
+    /// `simulated`, or `qemu`: real firmware.
+    pub engine: String,
+    /// Its devices.
+    pub devices: u64,
+    /// Of these, by the state in the newest deployment that reached them.
+    pub by_state: BTreeMap<String, u64>,
+    /// Phase changes that were seen of them.
+    pub transitions: Vec<TransitionRow>,
 }
 
 /// Which legal phase changes were seen.

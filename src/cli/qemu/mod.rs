@@ -45,8 +45,7 @@ impl BenchArgs {
             binary: self.binary.clone(),
             ..Qemu::default()
         };
-        qemu.version().map_err(|error| Refusal::internal(&error))?;
-        Ok(qemu)
+        qemu.found().map_err(|error| Refusal::internal(&error))
     }
 
     fn bootloader(&self) -> Result<Vec<u8>, Refusal> {

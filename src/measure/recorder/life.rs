@@ -116,6 +116,10 @@ impl Recorder {
         }
         self.recount(at, device);
         self.matrix.count(transition);
+        let fleet = usize::from(self.roster.rows[device.at()].fleet);
+        if let Some(matrix) = self.matrices.get_mut(fleet) {
+            matrix.count(transition);
+        }
         let damaged = std::mem::take(&mut self.roster.rows[device.at()].damaged);
         if damaged && transition.legal_index().is_none() {
             self.matrix.excuse();

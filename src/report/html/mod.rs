@@ -13,6 +13,7 @@ mod timeline;
 
 use askama::Template;
 
+use super::fleets::{SideBySide, side_by_side};
 use super::recording::Recording;
 use super::summary::Summary;
 use super::text::{counted, judgement, length, rerun_command};
@@ -42,6 +43,7 @@ struct Page<'a> {
     expectations: Vec<Expected>,
     cohorts: Vec<Cohort>,
     timings: Vec<Timing>,
+    fleets: Option<SideBySide>,
     matrix: Matrix,
     grid: Grid,
     slowest: Vec<stories::Slow>,
@@ -70,6 +72,7 @@ pub(super) fn html(run: &Recording) -> String {
         expectations: tables::expectations(summary),
         cohorts: tables::cohorts(summary),
         timings: tables::timings(summary),
+        fleets: side_by_side(summary),
         matrix: tables::matrix(summary),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
