@@ -12,14 +12,12 @@ use crate::time::SimTime;
 use crate::verdict::Judgement;
 
 use super::failures::{failures, short};
-use super::failures::{failures, short};
 use super::fleets::{fleets, transitions};
 use super::series::metrics;
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow, Summary,
     WindowRow,
-};
 };
 use super::untrusted::clean;
 
