@@ -90,15 +90,42 @@ pub(super) struct App {
     pub(super) silent: bool,
     /// When it confirms itself.
     pub(super) confirms_at: Option<SimTime>,
-    /// When it resets itself, or is reset.
-    pub(super) resets_at: Option<(SimTime, BootReason)>,
-    /// When it wants to fall silent.
-    pub(super) mutes_at: Option<SimTime>,
+    /// What becomes of it.
+    fate: Option<Fate>,
     /// It falls silent once its result is published.
     pub(super) muting: bool,
 }
 
+/// What becomes of an image that does not simply go on.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// It resets itself, or is reset, then and for that.
+    Reset(SimTime, BootReason),
+    /// It wants to fall silent then.
+    Mute(SimTime),
+}
+
 impl App {
+    /// When it resets itself, or is reset, and what for.
+    pub(super) fn resets_at(&self) -> Option<(SimTime, BootReason)> {
+        match self.fate {
+            Some(Fate::Reset(at, why)) => Some((at, why)),
+            Some(Fate::Mute(_)) | None => None,
+        }
+    }
+
+    /// When it wants to fall silent.
+    pub(super) fn mutes_at(&self) -> Option<SimTime> {
+        match self.fate {
+            Some(Fate::Mute(at)) => Some(at),
+            Some(Fate::Reset(..)) | None => None,
+        }
+    }
+
+    fn forget_muting(&mut self) {
+        self.fate.take_if(|fate| matches!(fate, Fate::Mute(_)));
+    }
+
     /// An image that starts.
     fn starting(
         why: BootReason,
@@ -122,32 +149,31 @@ impl App {
             confirming: false,
             silent: false,
             confirms_at: None,
-            resets_at: None,
-            mutes_at: None,
+            fate: None,
             muting: false,
         };
-        let crash = |after| Some((now + after, BootReason::Crash));
+        let crash = |after| Some(Fate::Reset(now + after, BootReason::Crash));
         match outcome {
             BootOutcome::ConfirmAfter(after) => app.confirms_at = Some(now + after),
             BootOutcome::ConfirmOnConnect { within } if !confirmed => {
-                app.resets_at = within.map(|within| (now + within, BootReason::Software));
+                app.fate = within.map(|within| Fate::Reset(now + within, BootReason::Software));
             }
             BootOutcome::ConfirmOnConnect { .. } | BootOutcome::Unconfirmed => {}
-            BootOutcome::CrashAfter(after) => app.resets_at = crash(after),
+            BootOutcome::CrashAfter(after) => app.fate = crash(after),
             BootOutcome::ConfirmThenCrash { confirm, crash: after } => {
                 app.confirms_at = Some(now + confirm);
-                app.resets_at = crash(after);
+                app.fate = crash(after);
             }
             BootOutcome::ConfirmThenMute { confirm, mute } => {
                 app.confirms_at = Some(now + confirm);
-                app.mutes_at = Some(now + mute);
+                app.fate = Some(Fate::Mute(now + mute));
             }
             BootOutcome::Hang => app.silent = true,
             BootOutcome::HangWatchdog(after) => {
                 app.silent = true;
-                app.resets_at = Some((now + after, BootReason::Watchdog));
+                app.fate = Some(Fate::Reset(now + after, BootReason::Watchdog));
             }
-            BootOutcome::MuteAfter(after) => app.mutes_at = Some(now + after),
+            BootOutcome::MuteAfter(after) => app.fate = Some(Fate::Mute(now + after)),
         }
         if confirmed {
             app.confirms_at = None;
@@ -248,7 +274,7 @@ impl Device {
         if let Power::On(app) = &mut self.power {
             app.silent = true;
             app.confirms_at = None;
-            app.mutes_at = None;
+            app.forget_muting();
         }
         out.push(DeviceOutput::FallSilent);
         self.show_download_lost(out);
@@ -460,7 +486,7 @@ impl Device {
         if let Power::On(app) = &mut self.power
             && app.confirms_online
         {
-            app.resets_at = None;
+            app.fate = None;
             self.confirm(now);
         }
         self.work_on(now, out);
@@ -481,7 +507,7 @@ impl Device {
     pub(super) fn mute(&mut self, now: SimTime, out: &mut Outputs) {
         let confirmed = self.flash.primary.is_confirmed();
         if let Power::On(app) = &mut self.power {
-            app.mutes_at = None;
+            app.forget_muting();
             app.muting = true;
         }
         if !confirmed {

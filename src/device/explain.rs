@@ -35,7 +35,7 @@ impl Device {
         }
         if self.shown.phase == Phase::Probation {
             return Why::OnProbation {
-                confirms_in: app.confirms_at.or(app.mutes_at).map(until),
+                confirms_in: app.confirms_at.or(app.mutes_at()).map(until),
             };
         }
         match (self.memory.line.link, self.shown.phase) {
@@ -68,7 +68,7 @@ impl Device {
             return false;
         };
         if app.silent {
-            return app.resets_at.is_none();
+            return app.resets_at().is_none();
         }
         let unconfirmed = app.never_confirms && !self.flash.primary.is_confirmed();
         let never = self.memory.work.as_ref().is_some_and(|work| match &work.step {

@@ -106,11 +106,11 @@ impl Device {
         self.work_timers(&mut see);
         if let Power::On(app) = &self.power {
             see(app.confirms_at, Timer::Confirm);
-            if let Some((due, why)) = app.resets_at {
+            if let Some((due, why)) = app.resets_at() {
                 let watchdog = why == BootReason::Watchdog;
                 see(Some(due), if watchdog { Timer::Watchdog } else { Timer::Crash });
             }
-            see(app.mutes_at, Timer::Mute);
+            see(app.mutes_at(), Timer::Mute);
         }
         see(self.beats_at(), Timer::Heartbeat);
     }
@@ -180,7 +180,7 @@ impl Device {
             Timer::Confirm => self.confirm(due),
             Timer::Crash | Timer::Watchdog => {
                 if let Power::On(app) = &self.power
-                    && let Some((_, why)) = app.resets_at
+                    && let Some((_, why)) = app.resets_at()
                 {
                     self.reset(why, due, out);
                 }

@@ -196,7 +196,7 @@ impl Server {
         }
         let mut changed = Vec::new();
         for device in self.devices_of(whom)? {
-            let mut tags = self.ledger.registry.at(device).tags.clone();
+            let mut tags = self.ledger.registry.at(device).tags().clone();
             tags.retain(|key, _| !remove.contains(key));
             tags.extend(set.clone());
             check_tags(&tags)?;
@@ -209,7 +209,7 @@ impl Server {
     }
 
     fn set_tags(&mut self, device: DeviceNumber, tags: Tags, now: SimTime, out: &mut ServerOutputs) {
-        if self.ledger.registry.at(device).tags != tags {
+        if self.ledger.registry.at(device).tags() != &tags {
             self.commit(Record::DeviceTagged { device, tags }, out);
             self.follow_rules(device, now, out);
         }

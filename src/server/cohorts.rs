@@ -137,7 +137,7 @@ impl Device {
 fn selects(selector: &Selector, device: &Device) -> bool {
     selector.matches(|key, value| match key {
         Key::Device => device.id.as_str() == value,
-        Key::Tag(tag) => device.tags.get(tag).is_some_and(|set| set == value),
+        Key::Tag(tag) => device.tags().get(tag).is_some_and(|set| set == value),
         Key::Fleet | Key::Cohort | Key::Runs | Key::Session | Key::Phase | Key::State | Key::Step => false,
     })
 }

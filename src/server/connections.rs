@@ -158,11 +158,11 @@ impl Connections {
         self.chase(id, None);
     }
 
-    /// Notes that something came at `now`.
-    pub fn hear(&mut self, id: ConnectionId, now: SimTime) {
-        if let Some(connection) = self.open.get_mut(&id) {
-            connection.heard_at = now;
-        }
+    /// Notes that something came at `now`, and says from whom; `None` for a connection that is closed.
+    pub fn hear(&mut self, id: ConnectionId, now: SimTime) -> Option<Option<DeviceNumber>> {
+        let connection = self.open.get_mut(&id)?;
+        connection.heard_at = now;
+        Some(connection.device)
     }
 
     /// Stamps a message to a device; `None` if it is not subscribed. A message that stands unacknowledged is repeated under its

@@ -67,7 +67,7 @@ impl Ledger {
             Record::DeviceRegistered { device, tags } => {
                 self.registry.add(device.clone(), tags.clone());
             }
-            Record::DeviceTagged { device, tags } => self.registry.at_mut(*device).tags.clone_from(tags),
+            Record::DeviceTagged { device, tags } => self.registry.at_mut(*device).set_tags(tags.clone()),
             Record::SessionSeen { device, session } => self.registry.at_mut(*device).session = *session,
             Record::CohortCreated { cohort, rule } => {
                 self.cohorts.add(cohort.clone(), rule.clone());

@@ -18,9 +18,9 @@ pub(super) struct Registry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Device {
     pub id: DeviceId,
-    pub tags: Tags,
+    tags: Option<Box<Tags>>,
     /// Cohorts that it is in, growing, `all` left out.
-    pub cohorts: Vec<CohortNumber>,
+    pub cohorts: Few<CohortNumber>,
     /// Its attempts, oldest first.
     pub attempts: Few<AttemptIndex>,
     /// The attempt In Progress.
@@ -30,6 +30,24 @@ pub(super) struct Device {
     pub session: SessionSeen,
 }
 
+/// Of a device without tags.
+static NO_TAGS: Tags = Tags::new();
+
+impl Device {
+    pub fn tags(&self) -> &Tags {
+        self.tags.as_deref().unwrap_or(&NO_TAGS)
+    }
+
+    pub fn set_tags(&mut self, tags: Tags) {
+        self.tags = kept(tags);
+    }
+}
+
+/// Tags as they are kept: most devices of a large fleet have none.
+fn kept(tags: Tags) -> Option<Box<Tags>> {
+    (!tags.is_empty()).then(|| Box::new(tags))
+}
+
 impl Registry {
     /// Makes a device known under the next number.
     pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
@@ -37,8 +55,8 @@ impl Registry {
         self.by_id.insert(id.clone(), number);
         self.devices.push(Device {
             id,
-            tags,
-            cohorts: Vec::new(),
+            tags: kept(tags),
+            cohorts: Few::None,
             attempts: Few::None,
             current: None,
             pending: None,

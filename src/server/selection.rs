@@ -58,7 +58,7 @@ impl Server {
         let device = self.ledger.registry.at(number);
         match key {
             Key::Device => device.id.as_str() == value,
-            Key::Tag(tag) => device.tags.get(tag).is_some_and(|set| set == value),
+            Key::Tag(tag) => device.tags().get(tag).is_some_and(|set| set == value),
             Key::Cohort => {
                 let cohort = self.ledger.cohorts.named(value);
                 cohort.is_some_and(|cohort| device.is_in(cohort))

@@ -44,14 +44,12 @@ impl Server {
     }
 
     pub(super) fn received(&mut self, from: ConnectionId, packet: Packet, now: SimTime, out: &mut ServerOutputs) {
-        let Some(connection) = self.connections.get(from) else {
+        let Some(device) = self.connections.hear(from, now) else {
             return; // The connection was closed while the packet was on its way.
         };
-        let device = connection.device;
         if packet_len(&packet) > self.packet_max {
             return self.put_out(from, Refusal::Packet, out);
         }
-        self.connections.hear(from, now);
         match (packet, device) {
             (Packet::Connect(connect), None) => self.connect(from, connect, now, out),
             (Packet::Subscribe { id, filters }, Some(device)) if id != 0 && !filters.is_empty() => {

@@ -220,7 +220,7 @@ impl Server {
         let name = |&cohort: &CohortNumber| self.ledger.cohorts.at(cohort).name.clone();
         DeviceView {
             id: device.id.clone(),
-            tags: device.tags.clone(),
+            tags: device.tags().clone(),
             cohorts: device.cohorts.iter().map(name).collect(),
             online: self.connections.online(number).is_some(),
             build_id: device.session.build_id.map(|id| id.to_string()),

@@ -4,23 +4,25 @@
 //! and including that moment.
 
 mod audit;
+mod devices;
+mod serving;
 mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss};
-use crate::faults::{Edge, EdgeOutput, EdgeOutputs, Way};
+use crate::device::{Device, DeviceInput, LinkLoss};
+use crate::faults::{Edge, EdgeOutputs};
 use crate::luck::Purpose;
 use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{Admission, ConnectionId, Door, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{Admission, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
 use crate::time::SimTime;
 use crate::verdict::Auditor;
-use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageAnswer, ImageHead, ImageRequest, Packet};
+use crate::wire::{ImageAnswer, ImageHead};
 
-use super::link::{Port, connection_id, connection_of};
+use super::link::Port;
 use super::process::{Process, Work};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
 use trouble::Asked;
@@ -333,321 +335,6 @@ impl Engine {
         }
     }
 
-    /// Something is for the server's process, which handles it at once or later.
-    fn reach_server(&mut self, work: Work) {
-        if let Some(work) = self.process.reach(work, self.now) {
-            self.serve(work);
-        }
-    }
-
-    /// The server's process handles something.
-    fn serve(&mut self, work: Work) {
-        let (device, event) = match work {
-            Work::Device(device, event) => (device, event),
-            Work::Admin(request, action) => {
-                let request = RequestId(request);
-                return self.tell_server(ServerInput::Admin { request, action });
-            }
-        };
-        match event {
-            Event::Opened { connection } => self.on_opened(device, connection),
-            Event::Received { connection, packet } => {
-                if self.ports[device.at()].is_at_server(connection) {
-                    let from = connection_id(device, connection);
-                    self.tell_server(ServerInput::Received { from, packet: *packet });
-                }
-            }
-            Event::Gone { connection } => {
-                if self.ports[device.at()].close_at_server(connection) {
-                    self.admission.leave(Door::Mqtt);
-                    self.tell_server(ServerInput::Closed(connection_id(device, connection)));
-                }
-            }
-            Event::Requested { download, request } => self.on_requested(device, download, &request),
-            Event::PowerOn
-            | Event::Wake { .. }
-            | Event::Connected { .. }
-            | Event::Delivered { .. }
-            | Event::Closed { .. }
-            | Event::Answered { .. } => unreachable!("these are a device's own"),
-        }
-    }
-
-    /// When the server has something to do: with what waited for it or is on the disk, or by its own timers.
-    fn server_due(&self) -> Option<SimTime> {
-        let own = self.server.next_timeout().filter(|_| !self.process.is_still());
-        [own, self.process.next_due()].into_iter().flatten().min()
-    }
-
-    fn server_turn(&mut self) {
-        while let Some(outputs) = self.process.next_written(self.now) {
-            outputs.into_iter().for_each(|output| self.carry_out_for_server(output));
-        }
-        while let Some(work) = self.process.next_waiting(self.now) {
-            self.serve(work);
-        }
-        if self.server.next_timeout().is_some_and(|due| due <= self.now) && !self.process.is_still() {
-            self.server.handle_timeout(self.now, &mut self.server_outputs);
-            self.audit();
-            self.carry_out_server();
-        }
-    }
-
-    /// A connection that the server does not let in is closed at once, as one is whose packets nobody has read.
-    fn on_opened(&mut self, device: DeviceIndex, connection: u32) {
-        if self.process.refuses() {
-            return self.hang_up(device, connection);
-        }
-        match self.admission.enter(Door::Mqtt, self.now) {
-            Ok(()) => {
-                self.ports[device.at()].open_at_server(connection);
-                self.tell_server(ServerInput::Opened(connection_id(device, connection)));
-            }
-            Err(_) => self.hang_up(device, connection),
-        }
-    }
-
-    /// The device learns that the server's end of a connection is gone.
-    fn hang_up(&mut self, device: DeviceIndex, connection: u32) {
-        let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
-        self.push(device, at, Event::Closed { connection });
-    }
-
-    fn on_requested(&mut self, device: DeviceIndex, download: u32, request: &DownloadRequest) {
-        if self.ports[device.at()].running(download).is_none() {
-            return;
-        }
-        if self.process.refuses() {
-            return self.break_download(device, DownloadError::Refused);
-        }
-        let answer = self.answer(request);
-        let (answer, begins) = self.admission.answer(answer, self.now);
-        if begins {
-            self.ports[device.at()].serve();
-        }
-        let answer = Box::new(answer);
-        let at = self.edges[device.at()].head_arrives(&head_of(&answer), self.now);
-        self.push(device, at, Event::Answered { download, answer });
-    }
-
-    fn on_wake(&mut self, device: DeviceIndex, generation: u32) {
-        if self.ports[device.at()].generation != generation {
-            return;
-        }
-        self.ports[device.at()].wake = None;
-        match self.edges[device.at()].next_timeout() {
-            Some(due) if due <= self.now => self.with_edge(device, |edge, now, out| edge.handle_timeout(now, out)),
-            // It was put off meanwhile.
-            Some(_) | None => self.schedule_wake(device),
-        }
-    }
-
-    fn on_connected(&mut self, device: DeviceIndex, connection: u32) {
-        if self.process.refuses() && self.ports[device.at()].is_on(connection) {
-            self.ports[device.at()].connection = None;
-            return self.input(device, DeviceInput::Disconnected(LinkLoss::Refused));
-        }
-        let port = &mut self.ports[device.at()];
-        if let Some(current) = port.connection.as_mut().filter(|current| current.number == connection) {
-            current.up = true;
-            self.push(device, self.now, Event::Opened { connection });
-            self.input(device, DeviceInput::Connected);
-        }
-    }
-
-    fn on_answered(&mut self, device: DeviceIndex, download: u32, answer: ImageAnswer) {
-        let Some(running) = self.ports[device.at()].running(download) else {
-            return;
-        };
-        let head = head_of(&answer);
-        running.body = Some(answer.body);
-        self.input(device, DeviceInput::Download(DownloadEvent::Answered(head)));
-    }
-
-    fn answer(&mut self, request: &DownloadRequest) -> ImageAnswer {
-        let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
-        let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
-        let request = ImageRequest {
-            path: &request.target.path,
-            authorization: Some(&authorization),
-            range: range.as_deref(),
-        };
-        let answer = self.server.serve_image(&request);
-        self.auditor.served(self.now, &request, &answer);
-        answer
-    }
-
-    fn input(&mut self, device: DeviceIndex, input: DeviceInput) {
-        self.with_edge(device, |edge, now, out| edge.handle_input(input, now, out));
-    }
-
-    /// The rule of use: call the edge, carry out what it wants, schedule its next wake. Bytes of an image for which there is credit are
-    /// handed over at once: the edge gives it when they have crossed the path.
-    fn with_edge(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        call(&mut self.edges[device.at()], self.now, &mut outputs);
-        loop {
-            for output in outputs.drain() {
-                self.carry_out(device, output);
-            }
-            let Some(event) = self.ports[device.at()].next_of_body() else {
-                break;
-            };
-            if let DownloadEvent::Body(bytes) = &event {
-                self.director.count_image_bytes(bytes.len() as u64);
-            }
-            self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
-        }
-        self.outputs = outputs;
-        if self.ports[device.at()].served_to_the_end() {
-            self.admission.download_over();
-        }
-        self.tell_carried(device);
-        if self.asks_flash {
-            self.tell_flash(device);
-        }
-        self.schedule_wake(device);
-    }
-
-    fn tell_flash(&mut self, device: DeviceIndex) {
-        let counts = self.edges[device.at()].flash_counts();
-        self.sight(Sighting::Flash(device, counts));
-    }
-
-    fn tell_carried(&mut self, device: DeviceIndex) {
-        let carried = self.edges[device.at()].take_carried();
-        if !carried.is_empty() {
-            self.sight(Sighting::Carried(device, carried));
-        }
-    }
-
-    fn carry_out(&mut self, device: DeviceIndex, output: EdgeOutput) {
-        match output {
-            EdgeOutput::Device(output) => self.carry_out_for_device(device, output),
-            EdgeOutput::Sent(packet) => self.sight(Sighting::Sent(device, packet)),
-            EdgeOutput::Late(packet) => self.send_to_server(device, packet),
-            EdgeOutput::Delivered(packet) => self.sight(Sighting::Delivered(device, packet)),
-            EdgeOutput::Requested(request) => self.sight(Sighting::Requested(device, request)),
-            EdgeOutput::Headed(head) => self.sight(Sighting::Headed(device, head)),
-            EdgeOutput::Fault { fault, happening } => self.sight(Sighting::Fault {
-                device,
-                fault,
-                happening,
-            }),
-        }
-    }
-
-    fn carry_out_for_device(&mut self, device: DeviceIndex, output: DeviceOutput) {
-        let (port, edge) = (&mut self.ports[device.at()], &mut self.edges[device.at()]);
-        match output {
-            DeviceOutput::Connect => {
-                let connection = port.connect();
-                let at = edge.connected_at(self.now);
-                self.push(device, at, Event::Connected { connection });
-            }
-            DeviceOutput::Disconnect => {
-                let up = port.up();
-                port.connection = None;
-                if let Some(connection) = up {
-                    // The end of a connection travels like its last packet.
-                    let at = edge.packet_arrives(Way::Up, &Packet::Disconnect, self.now);
-                    self.push(device, at, Event::Gone { connection });
-                }
-            }
-            DeviceOutput::Transmit(packet) => {
-                if port.up().is_some() {
-                    self.sight(Sighting::Sent(device, packet.clone()));
-                    self.send_to_server(device, packet);
-                }
-            }
-            DeviceOutput::StartDownload(request) => {
-                let download = port.start_download();
-                let at = edge.request_arrives(&request, self.now);
-                self.sight(Sighting::Requested(device, request.clone()));
-                let request = Box::new(request);
-                self.push(device, at, Event::Requested { download, request });
-            }
-            DeviceOutput::StopDownload => port.download = None,
-            DeviceOutput::Read { bytes } => {
-                if let Some(running) = &mut port.download {
-                    running.credit = running.credit.saturating_add(bytes as usize);
-                }
-            }
-            DeviceOutput::FallSilent => {
-                port.connection = None;
-                port.download = None;
-            }
-            // Boards are simulated like every other device: none of them asks for one.
-            DeviceOutput::Board(_) => {}
-            DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
-        }
-    }
-
-    fn send_to_server(&mut self, device: DeviceIndex, packet: Packet) {
-        if let Some(connection) = self.ports[device.at()].up() {
-            let at = self.edges[device.at()].packet_arrives(Way::Up, &packet, self.now);
-            let packet = Box::new(packet);
-            self.push(device, at, Event::Received { connection, packet });
-        }
-    }
-
-    fn schedule_wake(&mut self, device: DeviceIndex) {
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.device == device) {
-            self.unscheduled = Some(device);
-            return;
-        }
-        let Some(wanted) = self.edges[device.at()].next_timeout().map(|at| at.max(self.now)) else {
-            return;
-        };
-        let port = &mut self.ports[device.at()];
-        // One that comes too early looks again: most are put off again and again.
-        if port.wake.is_none_or(|wake| wanted < wake) {
-            port.wake = Some(wanted);
-            port.generation = port.generation.wrapping_add(1);
-            let generation = port.generation;
-            self.push(device, wanted, Event::Wake { generation });
-        }
-    }
-
-    fn tell_server(&mut self, input: ServerInput) {
-        self.hand_in(input);
-        self.carry_out_server();
-    }
-
-    fn carry_out_server(&mut self) {
-        let outputs = std::mem::take(&mut self.server_outputs);
-        if let Some(mut outputs) = self.process.commit(outputs, self.now) {
-            for output in outputs.drain(..) {
-                self.carry_out_for_server(output);
-            }
-            outputs.shrink_to(OUTPUTS_KEPT);
-            self.server_outputs = outputs;
-        }
-    }
-
-    fn carry_out_for_server(&mut self, output: ServerOutput) {
-        match output {
-            ServerOutput::Record { stamp, record } => self.process.keep(stamp, record),
-            ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
-            ServerOutput::Close(id) => {
-                let (device, connection) = connection_of(id);
-                if self.ports[device.at()].close_at_server(connection) {
-                    self.admission.leave(Door::Mqtt);
-                }
-                self.hang_up(device, connection);
-            }
-            ServerOutput::Answer { request, result } => self.on_administered(request.0, result),
-            ServerOutput::Observed(event) => self.sight(Sighting::Server(event)),
-        }
-    }
-
-    fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
-        let (device, connection) = connection_of(to);
-        let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
-        let packet = Box::new(packet);
-        self.push(device, at, Event::Delivered { connection, packet });
-    }
-
     fn carry_out_directives(&mut self) {
         while !self.directives.is_empty() {
             for directive in std::mem::take(&mut self.directives) {
@@ -667,17 +354,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn end_trouble(&mut self) {
-        for index in 0..self.edges.len() as u32 {
-            self.with_edge(DeviceIndex(index), Edge::end_trouble);
-        }
-    }
-
-    /// The latest timer that any device has armed, keep-alive and heartbeat left out.
-    fn latest_timer(&self) -> Option<SimTime> {
-        self.edges.iter().filter_map(Edge::latest_timeout).max()
     }
 
     fn sight(&mut self, sighting: Sighting) {

@@ -679,6 +679,6 @@ mod tests {
     /// What the referee keeps of an idle device, the largest part of its memory in a million of them.
     #[test]
     fn a_view_of_an_idle_device_is_small() {
-        assert!(size_of::<View>() <= 232, "{}", size_of::<View>());
+        assert!(size_of::<View>() <= 216, "{}", size_of::<View>());
     }
 }

@@ -71,7 +71,7 @@ impl Connection {
     /// Session metadata was sent.
     pub(in crate::verdict) fn introduced(&mut self, scene: &Scene<'_>, metadata: &SessionMetadata) {
         let (boot, run) = (&scene.view.boot, metadata.run_id);
-        match (boot.run, boot.run_before) {
+        match (boot.run(), boot.run_before()) {
             (Some(told), _) => self
                 .boot
                 .hold(scene, told == run, || format!("run id {told} became {run} within a boot")),

@@ -91,12 +91,34 @@ pub(super) struct Images {
 /// What names a boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Boot {
-    /// Its run id, once it was told.
-    pub(super) run: Option<u64>,
-    /// The one before it.
-    pub(super) run_before: Option<u64>,
+    /// Its run id, and the one before it: each holds once it was told.
+    run: u64,
+    run_before: u64,
+    is_told: bool,
+    is_before_told: bool,
     /// The last attempt id told.
     pub(super) last_attempt: Option<AttemptId>,
+}
+
+impl Boot {
+    /// Its run id, once it was told.
+    pub(super) fn run(&self) -> Option<u64> {
+        self.is_told.then_some(self.run)
+    }
+
+    /// The one before it.
+    pub(super) fn run_before(&self) -> Option<u64> {
+        self.is_before_told.then_some(self.run_before)
+    }
+
+    /// Another boot, of which nothing is known yet.
+    fn begin(&mut self) {
+        if let Some(run) = self.run().or(self.run_before()) {
+            (self.run_before, self.is_before_told) = (run, true);
+        }
+        self.is_told = false;
+        self.last_attempt = None;
+    }
 }
 
 /// How far a connection has come.
@@ -500,9 +522,7 @@ impl View {
         self.forget();
         let rebuilt = self.trial.filter(|trial| trial.kept).map(|trial| trial.attempt);
         self.current = self.stored.map(|stored| stored.attempt).or(rebuilt);
-        self.boot.run_before = self.boot.run.or(self.boot.run_before);
-        self.boot.run = None;
-        self.boot.last_attempt = None;
+        self.boot.begin();
     }
 
     pub(super) fn confirm(&mut self) {
@@ -538,7 +558,7 @@ impl View {
     }
 
     pub(super) fn introduce(&mut self, metadata: &SessionMetadata) {
-        self.boot.run = Some(metadata.run_id);
+        (self.boot.run, self.boot.is_told) = (metadata.run_id, true);
         self.boot.last_attempt = metadata.last_attempt;
     }
 
