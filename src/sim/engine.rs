@@ -37,7 +37,7 @@ const CROWD: u32 = 1_000_000;
 const OUTPUTS_KEPT: usize = 4_096;
 
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
-const AUDITED_MAX: usize = 25_000;
+const AUDITED_MAX: usize = 100_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
