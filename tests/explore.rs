@@ -183,10 +183,10 @@ fn what_cannot_be_replayed_is_refused_with_the_way_out() {
             "there are 5 devices, from `demo-00001` to `demo-00005`",
         ),
         (&["--device", "demo-00002", "--from", "5"], "`--from 5`"),
-        (&["--from", "5s"], "--device"),
+        (&["--from", "5s", "--json"], "not supported yet: `--json`"),
         (&["--device", "demo-00002", "--json"], "not supported yet: `--json`"),
         (&["--without", "cut"], "the run has no fault of this name: it has none"),
-        (&["--watch", "10x"], "not supported yet: `--watch`"),
+        (&["--watch", "10x"], "`--watch` needs a terminal"),
         (&["--nonsense"], "--nonsense"),
     ];
     for (arguments, said) in cases {
@@ -376,9 +376,9 @@ fn bad_input_is_refused_before_anything_is_written() {
         (&["quickstart", "--seeds", "0"], "--seeds"),
         (&["quickstart", "--jobs", "0"], "--jobs"),
         (&["quickstart", "--for", "soon"], "`--for soon`"),
-        (&["quickstart", "--exhaust", "flash"], "not supported yet: `--exhaust`"),
-        (&["quickstart", "--outage"], "not supported yet: `--outage`"),
-        (&["quickstart", "--json"], "not supported yet: `--json`"),
+        (&["quickstart", "--exhaust", "ram"], "flash, messages"),
+        (&["quickstart", "--outage"], "has no outage to be lengthened"),
+        (&["retry-storm", "--outage", "--within", "soon"], "`--within soon`"),
         (&["quickstart", "--seed", "seven"], "`--seed seven`"),
     ];
     for (arguments, said) in cases {
@@ -387,6 +387,199 @@ fn bad_input_is_refused_before_anything_is_written() {
         assert!(stderr(&output).contains(said), "{output:?}");
         assert!(!out.exists());
     }
+}
+
+/// One device and a small image.
+const SMALL: &str = r#"
+scenario = { name = "small", duration = "60s" }
+firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "4 KiB" } }
+fleet.demo = { count = 1, runs = "app@1.0.0" }
+step = [{ at = "2s", deploy = "app@1.1.0", to = "all" }]
+"#;
+
+#[test]
+fn a_fault_is_put_into_every_flash_operation_and_its_grid_has_no_hole_where_flash_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("small.toml");
+    std::fs::write(&scenario, SMALL).unwrap();
+    let explore = |jobs| {
+        let arguments = [
+            "explore",
+            scenario.to_str().unwrap(),
+            "--exhaust",
+            "flash",
+            "--json",
+            "--jobs",
+            jobs,
+        ];
+        let output = squall(&arguments, folder.path());
+        assert_exit(&output, 0);
+        stdout(&output)
+    };
+    let found = explore("1");
+    assert_eq!(found, explore("3"));
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let faults = found["faults"].as_array().unwrap();
+    let kinds: Vec<_> = faults.iter().map(|fault| fault["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["flash-fail", "flash-fail permanent", "power-cut"]);
+    let mut played = 0;
+    for fault in faults {
+        let phases = fault["phases"].as_object().unwrap();
+        for phase in ["idle", "downloading", "committing", "swapping", "probation", "succeeded"] {
+            assert!(phases.contains_key(phase), "{fault}");
+            let holes = fault["holes"].as_array().unwrap();
+            assert!(!holes.iter().any(|hole| hole == phase), "{fault}");
+        }
+        played += phases.values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    }
+    assert!(played > 100, "{found}");
+    // One device, struck once in each simulation.
+    assert_eq!(found["played"].as_u64(), Some(played), "{found}");
+    assert_eq!((&found["failing"], &found["schema"]), (&0.into(), &"squall.explore/1".into()));
+}
+
+#[test]
+fn every_message_is_lost_doubled_and_late_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("small.toml");
+    std::fs::write(&scenario, SMALL).unwrap();
+    let output = squall(
+        &["explore", scenario.to_str().unwrap(), "--exhaust", "messages"],
+        folder.path(),
+    );
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("PASSED  16 messages x 3 faults, 48 played, 0 failing "),
+        "{text}"
+    );
+    for kind in ["delay 3s", "duplicate", "lose"] {
+        assert!(
+            text.lines().any(|line| line.starts_with(kind) && line.ends_with('9')),
+            "{text}"
+        );
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn a_planted_bug_that_needs_one_cut_in_two_hundred_is_found_by_exhaustion_and_fails_alike_when_shrunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("small.toml");
+    let planted = SMALL.replace("count = 1,", "count = 1, defect = \"fail-confirmed-at-boot\",");
+    std::fs::write(&scenario, planted).unwrap();
+    let output = squall(&["explore", scenario.to_str().unwrap(), "--exhaust", "flash"], folder.path());
+    assert_exit(&output, 100);
+    let said = stdout(&output);
+    let found: Vec<&str> = said.lines().filter(|line| line.contains("  broken  ")).collect();
+    assert!(!found.is_empty() && found.len() < 5, "{said}");
+    assert!(found.iter().all(|line| line.contains("  confirmed-succeeds: ")), "{said}");
+    assert!(
+        said.contains("  shrunk to 1 device, 1 step, 1 fault; needs `power-cut-"),
+        "{said}"
+    );
+    assert!(
+        stderr(&output).contains("has a bug planted in it: fail-confirmed-at-boot"),
+        "{output:?}"
+    );
+    let failures = std::fs::read_dir(latest(&folder).join("failures")).unwrap();
+    let shrunk = failures
+        .map(|entry| entry.unwrap().path().join("shrunk.toml"))
+        .find(|path| path.is_file())
+        .unwrap();
+    let again = replay(&shrunk, &[]);
+    assert_exit(&again, 100);
+    assert!(
+        stderr(&again).contains("it fails as seed 1 does, by `confirmed-succeeds`"),
+        "{again:?}"
+    );
+    change(&shrunk, |text| {
+        text.replace("defect = \"fail-confirmed-at-boot\"", "defect = \"none\"")
+    });
+    let sound = replay(&shrunk, &[]);
+    assert_exit(&sound, 1);
+    assert!(
+        stderr(&sound).contains("`confirmed-succeeds` was found, and this comes to `nothing`"),
+        "{sound:?}"
+    );
+    refused(&shrunk, &["--device", "demo-00001"], "is a scenario and has no trace");
+}
+
+#[test]
+fn planted_bugs_are_found_in_a_few_seeds_and_the_first_ends_the_search() {
+    for (defect, rule, within) in [
+        ("forget-swap", "always-bootable", 12),
+        ("wrap-backoff", "waits-in-bounds", 12),
+        ("skip-content-range-check", "only-the-range-asked-for", 12),
+        ("none", "", 3),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (defect, seeds) = (format!("fleet.field.defect={defect}"), within.to_string());
+        let arguments = [
+            "explore",
+            "planted",
+            "--set",
+            &defect,
+            "--seeds",
+            &seeds,
+            "--first",
+            "--no-shrink",
+            "--json",
+        ];
+        let output = squall(&arguments, folder.path());
+        let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let failures = found["failures"].as_array().unwrap();
+        if rule.is_empty() {
+            assert_eq!((failures.len(), found["exit_code"].as_u64()), (0, Some(0)), "{found}");
+            continue;
+        }
+        assert_exit(&output, 100);
+        assert_eq!((failures.len(), failures[0]["kind"].as_str()), (1, Some(rule)), "{found}");
+        assert_eq!(
+            kept(&latest(&folder)).len(),
+            1,
+            "what other threads found beyond it is not kept"
+        );
+    }
+}
+
+#[test]
+fn an_outage_is_lengthened_until_hasty_retries_keep_the_fleet_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("storm.toml");
+    let text = r#"
+        scenario = { duration = "60s" }
+        server = { delay = "30ms" }
+        firmware.app = ["1.0.0"]
+        fleet.demo = { count = 60, runs = "app@1.0.0", arrive = "2/s" }
+        fault = [{ inject = "outage", who = "server", at = "40s", for = "1s" }]"#;
+    std::fs::write(&scenario, text).unwrap();
+    let arguments = ["explore", scenario.to_str().unwrap(), "--outage", "--within", "60s", "--json"];
+    let output = squall(&arguments, folder.path());
+    assert_exit(&output, 0);
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rows = found["boundary"].as_array().unwrap();
+    let stays = |retry: &str| rows.iter().find(|row| row["reconnect"] == retry).unwrap()["stays_s"].as_u64();
+    assert_eq!(rows.len(), 14);
+    assert!(stays("250ms").is_some(), "{found}");
+    assert_eq!(stays("500ms..30000ms full"), None, "{found}");
+}
+
+#[test]
+fn what_befell_a_fleet_within_a_second_is_told_in_the_order_of_time() {
+    let folder = simulated(&["quickstart", "-d", "6"]);
+    let output = replay(&latest(&folder), &["--from", "4s", "--to", "5s"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("6 devices in quickstart, sim with seed 1: passed\n"),
+        "{text}"
+    );
+    let lines: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    let times: Vec<f64> = lines.iter().map(|words| words[0].parse().unwrap()).collect();
+    assert!(times.is_sorted() && times.iter().all(|at| (4.0..=5.0).contains(at)), "{text}");
+    let devices: std::collections::BTreeSet<&str> = lines.iter().map(|words| words[2]).collect();
+    assert_eq!((devices.len(), devices.first()), (6, Some(&"demo-00001")), "{text}");
 }
 
 #[test]

@@ -663,7 +663,7 @@ fault = [
   { name = "erase", inject = "power-cut", who = "device:d37", at = "flash erase 2..9", for = "50ms", times = 2 },
   { name = "some-erase", inject = "power-cut", who = "device:d38", at = "flash erase any", for = "50ms", times = 2 },
   { name = "ended", inject = "reset", who = "device:d39", at = "succeeded+100ms", for = "50ms" },
-  { name = "again", inject = "reset", who = "device:d26", at = "3s..3500ms", for = "50ms", every = "300ms", times = 3 }]
+  { name = "again", inject = "reset", who = "device:d26", at = "6s..6500ms", for = "50ms", every = "300ms", times = 3 }]
 expect = ["devices{state:in-progress} count == 0", "disagreements count == 0"]
 "#;
 

@@ -2,6 +2,7 @@
 
 mod cheats;
 mod command;
+mod determinism;
 mod director;
 mod faults;
 mod flaws;

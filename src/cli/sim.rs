@@ -260,3 +260,55 @@ fn simulate_aloud(plan: &Arc<Plan>, interrupt: &Interrupt) -> Outcome {
 fn unreadable(error: std::io::Error) -> Refusal {
     Refusal::internal(&format!("comparing the files of two simulations: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Overrides, load};
+    use crate::sim::play;
+
+    /// A run with its files; `size` is that of the image.
+    fn played(size: &str, folder: &Path) -> (Outcome, RunDirectory) {
+        let text = format!(
+            "scenario = {{ duration = \"30s\" }}\nfirmware.app = {{ \"1.0.0\" = {{}}, \"1.1.0\" = {{ size = \"{size}\" }} }}\n\
+             fleet.demo = {{ count = 2, runs = \"app@1.0.0\" }}\nstep = [{{ at = \"2s\", deploy = \"app@1.1.0\", to = \"all\" }}]"
+        );
+        let plan = load(Source::Stdin(text), &Overrides::default()).unwrap();
+        let outcome = play(Arc::new(plan));
+        let directory = RunDirectory::create(folder, "verified", std::time::SystemTime::UNIX_EPOCH).unwrap();
+        directory.write(&outcome).unwrap();
+        (outcome, directory)
+    }
+
+    #[test]
+    fn the_first_line_in_which_two_simulations_differ_is_named() {
+        let folders = [(), (), ()].map(|()| tempfile::tempdir().unwrap());
+        let (one, kept) = played("16 KiB", folders[0].path());
+        let (same, again) = played("16 KiB", folders[1].path());
+        let (other, changed) = played("20 KiB", folders[2].path());
+        let compared = |first: &Outcome, second: &Outcome, one: &RunDirectory, other: &RunDirectory| {
+            first_difference(first, second, one.path(), other.path()).unwrap()
+        };
+        assert_eq!(compared(&one, &same, &kept, &again), None);
+        let difference = compared(&one, &other, &kept, &changed).unwrap();
+        let number: usize = difference
+            .strip_prefix("trace, line ")
+            .and_then(|rest| rest.split(':').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{difference}"));
+        let lines = |outcome: &Outcome| {
+            let rows = outcome.recorder.trace().unwrap().sorted();
+            rows.iter().map(|row| trace_line(outcome, Some(row))).collect::<Vec<_>>()
+        };
+        let (left, right) = (lines(&one), lines(&other));
+        assert_eq!(left[..number - 1], right[..number - 1], "{difference}");
+        assert_ne!(left[number - 1], right[number - 1], "{difference}");
+        assert!(number > 1 && difference.contains(&left[number - 1]) && difference.contains(&right[number - 1]));
+        // Where traces agree, files may still differ.
+        let summary = again.path().join("summary.txt");
+        let text = std::fs::read_to_string(&summary).unwrap();
+        std::fs::write(&summary, text.replacen("invariants", "Invariants", 1)).unwrap();
+        let line = text.lines().position(|line| line.starts_with("invariants")).unwrap() + 1;
+        let told = compared(&one, &same, &kept, &again);
+        assert_eq!(told, Some(format!("summary.txt, line {line}")));
+    }
+}

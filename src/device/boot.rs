@@ -14,7 +14,7 @@ use super::config::RollbackLock;
 use super::defect::Defect;
 use super::flash::Progress;
 use super::io::{DeviceOutput, Outputs};
-use super::slot::{Found, Slot};
+use super::slot::{Found, Mark, Slot};
 use super::stretch::Stretch;
 use super::swap::{self, Swap, Wanted};
 use super::tear::Tear;
@@ -260,7 +260,7 @@ impl Device {
         if self.config.on_board {
             return self.boot_elsewhere(why, out);
         }
-        match swap::wanted(&self.flash.primary, &self.flash.secondary) {
+        match self.wanted() {
             None => self.start_image(why, now),
             Some(Wanted::Resume(_)) if self.has(Defect::ForgetSwap) => self.start_image(why, now),
             Some(Wanted::Resume(kind)) => {
@@ -275,6 +275,17 @@ impl Device {
                 self.power = Power::Boot { why, stage };
             }
         }
+    }
+
+    /// What the trailers ask for.
+    fn wanted(&self) -> Option<Wanted> {
+        let wanted = swap::wanted(&self.flash.primary, &self.flash.secondary)?;
+        let confirmed = match self.flash.primary.trailer.image_ok {
+            Mark::Set => true,
+            Mark::Torn => self.has(Defect::CountTornConfirmation),
+            Mark::Unset => self.has(Defect::ConfirmEarly),
+        };
+        (wanted != Wanted::Begin(SwapType::Revert) || !confirmed).then_some(wanted)
     }
 
     /// Where the image that a swap brings in stands in the secondary slot.

@@ -318,6 +318,11 @@ impl Download {
         (self.offset, self.total)
     }
 
+    /// Bytes received that are not written yet.
+    pub(super) fn buffered(&self) -> u64 {
+        u64::from(self.buffered)
+    }
+
     /// Failures so far, and the last one.
     pub(super) fn trouble(&self) -> (u32, RetryReason) {
         (self.failures, self.last)

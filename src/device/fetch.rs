@@ -126,7 +126,8 @@ impl Device {
             },
             download: Download::new(target, artifact.secret.clone()),
         };
-        if self.has(Defect::SkipContentRangeCheck) || !self.config.sdk.checks_ranges() {
+        let blind = self.has(Defect::SkipContentRangeCheck) || self.has(Defect::ResumeAtPage);
+        if blind || !self.config.sdk.checks_ranges() {
             fetch.download.trust_ranges();
         }
         if self.has(Defect::LeakSecret) {
@@ -167,6 +168,7 @@ impl Device {
     fn request(&mut self, now: SimTime, out: &mut Outputs) {
         let closes = self.config.sdk.pauses_by_closing();
         let paused = closes && self.memory.work.as_ref().is_some_and(|work| work.paused);
+        let stale = self.has(Defect::ResumeAtPage);
         let Some(fetch) = self.fetch() else {
             return;
         };
@@ -175,7 +177,10 @@ impl Device {
             return;
         }
         let offset = fetch.download.offset();
-        let request = fetch.download.ask(now);
+        let mut request = fetch.download.ask(now);
+        if stale {
+            request.offset -= fetch.download.buffered();
+        }
         out.push(DeviceOutput::StartDownload(request));
         out.push(DeviceOutput::Observed(Observation::Requested { offset }));
     }
@@ -258,11 +263,12 @@ impl Device {
         let ordinal = self.ordinals.retries;
         self.ordinals.retries = ordinal.wrapping_add(1);
         let (backoff, luck, key) = (self.config.retry, self.luck, self.identity.key);
-        let hasty = self.has(Defect::RetryTooSoon);
+        let (hasty, wraps) = (self.has(Defect::RetryTooSoon), self.has(Defect::WrapBackoff));
         let Some(fetch) = self.fetch() else {
             return;
         };
         let failures = fetch.download.fail(reason);
+        let failures = if wraps { (failures - 1) % 4 + 1 } else { failures };
         let mut wait = backoff.delay(failures, luck, Purpose::RetryDelay, key, ordinal);
         if hasty {
             wait /= 4;

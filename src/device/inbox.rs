@@ -167,7 +167,7 @@ impl Device {
         let (obeys_any, obeys_late) = (self.has(Defect::ObeyAnyCancel), self.has(Defect::CancelAfterSuccess));
         let running = self.running_handler().or(self.committing().filter(|_| !stops_commit));
         let busy = self.busy_artifact().filter(|_| !stops_commit);
-        if self.has(Defect::IgnoreCancel) {
+        if self.has(Defect::IgnoreCancel) || (self.has(Defect::DeafAtTens) && id.number().is_multiple_of(10)) {
             return;
         }
         let Some(attempt) = self.memory.attempt.as_mut().filter(|current| current.id == id || obeys_any) else {

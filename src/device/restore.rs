@@ -79,7 +79,8 @@ impl Device {
             return;
         }
         self.memory.drop_probation = self.has(Defect::DeleteProbationEarly);
-        let (result, reason) = if expected || self.has(Defect::SucceedAfterRollback) {
+        let distrusted = expected && self.has(Defect::FailConfirmedAtBoot);
+        let (result, reason) = if (expected && !distrusted) || self.has(Defect::SucceedAfterRollback) {
             (ArtifactResult::Succeeded, None)
         } else if self.shown.phase == Phase::Reverting {
             (ArtifactResult::Failed, Some(FailureReason::ResetBeforeConfirm))

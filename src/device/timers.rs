@@ -2,6 +2,7 @@
 
 use super::Device;
 use super::boot::{BootStage, Power};
+use super::defect::Defect;
 use super::flash::Progress;
 use super::io::Outputs;
 use super::session::{Line, Link};
@@ -141,7 +142,8 @@ impl Device {
         match &work.step {
             Step::Fetch(fetch) => {
                 see(fetch.download.retries_at(), Timer::Retry);
-                see(fetch.download.budget_ends(), Timer::RequestBudget);
+                let patient = self.has(Defect::WaitForEver);
+                see(fetch.download.budget_ends().filter(|_| !patient), Timer::RequestBudget);
             }
             Step::Scan { .. } if work.paused => {}
             Step::Scan { until, .. } => see(Some(*until), Timer::Scan),

@@ -47,6 +47,20 @@ impl Draft {
         (rest.blocks.len() < self.blocks.len()).then_some(rest)
     }
 
+    /// The same without any table of a noun.
+    pub fn without_all(&self, noun: &str) -> Draft {
+        let mut rest = self.clone();
+        rest.blocks.retain(|block| block.noun() != noun);
+        rest
+    }
+
+    /// The same with more tables at its end.
+    pub fn with_more(&self, text: &str) -> Draft {
+        let mut all = self.clone();
+        all.blocks.extend(Draft::read(text).blocks);
+        all
+    }
+
     /// Positions of the tables of a noun.
     pub(super) fn positions(&self, noun: &str) -> Vec<usize> {
         let blocks = self.blocks.iter().enumerate();
@@ -54,12 +68,12 @@ impl Draft {
     }
 
     /// How many tables of a noun there are.
-    pub(super) fn count(&self, noun: &str) -> usize {
+    pub fn count(&self, noun: &str) -> usize {
         self.of(noun).count()
     }
 
     /// Devices of all fleets.
-    pub(super) fn devices(&self) -> u64 {
+    pub fn devices(&self) -> u64 {
         self.of("fleet")
             .filter_map(|fleet| fleet.value("count")?.parse::<u64>().ok())
             .sum()

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use crate::measure::Matrix;
 use crate::play::{Director, Outcome, RunEnd, Status};
 use crate::scenario::Plan;
 use crate::sim::{Pulse, play_watched};
 use crate::time::SimTime;
 
 use super::failure::Failure;
+use super::reached::Reached;
 use super::tally::Tally;
 
 /// How often the caller hears of us while nothing is to be told.
@@ -34,8 +35,8 @@ pub struct Exploration {
 pub struct Hooks<'a, E> {
     /// Makes the plan of a seed.
     pub plan: &'a (dyn Fn(u64) -> Result<Arc<Plan>, E> + Sync),
-    /// Keeps an outcome that did not pass.
-    pub keep: &'a (dyn Fn(&Outcome) -> Result<(), E> + Sync),
+    /// Keeps the outcome of a seed that did not pass.
+    pub keep: &'a (dyn Fn(u64, &Outcome) -> Result<(), E> + Sync),
     /// Whether to go on.
     pub halt: &'a (dyn Fn() -> Halt + Sync),
 }
@@ -71,17 +72,22 @@ pub struct SeedResult {
     pub failure: Option<Failure>,
     /// The sum over its transitions.
     pub fingerprint: u64,
+    /// What it reached.
+    pub reached: Reached,
 }
 
-/// What a thread has to say of the n-th seed: a result with its transitions, nothing where the seed was dropped, or why the exploration
-/// cannot go on.
-type Word<E> = (u64, Result<Option<(SeedResult, Matrix)>, E>);
+/// What a thread has to say of the n-th seed: a result, nothing where the seed was dropped, or why the exploration cannot go on.
+type Word<E> = (u64, Result<Option<SeedResult>, E>);
 
-/// Plays seeds and tells of each in order.
+/// Plays seeds and tells of each in order, until there are no more or `tell` breaks off.
 ///
 /// # Errors
 /// The first error of a hook, in the order of seeds; what was told before stays true.
-pub fn explore<E: Send>(exploration: &Exploration, hooks: &Hooks<'_, E>, tell: &mut dyn FnMut(News<'_>)) -> Result<Tally, E> {
+pub fn explore<E: Send>(
+    exploration: &Exploration,
+    hooks: &Hooks<'_, E>,
+    tell: &mut dyn FnMut(News<'_>) -> ControlFlow<()>,
+) -> Result<Tally, E> {
     let next = AtomicU64::new(0);
     let given_up = AtomicBool::new(false);
     let halt = || {
@@ -132,7 +138,7 @@ fn work<E>(
     }
 }
 
-fn play_seed<E>(seed: u64, hooks: &Hooks<'_, E>, halt: &(dyn Fn() -> Halt + Sync)) -> Result<Option<(SeedResult, Matrix)>, E> {
+fn play_seed<E>(seed: u64, hooks: &Hooks<'_, E>, halt: &(dyn Fn() -> Halt + Sync)) -> Result<Option<SeedResult>, E> {
     let mut pulse = |_: SimTime, _: &Director| match halt() {
         Halt::GoOn | Halt::NoMore => Pulse::GoOn,
         Halt::Now => Pulse::Interrupt,
@@ -143,34 +149,26 @@ fn play_seed<E>(seed: u64, hooks: &Hooks<'_, E>, halt: &(dyn Fn() -> Halt + Sync
     }
     let status = outcome.status();
     if status != Status::Passed {
-        (hooks.keep)(&outcome)?;
+        (hooks.keep)(seed, &outcome)?;
     }
     let result = SeedResult {
         seed,
         status,
         failure: Failure::of(&outcome),
         fingerprint: outcome.recorder.fingerprint(),
+        reached: Reached::of(&outcome.recorder),
     };
-    Ok(Some((result, outcome.recorder.matrix().clone())))
+    Ok(Some(result))
 }
 
 /// Tells results in the order of seeds, whatever order they come in.
-fn collect<E>(receiver: &Receiver<Word<E>>, tell: &mut dyn FnMut(News<'_>)) -> Result<Tally, E> {
+fn collect<E>(receiver: &Receiver<Word<E>>, tell: &mut dyn FnMut(News<'_>) -> ControlFlow<()>) -> Result<Tally, E> {
     let mut tally = Tally::default();
     let mut early = BTreeMap::new();
     let mut awaited = 0;
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok((ordinal, word)) => {
-                // Sums know no order, and what waits for its turn shall be small.
-                let result = word.map(|word| {
-                    word.map(|(result, matrix)| {
-                        tally.matrix.merge(&matrix);
-                        result
-                    })
-                });
-                early.insert(ordinal, result);
-            }
+            Ok((ordinal, word)) => drop(early.insert(ordinal, word)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(tally),
         }
@@ -178,9 +176,13 @@ fn collect<E>(receiver: &Receiver<Word<E>>, tell: &mut dyn FnMut(News<'_>)) -> R
             awaited += 1;
             if let Some(result) = result? {
                 tally.add(&result);
-                tell(News::Seed(&result));
+                if tell(News::Seed(&result)).is_break() {
+                    return Ok(tally);
+                }
             }
         }
-        tell(News::Tick(&tally));
+        if tell(News::Tick(&tally)).is_break() {
+            return Ok(tally);
+        }
     }
 }

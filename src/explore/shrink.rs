@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::failure::Failure;
 
 /// Seeds tried with fewer devices: whom chance picks changes with their number.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 24;
 /// Sizes that images are cut down to, as they are written, bytes.
 const SIZES: [(&str, u64); 3] = [("16 KiB", 16 << 10), ("64 KiB", 64 << 10), ("256 KiB", 256 << 10)];
 
@@ -141,7 +141,7 @@ impl Work<'_> {
 
     fn simpler_faults(&mut self) {
         for at in self.best.positions("fault") {
-            for (key, value) in [("who", "\"all\""), ("times", "1")] {
+            for (key, value) in [("who", "\"all\""), ("times", "1"), ("chance", "\"100 %\"")] {
                 self.set(at, key, value);
             }
         }

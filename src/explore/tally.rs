@@ -1,8 +1,8 @@
 //! What an exploration came to.
 
-use crate::measure::Matrix;
 use crate::play::Status;
 
+use super::reached::Reached;
 use super::seeds::SeedResult;
 
 /// Sums over the seeds that were told.
@@ -14,8 +14,8 @@ pub struct Tally {
     pub failing: u64,
     /// The gravest status of a seed, and interrupted where the exploration was.
     pub status: Status,
-    /// Transitions of all seeds that are over.
-    pub matrix: Matrix,
+    /// What they reached.
+    pub reached: Reached,
 }
 
 impl Default for Tally {
@@ -24,7 +24,7 @@ impl Default for Tally {
             played: 0,
             failing: 0,
             status: Status::Passed,
-            matrix: Matrix::default(),
+            reached: Reached::default(),
         }
     }
 }
@@ -35,6 +35,15 @@ impl Tally {
         self.played += 1;
         self.failing += u64::from(result.status != Status::Passed);
         self.status = self.status.graver(result.status);
+        self.reached.merge(&result.reached);
+    }
+
+    /// Adds another exploration.
+    pub fn absorb(&mut self, other: &Tally) {
+        self.played += other.played;
+        self.failing += other.failing;
+        self.status = self.status.graver(other.status);
+        self.reached.merge(&other.reached);
     }
 
     /// The user wanted no more.

@@ -69,6 +69,8 @@ pub enum Narrowing {
     Message(MessageType),
     /// Manifests with this version, and requests for it.
     Version(FirmwareVersion),
+    /// Of the messages that the others leave, the one with this number, counted from 1 at each device.
+    Nth(u32),
 }
 
 impl Narrowing {
@@ -79,6 +81,12 @@ impl Narrowing {
     pub fn parse(text: &str) -> Result<Narrowing, String> {
         if let Some(kind) = MessageType::from_word(text) {
             return Ok(Narrowing::Message(kind));
+        }
+        if let Some(number) = text.strip_prefix("message ") {
+            let number = number.trim().parse().ok().filter(|number| *number > 0);
+            return number
+                .map(Narrowing::Nth)
+                .ok_or_else(|| format!("`{text}` has no number: write for example `message 7`"));
         }
         let words = MessageType::ALL.iter().map(|kind| kind.word());
         match text.parse() {
@@ -99,6 +107,7 @@ impl fmt::Display for Narrowing {
         match self {
             Narrowing::Message(kind) => kind.fmt(f),
             Narrowing::Version(firmware) => firmware.fmt(f),
+            Narrowing::Nth(number) => write!(f, "message {number}"),
         }
     }
 }
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn narrowings_print_as_they_read() {
-        for text in ["results", "suback", "app@1.2.0"] {
+        for text in ["results", "suback", "app@1.2.0", "message 7"] {
             assert_eq!(Narrowing::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(

@@ -73,6 +73,19 @@ impl Matrix {
         pairs.map(|(&(from, to, _), _)| (from, to)).collect()
     }
 
+    /// Legal pairs with each of their causes that were never seen, in the order of [`LEGAL`]; idle stands for the four ends too.
+    pub fn unseen_causes(&self) -> Vec<(Phase, Phase, Cause)> {
+        let seen = |index: usize, cause: Cause| {
+            self.rows()
+                .any(|(transition, _)| transition.cause == cause && transition.legal_index() == Some(index))
+        };
+        let legal = LEGAL.iter().enumerate();
+        let all = legal.flat_map(|(index, &(from, to, causes))| causes.iter().map(move |&cause| (index, from, to, cause)));
+        all.filter(|&(index, _, _, cause)| !seen(index, cause))
+            .map(|(_, from, to, cause)| (from, to, cause))
+            .collect()
+    }
+
     /// How many transitions were none of the contract's, those after a damaged record left out (protocol 7.4).
     pub fn illegal(&self) -> u64 {
         let broken = self.rows().filter(|(transition, _)| transition.legal_index().is_none());
@@ -104,6 +117,7 @@ mod tests {
             LEGAL.iter().map(|(_, _, causes)| causes.len()).sum::<usize>()
         );
         assert_eq!((matrix.unseen().len(), matrix.illegal()), (0, 0));
+        assert_eq!(matrix.unseen_causes(), []);
     }
 
     #[test]
@@ -114,5 +128,7 @@ mod tests {
         matrix.count(transition(Phase::Staged, Phase::Committing, Cause::Power));
         assert_eq!((matrix.unseen().len(), matrix.illegal()), (54, 2));
         assert!(!matrix.unseen().contains(&(Phase::Idle, Phase::Accepted)));
+        let by = |cause| matrix.unseen_causes().contains(&(Phase::Idle, Phase::Accepted, cause));
+        assert_eq!((by(Cause::Normal), by(Cause::Cancel)), (false, true));
     }
 }

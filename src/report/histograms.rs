@@ -17,7 +17,7 @@ use crate::measure::{Group, Recorder, Trend};
 use crate::model::Phase;
 use crate::time::SimTime;
 
-use super::sum::shown_labels;
+use super::series::shown_labels;
 
 /// Distributions by the name of their series: `deploy_time{cohort:west}`.
 pub(super) type Histograms = BTreeMap<String, Histogram<u64>>;

@@ -16,6 +16,7 @@ mod junit;
 mod markdown;
 mod prometheus;
 mod recording;
+mod series;
 mod sum;
 mod summary;
 mod text;

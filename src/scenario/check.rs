@@ -390,6 +390,10 @@ impl Check<'_> {
             warnings.add(link.at, format!("link `{}` is never used", link.name), hint);
         }
         for fleet in &self.file.fleets {
+            if let Some(defect) = &fleet.defect {
+                let message = format!("fleet `{}` has a bug planted in it: {}", fleet.name, defect.value);
+                warnings.add(defect.at, message, "what it breaks says nothing of sound devices");
+            }
             let p99 = fleet.link.latency.p99() * 2;
             if fleet.connack_timeout < p99 {
                 let message = format!(

@@ -282,11 +282,11 @@ impl Check<'_> {
                     }
                     (true, "")
                 }
-                (Narrowing::Message(_), Target::Messages) => (true, ""),
-                (Narrowing::Message(_), Target::Requests) => {
+                (Narrowing::Message(_) | Narrowing::Nth(_), Target::Messages) => (true, ""),
+                (Narrowing::Message(_) | Narrowing::Nth(_), Target::Requests) => {
                     (false, "requests are narrowed to SLUG@VERSION, for example \"app@1.1.0\"")
                 }
-                (Narrowing::Version(_) | Narrowing::Message(_), _) => {
+                (Narrowing::Version(_) | Narrowing::Message(_) | Narrowing::Nth(_), _) => {
                     (false, "messages and requests are narrowed: leave `only` out")
                 }
             };

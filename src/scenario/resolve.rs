@@ -173,7 +173,10 @@ impl Resolver<'_> {
             absence: fleet.absence,
             on_boards: fleet.engine.is_some(),
             config: Arc::new(config),
-            behaviors: Arc::new(self.behaviors(fleet, devices, keys, images, trusted)),
+            behaviors: Arc::new(Behaviors {
+                defect: fleet.defect.as_ref().map(|defect| defect.value),
+                ..self.behaviors(fleet, devices, keys, images, trusted)
+            }),
             runs: fleet.runs.iter().map(|version| version.value.clone()).collect(),
             image: image.map(|image| image.bytes.clone()).unwrap_or_default(),
             first,

@@ -164,6 +164,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("power", Text, "always, or awake T every T"),
             ("sdk", Word(&["newest", "0.9.0", "fota"]), "generation of the device SDK"),
             ("quirks", Table("quirks"), "what the device SDK does otherwise than it says"),
+            ("defect", Text, "a bug planted in its devices, to see it found, or none"),
             ("max_artifacts", Count, "most artifacts of a manifest, 1 to 32"),
             ("heartbeat", Text, "how often it tells its uptime, or off"),
             ("cheats", Kinds, "devices that lie, by kind"),
@@ -276,7 +277,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("every", Quantity, "comes again after this long"),
             ("times", Count, "how often"),
             ("chance", Quantity, "probability for a message, request or flash operation"),
-            ("only", Text, "one type of message, or SLUG@VERSION"),
+            ("only", Text, "one type of message, SLUG@VERSION, or message N"),
         ],
     ),
     (

@@ -60,6 +60,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("pull-request", include_str!("../../scenarios/pull-request.toml")),
     ("rural", include_str!("../../scenarios/rural.toml")),
     ("cheats", include_str!("../../scenarios/cheats.toml")),
+    ("planted", include_str!("../../scenarios/planted.toml")),
     ("staged-rollout", include_str!("../../scenarios/staged-rollout.toml")),
     ("server-crash", include_str!("../../scenarios/server-crash.toml")),
     ("retry-storm", include_str!("../../scenarios/retry-storm.toml")),

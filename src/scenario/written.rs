@@ -250,6 +250,9 @@ impl Writer {
         }
         self.text("sdk", fleet.sdk.word());
         self.raw("quirks", quirks::written(fleet.quirks));
+        if let Some(defect) = &fleet.defect {
+            self.text("defect", defect.value.word());
+        }
         self.raw("max_artifacts", fleet.max_artifacts);
         if fleet.checks_fit {
             self.raw("checks_fit", true);

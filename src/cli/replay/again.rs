@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::cli::INTERNAL;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::refusal::Refusal;
-use crate::cli::{INTERNAL, OutputFlags};
 use crate::explore::Draft;
 use crate::play::{Outcome, Status};
 use crate::scenario::{Overrides, Plan, Source, load};
-use crate::sim::{Pulse, play_watched};
 use crate::time::SimTime;
 
 use super::ReplayArgs;
@@ -31,17 +30,11 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
     // A run that was interrupted went as far as its summary says; the same events up to there are compared.
     let cut = (recorded.summary.status == Status::Interrupted.word()).then_some(recorded.summary.elapsed_s);
     let interrupt = Interrupt::listen();
-    let outcome = play_watched(plan, &mut |at, _| {
-        let over = cut.is_some_and(|cut| at.as_secs_f64() > cut);
-        match over || interrupt.asked() {
-            true => Pulse::Interrupt,
-            false => Pulse::GoOn,
-        }
-    });
+    let outcome = args.simulate(plan, &interrupt, &|at| cut.is_some_and(|cut| at.as_secs_f64() > cut));
     if interrupt.asked() {
         return Ok(Status::Interrupted.exit_code());
     }
-    output(args).say(&outcome);
+    args.output().say(&outcome);
     if let Some(difference) = difference(recorded, &outcome, cut) {
         eprintln!("error: the replay differs: {difference}");
         let (then, today) = (&recorded.summary.squall.version, env!("CARGO_PKG_VERSION"));
@@ -74,11 +67,8 @@ fn without(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
     let source = Source::Stdin(draft.to_string());
     let plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
     let interrupt = Interrupt::listen();
-    let outcome = play_watched(Arc::new(plan), &mut |_, _| match interrupt.asked() {
-        true => Pulse::Interrupt,
-        false => Pulse::GoOn,
-    });
-    output(args).say(&outcome);
+    let outcome = args.simulate(Arc::new(plan), &interrupt, &|_| false);
+    args.output().say(&outcome);
     if !args.quiet && !interrupt.asked() {
         let (then, now) = (&recorded.summary.status, outcome.status().word());
         eprintln!(
@@ -112,16 +102,6 @@ fn plan(recorded: &Recorded) -> Result<Arc<Plan>, Refusal> {
     // The resolved scenario has them worked in; reports name them all the same.
     plan.overrides.clone_from(&played.overrides);
     Ok(Arc::new(plan))
-}
-
-fn output(args: &ReplayArgs) -> OutputFlags {
-    OutputFlags {
-        out: std::path::PathBuf::new(),
-        json: args.json,
-        quiet: args.quiet,
-        verbose: false,
-        no_color: args.no_color,
-    }
 }
 
 /// Where the outcome differs from what was left: in the trace, line by line, or in the fingerprint.

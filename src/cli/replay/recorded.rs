@@ -31,6 +31,49 @@ pub(super) struct Recap {
     pub(super) elapsed_s: f64,
     pub(super) scenario: ScenarioRow,
     pub(super) fingerprint: String,
+    findings: Vec<Broken>,
+    expectations: Vec<Judged>,
+    errors: Vec<Wrong>,
+}
+
+/// A rule that broke.
+#[derive(Deserialize)]
+struct Broken {
+    rule: String,
+    first: First,
+}
+
+#[derive(Deserialize)]
+struct First {
+    at_s: f64,
+}
+
+/// An expectation.
+#[derive(Deserialize)]
+struct Judged {
+    that: String,
+    passed: bool,
+}
+
+/// Trouble of our own.
+#[derive(Deserialize)]
+struct Wrong {}
+
+impl Recap {
+    /// What went wrong first, in the words of [`crate::explore::Failure::kind`].
+    pub(super) fn kind(&self) -> Option<&str> {
+        if !self.errors.is_empty() {
+            return Some("error");
+        }
+        let first = self
+            .findings
+            .iter()
+            .min_by(|one, other| one.first.at_s.total_cmp(&other.first.at_s));
+        let failed = self.expectations.iter().find(|judged| !judged.passed);
+        first
+            .map(|broken| broken.rule.as_str())
+            .or(failed.map(|judged| judged.that.as_str()))
+    }
 }
 
 impl Recorded {

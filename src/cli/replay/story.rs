@@ -1,6 +1,6 @@
-//! One device's story, read from the trace of a run.
+//! One device's story, or what befell all of them within some time, read from the trace of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::cli::refusal::Refusal;
 use crate::cli::results::put;
 use crate::measure::{TraceLine, TraceNames};
 use crate::model::{closest, parse_duration};
-use crate::story::{Moment, Story};
+use crate::story::{Moment, Sentence, Story};
 use crate::time::SimTime;
 
 use super::ReplayArgs;
@@ -22,23 +22,65 @@ pub(super) fn tell(args: &ReplayArgs, recorded: &Recorded, device: &str) -> Resu
     }
     let from = moment("--from", args.from.as_deref())?;
     let to = moment("--to", args.to.as_deref())?;
-    let lines = recorded
-        .trace()
-        .map_err(|error| no_trace(recorded, &format!("cannot be read: {error}")))?;
-    let Some(lines) = lines else {
-        return Err(no_trace(recorded, "is missing"));
-    };
-    let found = Life::read(lines, device).map_err(|damage| broken(recorded, &damage))?;
+    let found = Life::read(lines(recorded)?, device).map_err(|damage| broken(recorded, &damage))?;
     if found.moments.is_empty() && !is_listed(recorded, device) {
         return Err(unknown(recorded, device, &found.others));
     }
-    let end = SimTime::from(Duration::try_from_secs_f64(recorded.summary.elapsed_s).unwrap_or_default());
-    let story = Story::tell(&found.moments, &found.names, end).between(from, to);
+    let story = Story::tell(&found.moments, &found.names, end(recorded)).between(from, to);
+    show(recorded, device, &story);
+    Ok(0)
+}
+
+/// Prints what befell every device from one moment to another, in the order of time; gives the exit code.
+pub(super) fn tell_all(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
+    if args.json {
+        return Err(Refusal::bad_input(&"not supported yet: `--json` with `--from` or `--to`"));
+    }
+    let from = moment("--from", args.from.as_deref())?;
+    let to = moment("--to", args.to.as_deref())?;
+    let mut lives: BTreeMap<String, Vec<Moment>> = BTreeMap::new();
+    let mut names = TraceNames::default();
+    let mut lines = lines(recorded)?;
+    while let Some((number, line)) = lines.next().map_err(|damage| broken(recorded, &damage))? {
+        let read = TraceLine::read(line, &mut names).map_err(|error| {
+            let what = error.to_string();
+            broken(recorded, &Damage { line: number, what })
+        })?;
+        if let Some(TraceLine { at, device, happening }) = read {
+            lives.entry(device).or_default().push(Moment { at, happening });
+        }
+    }
+    let mut sentences = Vec::new();
+    for (device, moments) in &lives {
+        let story = Story::tell(moments, &names, end(recorded)).between(from, to);
+        sentences.extend(story.sentences.into_iter().map(|sentence| Sentence {
+            text: format!("{device}  {}", sentence.text),
+            ..sentence
+        }));
+    }
+    // Of one moment they stay in the order of devices.
+    sentences.sort_by_key(|sentence| sentence.at);
+    let devices = format!("{} devices", lives.len());
+    show(recorded, &devices, &Story { sentences, ending: None });
+    Ok(0)
+}
+
+fn show(recorded: &Recorded, whom: &str, story: &Story) {
     let summary = &recorded.summary;
     let (name, seed) = (&summary.scenario.name, summary.scenario.seed);
-    let heading = format!("{device} in {name}, {} with seed {seed}: {}", summary.mode, summary.status);
+    let heading = format!("{whom} in {name}, {} with seed {seed}: {}", summary.mode, summary.status);
     put(&format!("{}\n{story}", heading.replace(char::is_control, " ")));
-    Ok(0)
+}
+
+fn end(recorded: &Recorded) -> SimTime {
+    SimTime::from(Duration::try_from_secs_f64(recorded.summary.elapsed_s).unwrap_or_default())
+}
+
+fn lines(recorded: &Recorded) -> Result<TraceLines, Refusal> {
+    let lines = recorded
+        .trace()
+        .map_err(|error| no_trace(recorded, &format!("cannot be read: {error}")))?;
+    lines.ok_or_else(|| no_trace(recorded, "is missing"))
 }
 
 fn moment(flag: &str, text: Option<&str>) -> Result<Option<SimTime>, Refusal> {

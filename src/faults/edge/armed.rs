@@ -7,7 +7,7 @@ use crate::model::Share;
 use crate::time::SimTime;
 
 use super::super::link::Draws;
-use super::super::plan::{Injection, Trigger};
+use super::super::plan::{Injection, Narrowing, Trigger};
 use super::poison::Poison;
 
 /// A fault of one device.
@@ -24,6 +24,8 @@ pub(super) struct Armed {
     pub(super) tried: u32,
     /// Those that it struck.
     pub(super) struck: u32,
+    /// Messages that it is narrowed to by their type, where it waits for the n-th.
+    passed: u32,
     /// Flash operations or erases, all boots together, before which it strikes; the next one is the last.
     pub(super) targets: Vec<u64>,
     /// Flash operations that its chance strikes lie beyond this one: an operation that is tried again is not struck again.
@@ -57,6 +59,7 @@ impl Armed {
             happened: 0,
             tried: 0,
             struck: 0,
+            passed: 0,
             targets: Vec::new(),
             beyond: 0,
             aimed: false,
@@ -113,6 +116,19 @@ impl Armed {
         draws
             .luck
             .duration(Purpose::FaultMoment, draws.device, ordinal, after.clone())
+    }
+
+    /// Counts a message where it waits for the n-th of them; true if this is the one, or it waits for none.
+    pub(super) fn is_its_turn(&mut self) -> bool {
+        let mut numbers = self.injection.only.iter().filter_map(|narrowing| match narrowing {
+            Narrowing::Nth(number) => Some(*number),
+            Narrowing::Message(_) | Narrowing::Version(_) => None,
+        });
+        let Some(first) = numbers.next() else {
+            return true;
+        };
+        self.passed = self.passed.saturating_add(1);
+        first == self.passed || numbers.any(|number| number == self.passed)
     }
 
     /// Whether its chance strikes the message, request or operation at hand.

@@ -75,8 +75,13 @@ impl Message {
                 }
                 Some(CloudMessage::CancelUpdate { .. } | CloudMessage::ReportResults { .. }) | None => false,
             },
+            Narrowing::Nth(_) => false,
         };
-        only.is_empty() || only.iter().any(fits)
+        let mut narrowed = only
+            .iter()
+            .filter(|narrowing| !matches!(narrowing, Narrowing::Nth(_)))
+            .peekable();
+        narrowed.peek().is_none() || narrowed.any(fits)
     }
 }
 
@@ -111,6 +116,9 @@ impl Trouble {
                 continue;
             }
             let fault = armed.injection.fault;
+            if !armed.is_its_turn() {
+                continue;
+            }
             if !armed.is_struck(draws) {
                 out.fault(fault, Happening::Spared);
                 continue;

@@ -243,7 +243,7 @@ impl Armed {
     /// Whether it is on and not narrowed to anything else than `fetching`.
     fn is_about(&self, fetching: Option<&crate::model::FirmwareVersion>) -> bool {
         let fits = |narrowing: &Narrowing| match narrowing {
-            Narrowing::Message(_) => false,
+            Narrowing::Message(_) | Narrowing::Nth(_) => false,
             Narrowing::Version(firmware) => fetching == Some(firmware),
         };
         let only = &self.injection.only;

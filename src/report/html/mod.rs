@@ -5,6 +5,7 @@
 
 mod axis;
 mod charts;
+mod distributions;
 mod stories;
 mod svg;
 mod tables;

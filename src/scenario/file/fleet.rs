@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Jitter, Quirks, RollbackLock, Sdk};
+use crate::device::{Backoff, Defect, Jitter, Quirks, RollbackLock, Sdk};
 use crate::faults::{Absence, Cheat, LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
@@ -36,6 +36,7 @@ pub(super) const FLEET: Keys = &[
     ("power", Optional),
     ("sdk", Optional),
     ("quirks", Optional),
+    ("defect", Optional),
     ("max_artifacts", Optional),
     ("heartbeat", Optional),
     ("cheats", Optional),
@@ -86,6 +87,8 @@ pub(in super::super) struct FleetFile {
     /// Generation of the SDK; it decides what `retry` is where none is given.
     pub sdk: Sdk,
     pub quirks: Quirks,
+    /// A bug planted in its devices.
+    pub defect: Option<Written<Defect>>,
     pub heartbeat: Option<Duration>,
     /// Looks whether an image fits before it erases anything.
     pub checks_fit: bool,
@@ -238,6 +241,7 @@ impl FleetFile {
             max_artifacts: USUAL_ARTIFACTS,
             sdk: Sdk::Newest,
             quirks: Quirks::default(),
+            defect: None,
             heartbeat: None,
             checks_fit: false,
             rollback_lock: RollbackLock::Off,
@@ -419,6 +423,7 @@ impl FleetFile {
             self.retry = sdk.value.retry();
         }
         self.quirks = quirks::read(fields);
+        self.defect = read_defect(fields);
         self.heartbeat = read_heartbeat(fields);
     }
 
@@ -450,6 +455,23 @@ fn read_pick(node: &Node) -> Option<Pick> {
         }
         Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) | Value::Table(_) => None,
     }
+}
+
+/// A bug by its name, or `none`.
+fn read_defect(fields: &Fields<'_>) -> Option<Written<Defect>> {
+    let words = || Defect::ALL.iter().map(|defect| defect.word());
+    let read = fields.parsed("defect", "\"succeed-after-rollback\"", |word| match Defect::from_word(word) {
+        Some(defect) => Ok(Some(defect)),
+        None if word == "none" => Ok(None),
+        None => Err(Complaint::new(
+            format!("unknown defect `{}` of {}", cut(word), fields.subject),
+            suggest(word, words(), "defects"),
+        )),
+    })?;
+    Some(Written {
+        value: read.value?,
+        at: read.at,
+    })
 }
 
 /// A time within the bounds of the SDK's build option, or `off`.
