@@ -72,6 +72,7 @@ fn defects_are_found_from_outside_over_real_sockets_and_sound_devices_are_not() 
     }
     let log = folder.path().join("log.txt");
     let options = PlayOptions {
+        images: folder.path().join("images"),
         server_program: program,
         log: Some(log.clone()),
         progress: Progress::Off,
