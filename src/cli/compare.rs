@@ -18,7 +18,7 @@ use super::flags::ChangeFlags;
 use super::refusal::Refusal;
 use super::report::write_file;
 use super::results::put;
-use super::run::{Live, play_live};
+use super::run::{Live, check_reach, play_live};
 use super::{BAD_INPUT, now};
 
 const EXAMPLES: &str = "\
@@ -193,6 +193,9 @@ fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
     let [plan_a, plan_b] = plans;
     let plans: [Arc<Plan>; 2] = [plan_a?, plan_b?];
     let directory = RunDirectory::create(&args.out, &format!("compare-{}", plans[0].name), now())?;
+    for plan in &plans {
+        check_reach(plan, false, false)?;
+    }
     let live = Live::prepare(&[&*plans[0], &*plans[1]], args.quiet)?;
     let mut sides = [Vec::new(), Vec::new()];
     let mut spare = args.runs;

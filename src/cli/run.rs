@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, export, find_boards, make_room};
+use crate::live::{PlayOptions, Progress, check_access, export, find_boards, make_room};
 use crate::play::{Outcome, Status, Viewer};
 use crate::report::{RunDirectory, prometheus_text, timestamp};
-use crate::scenario::Plan;
+use crate::scenario::{AdminPlan, Plan};
 
 use super::compare::BaselineFlags;
 use super::refusal::Refusal;
@@ -26,6 +26,7 @@ Examples:
   squall run my.toml --set fleet.demo.link=lan       one value changed
   squall run my.toml --repeat 7 --save-baseline main seven runs, kept to compare with
   squall run my.toml --metrics 127.0.0.1:9464        live figures for Prometheus
+  squall run my.toml --target mqtts://broker:8883    against a server that is there already
   squall run my.toml -q --json > summary.json        for a script";
 
 /// Arguments of `squall run`.
@@ -43,6 +44,13 @@ pub struct RunArgs {
     repeat: Option<u32>,
     #[command(flatten)]
     baselines: BaselineFlags,
+    /// Address of the server under test, in place of what the file says: mqtts://HOST:PORT, or mqtt:// without TLS. One outside loopback
+    /// must be named here
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// Lets the file's `admin = "exec PROGRAM"` start that program
+    #[arg(long)]
+    allow_exec: bool,
     /// No screen, even where standard output is a terminal
     #[arg(long)]
     no_tui: bool,
@@ -66,7 +74,8 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     args.reports.check(args.repeat.unwrap_or(1) as usize)?;
     args.baselines.check(&args.output.out)?;
     args.check_metrics()?;
-    let plan = args.scenario.plan(&args.scenario.source()?, None)?;
+    let plan = args.plan()?;
+    check_reach(&plan, args.target.is_some(), args.allow_exec)?;
     if !args.output.quiet {
         plan.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     }
@@ -126,6 +135,7 @@ impl Live {
         let devices = plans.iter().map(|plan| plan.devices.len()).max().unwrap_or(0);
         make_room(devices).map_err(|error| Refusal::internal(&error))?;
         for plan in plans {
+            check_access(plan).map_err(|problem| Refusal::bad_input(&problem))?;
             find_boards(plan).map_err(|error| Refusal::internal(&error))?;
         }
         let server_program =
@@ -162,6 +172,7 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
         PlayOptions {
             server_program: live.server_program.clone(),
             log: Some(directory.path().join("log.txt")),
+            images: directory.path().join("images"),
             progress: live.progress,
             viewers,
             before_exit: crate::dashboard::restore,
@@ -175,7 +186,38 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
     Ok(outcome)
 }
 
+/// Whether a file's server may be reached, and its program started: a colleague's file can neither storm a third party nor start a
+/// program unless the command line says so.
+pub(super) fn check_reach(plan: &Plan, named: bool, allow_exec: bool) -> Result<(), Refusal> {
+    let Some(target) = &plan.server.target else {
+        return Ok(());
+    };
+    let address = &target.address;
+    if !named && !address.is_loopback() {
+        return Err(Refusal::bad_input(&format!(
+            "the file's `target` {address} is another machine: name it on the command line too, `--target {address}`"
+        )));
+    }
+    match &target.admin {
+        AdminPlan::Program(program) if !allow_exec => Err(Refusal::bad_input(&format!(
+            "the file's `admin` starts the program {}: allow it with `--allow-exec`",
+            program.display()
+        ))),
+        AdminPlan::Api(admin) if !admin.is_loopback() && admin.host != address.host => Err(Refusal::bad_input(&format!(
+            "the file's `admin` {admin} is on another machine than `target`, {address}: management is reached on loopback or where \
+             devices connect"
+        ))),
+        AdminPlan::Nobody | AdminPlan::Program(_) | AdminPlan::Api(_) => Ok(()),
+    }
+}
+
 impl RunArgs {
+    fn plan(&self) -> Result<Arc<Plan>, Refusal> {
+        let changed = self.target.iter().map(|target| format!("server.target={target}"));
+        let changes = self.scenario.changes.and(&changed.collect::<Vec<_>>());
+        changes.plan(&self.scenario.source()?)
+    }
+
     fn check_metrics(&self) -> Result<(), Refusal> {
         match self.metrics {
             Some(address) if !address.ip().is_loopback() && !self.metrics_for_all => Err(Refusal::bad_input(&format!(

@@ -11,8 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::{AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, Whom};
 use crate::wire::api::{
-    CohortBody, Credentials, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody,
-    TimesView,
+    CohortBody, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody, TimesView,
 };
 
 /// How long one change may take: an image of megabytes, or a thousand devices.
@@ -50,7 +49,7 @@ impl Admin {
     /// # Errors
     ///
     /// A sentence, when the client cannot be made.
-    pub fn new(base: &str, credentials: &Credentials, tls: Option<Arc<ClientConfig>>) -> Result<Admin, String> {
+    pub fn new(base: &str, token: &str, tls: Option<Arc<ClientConfig>>) -> Result<Admin, String> {
         let tls = match tls {
             Some(tls) => ClientConfig::clone(&tls),
             None => super::stream::trusting_nobody(),
@@ -64,7 +63,7 @@ impl Admin {
                 .build()
                 .map_err(|error| format!("management client: {}", chain(&error)))?,
             base: base.trim_end_matches('/').into(),
-            token: credentials.token.as_str().into(),
+            token: token.into(),
         })
     }
 
@@ -241,11 +240,7 @@ mod tests {
     use crate::model::NewDevice;
 
     fn admin() -> Admin {
-        let credentials = Credentials {
-            token: "t".to_owned(),
-            ingest_key: "k".to_owned(),
-        };
-        Admin::new("http://127.0.0.1:1/", &credentials, None).unwrap()
+        Admin::new("http://127.0.0.1:1/", "t", None).unwrap()
     }
 
     fn sent(action: AdminAction) -> (String, String, String) {

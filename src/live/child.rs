@@ -351,6 +351,7 @@ mod tests {
 
     fn plan() -> ServerPlan {
         ServerPlan {
+            target: None,
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: TlsPlan::Off,
             chase: Duration::from_secs(30),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -12,12 +13,13 @@ use crate::faults::{ServerCondition, ServerFaultKind};
 use crate::measure::Trend;
 use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
-use crate::scenario::{Plan, TlsPlan};
+use crate::scenario::{AdminPlan, Plan, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::{Audit, server_rule};
 use crate::wire::api::EventLine;
 
 use super::PlayOptions;
+use super::access::Access;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
@@ -27,7 +29,9 @@ use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
 use super::progress::Show;
+use super::server::Server;
 use super::shard::{Order, Report, Shard, ShardSetup};
+use super::steward::Steward;
 use super::stream::{Target, client_config};
 
 /// Threads with devices.
@@ -48,15 +52,20 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Plays `plan`; every end is an [`Outcome`].
 pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
-    let mut server = match ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref()) {
-        Ok(server) => server,
+    let found = match &plan.server.target {
+        Some(target) => Access::of(target).map(|access| (Server::Foreign, Some(access))),
+        None => ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref())
+            .map(|server| (Server::Own(Box::new(server)), None)),
+    };
+    let (mut server, access) = match found {
+        Ok(found) => found,
         Err(problem) => {
             director.fail(SimTime::ZERO, problem, &mut Vec::new());
             return director.finish(SimTime::ZERO, None, options.started_at);
         }
     };
     let prepared = tokio::select! {
-        prepared = prepare(&plan, &director, &mut server) => Some(prepared),
+        prepared = prepare(&plan, &director, &mut server, access, &options.images) => Some(prepared),
         _ = interrupts.recv() => None,
     };
     match prepared {
@@ -77,7 +86,7 @@ struct Stage {
     shards: Vec<Shard>,
     reports: UnboundedReceiver<Report>,
     gauges: Vec<Arc<Gauges>>,
-    admin: Admin,
+    steward: Steward,
     events: UnboundedReceiver<Vec<EventLine>>,
     following: JoinHandle<String>,
     /// The server may leave a question unanswered.
@@ -85,9 +94,19 @@ struct Stage {
 }
 
 /// Waits for the server, tells it what it must know, and makes the devices.
-async fn prepare(plan: &Arc<Plan>, director: &Director, server: &mut ChildServer) -> Result<Stage, String> {
-    let reachable = server.reach().await?;
-    match equip(plan, director, &reachable).await {
+async fn prepare(
+    plan: &Arc<Plan>,
+    director: &Director,
+    server: &mut Server,
+    access: Option<Access>,
+    images: &Path,
+) -> Result<Stage, String> {
+    let way = match (&mut *server, access) {
+        (Server::Own(server), _) => Way::to_own(plan, &server.reach().await?)?,
+        (Server::Foreign, Some(access)) => Way::to_foreign(access, images)?,
+        (Server::Foreign, None) => return Err("nothing is known of the external server".to_owned()),
+    };
+    match equip(plan, director, way).await {
         Ok(stage) => Ok(stage),
         Err(problem) => {
             // The server's own end explains whatever else went wrong.
@@ -97,12 +116,17 @@ async fn prepare(plan: &Arc<Plan>, director: &Director, server: &mut ChildServer
     }
 }
 
-async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Result<Stage, String> {
-    let (admin, (shards, mut reports, gauges)) = connect(plan, server)?;
+async fn equip(plan: &Arc<Plan>, director: &Director, way: Way) -> Result<Stage, String> {
+    let (shards, mut reports, gauges) = shards(plan, &way)?;
+    let steward = way.steward;
     let (told, events) = unbounded_channel();
-    let following = tokio::spawn(events::follow(admin.clone(), told, crashes(plan)));
+    let following = match steward.api() {
+        Some(admin) => tokio::spawn(events::follow(admin.clone(), told, crashes(plan))),
+        // Nothing is told, and that never ends.
+        None => tokio::spawn(std::future::pending()),
+    };
     for action in director.setup() {
-        let prepared = admin.carry_out(action).await;
+        let prepared = steward.carry_out(action).await;
         prepared.map_err(|problem| format!("the server refused a preparation: {problem}"))?;
     }
     for _ in &shards {
@@ -116,7 +140,7 @@ async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Res
         shards,
         reports,
         gauges,
-        admin,
+        steward,
         events,
         following,
         troubled: !plan.server_faults.is_empty(),
@@ -125,18 +149,54 @@ async fn equip(plan: &Arc<Plan>, director: &Director, server: &Reachable) -> Res
 
 type Shards = (Vec<Shard>, UnboundedReceiver<Report>, Vec<Arc<Gauges>>);
 
-/// The management client and the shards, as the server's ready line says.
-fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), String> {
-    let authority = match (&server.ready.ca, &plan.server.tls) {
-        (Some(own), _) => Some(Path::new(own)),
-        // A certificate of the user's own is trusted as it stands.
-        (None, TlsPlan::Files { cert, .. }) => Some(cert.as_path()),
-        (None, TlsPlan::Auto | TlsPlan::Off) => None,
-    };
-    let tls = authority.map(client_config).transpose()?;
-    let admin = Admin::new(&server.ready.admin, &server.credentials, tls.clone())?;
-    let broker =
-        Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
+/// How devices and changes get to the server.
+struct Way {
+    broker: Target,
+    ingest_key: IngestKey,
+    tls: Option<Arc<ClientConfig>>,
+    steward: Steward,
+}
+
+impl Way {
+    /// As the ready line of our own server says.
+    fn to_own(plan: &Plan, server: &Reachable) -> Result<Way, String> {
+        let authority = match (&server.ready.ca, &plan.server.tls) {
+            (Some(own), _) => Some(Path::new(own)),
+            // A certificate of the user's own is trusted as it stands.
+            (None, TlsPlan::Files { cert, .. }) => Some(cert.as_path()),
+            (None, TlsPlan::Auto | TlsPlan::Off) => None,
+        };
+        let tls = authority.map(client_config).transpose()?;
+        let broker = Target::parse(&server.ready.mqtt);
+        Ok(Way {
+            broker: broker.ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?,
+            ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
+            steward: Steward::Api(Admin::new(&server.ready.admin, &server.credentials.token, tls.clone())?),
+            tls,
+        })
+    }
+
+    /// As the scenario says of a server that is there already.
+    fn to_foreign(access: Access, images: &Path) -> Result<Way, String> {
+        let steward = match &access.admin {
+            AdminPlan::Nobody => Steward::Nobody,
+            AdminPlan::Program(path) => Steward::program(path, images, access.broker.to_string()),
+            AdminPlan::Api(address) => {
+                let token = access.token.as_deref().unwrap_or_default();
+                Steward::Api(Admin::new(&address.to_string(), token, access.tls.clone())?)
+            }
+        };
+        Ok(Way {
+            broker: access.broker,
+            ingest_key: IngestKey::new(access.ingest_key),
+            tls: access.tls,
+            steward,
+        })
+    }
+}
+
+/// The threads that devices live in.
+fn shards(plan: &Arc<Plan>, way: &Way) -> Result<Shards, String> {
     let (told, reports) = unbounded_channel();
     let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
     let bench = Bench::of(plan).map_err(|error| error.to_string())?;
@@ -145,9 +205,9 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
             number,
             shards: SHARDS,
             plan: Arc::clone(plan),
-            ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
-            broker: broker.clone(),
-            tls: tls.clone(),
+            ingest_key: way.ingest_key.clone(),
+            broker: way.broker.clone(),
+            tls: way.tls.clone(),
             bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
@@ -156,7 +216,7 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
     let shards = shards
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("no thread for a shard: {error}"))?;
-    Ok((admin, (shards, reports, gauges)))
+    Ok((shards, reports, gauges))
 }
 
 type Request = (u64, AdminAction);
@@ -165,12 +225,12 @@ type Answer = (u64, Result<(), String>);
 /// A run that is on.
 struct Conductor {
     director: Director,
-    server: ChildServer,
+    server: Server,
     shards: Vec<Shard>,
     reports: UnboundedReceiver<Report>,
     events: UnboundedReceiver<Vec<EventLine>>,
     following: JoinHandle<String>,
-    admin: Admin,
+    steward: Steward,
     requests: UnboundedSender<Request>,
     answers: UnboundedReceiver<Answer>,
     gauges: Vec<Arc<Gauges>>,
@@ -189,13 +249,13 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(mut director: Director, server: ChildServer, stage: Stage, show: Show, viewers: Vec<Viewer>) -> Conductor {
+    fn new(mut director: Director, server: Server, stage: Stage, show: Show, viewers: Vec<Viewer>) -> Conductor {
         if !viewers.is_empty() {
             director.watch();
         }
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
-        tokio::spawn(administer(stage.admin.clone(), asked, answer, stage.troubled));
+        tokio::spawn(administer(stage.steward.clone(), asked, answer, stage.troubled));
         let clock = Clock::starting_in(LEAD);
         for shard in &stage.shards {
             // A shard that is gone has said so.
@@ -209,7 +269,7 @@ impl Conductor {
             reports: stage.reports,
             events: stage.events,
             following: stage.following,
-            admin: stage.admin,
+            steward: stage.steward,
             requests,
             answers,
             gauges: stage.gauges,
@@ -294,7 +354,7 @@ impl Conductor {
 
     fn on_events(&mut self, lines: Vec<EventLine>) {
         for line in lines {
-            let at = self.clock.stamped(self.server.epoch_monotonic_ns, line.at_ns);
+            let at = self.server.stamped(&self.clock, line.at_ns);
             self.sight(at, Sighting::Server(line.event));
         }
     }
@@ -368,13 +428,22 @@ impl Conductor {
         self.audience.show(viewer, picture);
     }
 
+    /// The management client of a server of our own: only that one was judged and timed from the start of the run to its end.
+    fn own_admin(&self) -> Option<&Admin> {
+        match self.server {
+            Server::Own(_) => self.steward.api(),
+            Server::Foreign => None,
+        }
+    }
+
     /// Asks how the server's own rules have fared. A server that is gone, or too busy, held none to the end.
     async fn hear_the_auditor(&mut self) {
-        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, self.admin.judged()).await else {
+        let Some(admin) = self.own_admin() else { return };
+        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, admin.judged()).await else {
             return;
         };
         for finding in view.findings {
-            let at = self.clock.stamped(self.server.epoch_monotonic_ns, finding.at_ns);
+            let at = self.server.stamped(&self.clock, finding.at_ns);
             self.sight(
                 at,
                 Sighting::Server(ServerEvent::RuleBroken {
@@ -391,7 +460,10 @@ impl Conductor {
 
     /// Asks how long the server took. One that is gone, or too busy, has not told.
     async fn hear_server_times(&self) -> Vec<(Prompt, Trend)> {
-        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, self.admin.times()).await else {
+        let Some(admin) = self.own_admin() else {
+            return Vec::new();
+        };
+        let Ok(Ok(view)) = tokio::time::timeout(AUDIT_TIMEOUT, admin.times()).await else {
             return Vec::new();
         };
         let ops = view.ops.into_iter();
@@ -454,14 +526,14 @@ fn crashes(plan: &Plan) -> bool {
 
 /// Carries out changes one after the other, in the order of the Director. What a server that is `troubled` did not answer is asked
 /// again; that a thing exists then says that it had been made.
-async fn administer(admin: Admin, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>, troubled: bool) {
+async fn administer(steward: Steward, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>, troubled: bool) {
     while let Some((request, action)) = asked.recv().await {
-        let mut made = admin.carry_out(action.clone()).await;
+        let mut made = steward.carry_out(action.clone()).await;
         let mut again = false;
         while troubled && matches!(made, Err(Unmade::Unanswered(_))) && !answers.is_closed() {
             again = true;
             tokio::time::sleep(ASK_PAUSE).await;
-            made = admin.carry_out(action.clone()).await;
+            made = steward.carry_out(action.clone()).await;
         }
         let result = match made {
             Err(Unmade::Exists(_)) if again => Ok(()),

@@ -4,6 +4,7 @@
 //! harness itself. Decides nothing: device cores decide what devices do, the Director what the run does. Shards send sightings to the
 //! conductor on the calling thread, which hands them to the Director and carries its directives out.
 
+mod access;
 mod admin;
 mod audience;
 mod berth;
@@ -24,8 +25,10 @@ mod mqtt;
 #[cfg(test)]
 mod peers;
 mod progress;
+mod server;
 mod shard;
 mod station;
+mod steward;
 mod stream;
 
 use std::path::PathBuf;
@@ -35,6 +38,7 @@ use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
 use crate::time::SimTime;
 
+pub use access::check_access;
 pub use board::{NoBoards, find_boards};
 pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
@@ -47,6 +51,8 @@ pub struct PlayOptions {
     pub server_program: PathBuf,
     /// File that receives what the server says on standard error; `None` throws it away.
     pub log: Option<PathBuf>,
+    /// Where images are put for a program that carries out steps.
+    pub images: PathBuf,
     /// What is shown meanwhile.
     pub progress: Progress,
     /// Who watches besides.

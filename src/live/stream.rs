@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::{CipherSuite, ClientConfig, RootCertStore};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -59,6 +61,13 @@ impl Target {
             port: port.parse().ok()?,
             tls,
         })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -193,35 +202,125 @@ async fn resolve(target: &Target) -> Result<SocketAddr, OpenError> {
     found.find(SocketAddr::is_ipv4).ok_or(OpenError::Unreachable)
 }
 
+/// Whose word a server's certificate is believed on.
+pub(crate) enum Authority {
+    /// Whoever signed it is among these, PEM.
+    Signed(Vec<u8>),
+    /// Anybody's, which the user asked for by name.
+    Anybody,
+}
+
+/// A client certificate with its key, PEM both.
+pub(crate) struct Identity {
+    /// The chain, the client's own first.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+}
+
 /// The TLS settings of every device: the run's own CA and nothing else, no resumption, since the SDK keeps no sessions.
 pub(crate) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("CA certificate {}: {error}", ca.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| unreadable(&error))? {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    let told = |error: &dyn std::fmt::Display| format!("CA certificate {}: {error}", ca.display());
+    let pem = std::fs::read(ca).map_err(|error| told(&error))?;
+    client_config_of(Authority::Signed(pem), None).map_err(|error| told(&error))
+}
+
+/// The TLS settings of devices at an external server.
+///
+/// # Errors
+///
+/// A sentence: a certificate or key is none.
+pub(crate) fn client_config_of(authority: Authority, identity: Option<Identity>) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3");
+    let builder = match authority {
+        Authority::Signed(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|error| format!("no certificate: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("no authority: {error}"))?;
+            }
+            if roots.is_empty() {
+                return Err("there is no certificate of an authority".to_owned());
+            }
+            builder.with_root_certificates(roots)
+        }
+        Authority::Anybody => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Believer(provider()))),
+    };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = CertificateDer::pem_slice_iter(&identity.certificate).collect::<Result<Vec<_>, _>>();
+            let chain = chain.map_err(|error| format!("`cert` of the server: {error}"))?;
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| format!("`cert_key` of the server: {error}"))?;
+            let built = builder.with_client_auth_cert(chain, key);
+            built.map_err(|error| format!("`cert` of the server: {error}"))?
+        }
+    };
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Believes any certificate; that whoever shows it holds its key is still checked.
+#[derive(Debug)]
+struct Believer(CryptoProvider);
+
+impl ServerCertVerifier for Believer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
     }
-    Ok(Arc::new(trusting(roots)))
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// TLS settings under which no server is accepted: for clients that speak plain HTTP and must be given some.
 pub(crate) fn trusting_nobody() -> ClientConfig {
-    trusting(RootCertStore::empty())
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
 }
 
-fn trusting(roots: RootCertStore) -> ClientConfig {
+fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     // What devices have hardware for, and what costs the harness least: the other suite hashes with SHA-384, which few processors help.
     provider
         .cipher_suites
         .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config
+    provider
 }
 
 /// An open connection.

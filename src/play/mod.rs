@@ -118,6 +118,9 @@ impl Director {
             plan,
             mode,
         };
+        if !director.plan.server.tells() {
+            director.referee.server_is_mute();
+        }
         director.plan_server_faults();
         director.plan_cheats();
         director.schedule();

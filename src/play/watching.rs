@@ -69,6 +69,7 @@ impl Director {
             name: self.plan.name.clone(),
             seed: self.plan.seed,
             server: match self.plan.server.tls {
+                _ if self.plan.server.target.is_some() => "external",
                 TlsPlan::Off => "embedded, no TLS",
                 TlsPlan::Auto | TlsPlan::Files { .. } => "embedded",
             },

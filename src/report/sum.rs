@@ -442,6 +442,16 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
         text,
     };
     let mut notes = Vec::new();
+    if let Some(target) = &plan.server.target {
+        notes.push(note("server", format!("external, {}", clean(&target.address.to_string()))));
+        if target.insecure {
+            notes.push(note("insecure", "any certificate of the server was believed".to_owned()));
+        }
+        if !plan.server.tells() {
+            let text = "it tells nothing: states at the server, and who assigned a version, are not judged".to_owned();
+            notes.push(note("server", text));
+        }
+    }
     if plan.server.tls == TlsPlan::Off {
         let text = "off: MQTT and HTTP unencrypted, which real devices refuse".to_owned();
         notes.push(note("tls", text));

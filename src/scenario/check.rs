@@ -9,6 +9,7 @@ use crate::verdict::Modes;
 
 use super::chips;
 use super::error::Problems;
+use super::external;
 use super::fault;
 use super::fields::{Written, cut, suggest};
 use super::file::{
@@ -41,6 +42,7 @@ pub(super) fn check(file: &ScenarioFile, problems: &Problems, warnings: &Problem
         .iter()
         .enumerate()
         .for_each(|(position, expect)| check.expect(position, expect));
+    external::check(file, problems, warnings);
     check.warn(warnings);
 }
 

@@ -23,8 +23,6 @@ pub(super) enum Need {
     Required,
     /// Has a default.
     Optional,
-    /// Is described, and not supported yet. Writing its default out is allowed, where that is a word.
-    Later(Option<&'static str>),
 }
 
 /// Keys of a table.
@@ -96,7 +94,6 @@ impl<'a> Fields<'a> {
         for entry in &self.table.0 {
             match known(&entry.key) {
                 Some((_, Need::Required | Need::Optional)) => {}
-                Some((name, Need::Later(default))) => self.later(name, *default, entry),
                 None => meant.extend(self.unknown_key(entry, keys)),
             }
         }
@@ -106,24 +103,6 @@ impl<'a> Fields<'a> {
                     .add(self.at, format!("{} needs `{name}`", self.subject), example_of(name));
             }
         }
-    }
-
-    fn later(&self, name: &str, default: Option<&str>, entry: &Entry) {
-        let written = match &entry.node.value {
-            Value::Text(words) => words.text.clone(),
-            Value::Boolean(boolean) => boolean.to_string(),
-            Value::Integer(integer) => integer.to_string(),
-            Value::Float(_) | Value::Datetime | Value::Array(_) | Value::Table(_) => String::new(),
-        };
-        if default.is_some_and(|default| default == written) {
-            return;
-        }
-        let hint = match default {
-            Some(default) => format!("leave it out, or write its default, {default}"),
-            None => "leave it out".to_owned(),
-        };
-        let message = format!("not supported yet: `{name}` of {}", self.subject);
-        self.problems.add(entry.key_at, message, hint);
     }
 
     /// Complains, and gives the key that was probably meant.

@@ -11,6 +11,7 @@ mod chips;
 mod deal;
 mod document;
 mod error;
+mod external;
 mod fault;
 mod fields;
 mod file;
@@ -29,6 +30,7 @@ mod schema;
 mod source;
 mod spans;
 mod start;
+mod target;
 mod text;
 mod trust;
 mod written;
@@ -54,6 +56,7 @@ pub use plan::{
 pub use profiles::{Profile, ProfileFigure, profiles};
 pub use schema::scenario_schema;
 pub use source::{EXAMPLES, Overrides, Source};
+pub use target::{Address, AdminPlan, Held, TargetPlan};
 
 /// Reads a scenario and decides everything that can be decided before it is played.
 ///

@@ -17,6 +17,7 @@ use crate::time::SimTime;
 use crate::verdict::Expectation;
 
 use super::start::AtStart;
+use super::target::{AdminPlan, TargetPlan};
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -171,9 +172,11 @@ pub enum Ends {
     Duration,
 }
 
-/// The embedded server.
+/// The server under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerPlan {
+    /// A server that is there already; `None` is the embedded one, which everything else is about.
+    pub target: Option<TargetPlan>,
     /// Where MQTT listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Certificates, or none.
@@ -190,6 +193,15 @@ pub struct ServerPlan {
     pub deadline: Option<Duration>,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+}
+
+impl ServerPlan {
+    /// Whether the server tells what it does: states, members, manifests. Squall's own does.
+    pub fn tells(&self) -> bool {
+        self.target
+            .as_ref()
+            .is_none_or(|target| matches!(target.admin, AdminPlan::Api(_)))
+    }
 }
 
 /// Where the real firmware of fleets with `engine = "qemu"` runs.

@@ -23,8 +23,8 @@ use super::error::Problems;
 use super::fault;
 use super::fields::cut;
 use super::file::{
-    CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile, StepFile,
-    TlsFile, Trace, VerbFile, VersionFile, WhoFile,
+    AdminFile, CohortFile, ExpectFile, FaultFile, FleetFile, JudgedFile, MainFile, Moment, RolloutVerb, RuleFile, ScenarioFile,
+    StepFile, TargetFile, TlsFile, Trace, VerbFile, VersionFile, WhoFile,
 };
 use super::images::Image;
 use super::names::Names;
@@ -34,6 +34,7 @@ use super::plan::{
 };
 use super::source::read_at_most;
 use super::start::AtStart;
+use super::target::{AdminPlan, Held, TargetPlan};
 
 /// Devices up to which `trace = "auto"` writes traces.
 const TRACED_DEVICES: usize = 10_000;
@@ -52,8 +53,26 @@ pub(super) struct Resolver<'f> {
     pub warnings: &'f Problems,
 }
 
+/// An external server, its files relative to `folder`. A program without a folder in its name is looked for where programs are.
+fn planned_target(target: &TargetFile, folder: &Path) -> TargetPlan {
+    let held = |held: &Held| held.within(folder);
+    TargetPlan {
+        address: target.address.value.clone(),
+        key: target.key.as_ref().map(held),
+        ca: target.ca.as_ref().map(held),
+        identity: target.identity.as_ref().map(|(cert, key)| (held(cert), held(key))),
+        insecure: target.insecure,
+        admin: match &target.admin {
+            AdminFile::Nobody => AdminPlan::Nobody,
+            AdminFile::Program(program) if program.contains('/') => AdminPlan::Program(folder.join(program)),
+            AdminFile::Program(program) => AdminPlan::Program(program.into()),
+            AdminFile::Api(address) => AdminPlan::Api(address.clone()),
+        },
+    }
+}
+
 impl Resolver<'_> {
-    /// The embedded server; certificate files must be readable.
+    /// The server under test; certificate files of the embedded one must be readable.
     pub fn server(&self, folder: &Path) -> ServerPlan {
         let server = &self.file.server;
         let tls = match &server.tls {
@@ -73,6 +92,7 @@ impl Resolver<'_> {
             }
         };
         ServerPlan {
+            target: server.target.as_ref().map(|target| planned_target(target, folder)),
             listen: server.listen,
             tls,
             chase: server.chase,

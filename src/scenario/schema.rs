@@ -347,15 +347,10 @@ fn table(name: &str, keys: Keys) -> Value {
         .iter()
         .find(|(table, _)| *table == name)
         .map_or(&[][..], |(_, meanings)| meanings);
-    let property = |(key, need): &(&str, Need)| {
+    let property = |(key, _): &(&str, Need)| {
         let (_, form, meaning) = meanings.iter().find(|(other, _, _)| other == key)?;
         let mut schema = schema_of(*form);
-        let later = if matches!(need, Need::Later(_)) {
-            "not supported yet: "
-        } else {
-            ""
-        };
-        schema["description"] = format!("{later}{meaning}").into();
+        schema["description"] = (*meaning).into();
         Some(((*key).to_owned(), schema))
     };
     let properties: Map<String, Value> = keys.iter().filter_map(property).collect();

@@ -13,8 +13,8 @@ use crate::verdict::Modes;
 use super::fault;
 use super::file::quirks;
 use super::file::{
-    ExpectFile, FaultFile, FleetFile, General, ImageFile, JudgedFile, LinkFile, MainFile, Moment, RuleFile, ScenarioFile,
-    ServerFile, Shares, StepFile, TlsFile, Trace, VerbFile, VersionFile,
+    AdminFile, ExpectFile, FaultFile, FleetFile, General, ImageFile, JudgedFile, LinkFile, MainFile, Moment, RuleFile,
+    ScenarioFile, ServerFile, Shares, StepFile, TargetFile, TlsFile, Trace, VerbFile, VersionFile,
 };
 use super::images::Image;
 use super::outcome;
@@ -44,9 +44,14 @@ pub(super) fn resolved(file: &ScenarioFile, name: &str) -> String {
     );
     out.played(&file.general);
     out.table("server");
-    out.text("target", "embedded");
-    out.text("listen", &file.server.listen.to_string());
-    out.server(&file.server);
+    match &file.server.target {
+        Some(target) => out.target(target, file.server.chase),
+        None => {
+            out.text("target", "embedded");
+            out.text("listen", &file.server.listen.to_string());
+            out.server(&file.server);
+        }
+    }
     out.qemu(file, true);
     for version in sorted_versions(file) {
         out.version(version, None);
@@ -135,6 +140,29 @@ impl Writer {
             Ends::Duration => self.text("ends", "duration"),
         }
         self.text("warmup", &exact_time(general.warmup));
+    }
+
+    /// An external server: credentials by where they are held.
+    fn target(&mut self, target: &TargetFile, chase: Duration) {
+        self.text("target", &target.address.value.to_string());
+        let (cert, cert_key) = target.identity.as_ref().map(|(cert, key)| (cert, key)).unzip();
+        let held = [
+            ("key", target.key.as_ref()),
+            ("ca", target.ca.as_ref()),
+            ("cert", cert),
+            ("cert_key", cert_key),
+        ];
+        for (key, held) in held.into_iter().filter_map(|(key, held)| Some((key, held?))) {
+            self.text(key, &held.to_string());
+        }
+        self.raw("insecure", target.insecure);
+        let admin = match &target.admin {
+            AdminFile::Nobody => "none".to_owned(),
+            AdminFile::Program(program) => format!("exec {program}"),
+            AdminFile::Api(address) => address.to_string(),
+        };
+        self.text("admin", &admin);
+        self.text("chase", &exact_time(chase));
     }
 
     fn server(&mut self, server: &ServerFile) {

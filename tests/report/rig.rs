@@ -94,6 +94,7 @@ pub fn plan() -> Plan {
         warmup: Duration::ZERO,
         trace: true,
         server: ServerPlan {
+            target: None,
             listen: "127.0.0.1:0".parse().expect("an address"),
             tls: TlsPlan::Auto,
             chase: Duration::from_secs(30),

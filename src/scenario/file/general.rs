@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
-use super::super::fields::Need::{Later, Optional, Required};
+use super::super::fields::Need::{Optional, Required};
 use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, cut, show};
 use super::super::plan::{Ends, Settle};
 use super::shares::one_of;
+use super::target::{self, TargetFile};
 use crate::model::{AttemptId, parse_duration, parse_event_rate};
 use crate::server::{Limits, ServiceTime};
 
@@ -122,12 +123,12 @@ impl General {
 
 pub(super) const SERVER: Keys = &[
     ("target", Optional),
-    ("key", Later(None)),
-    ("ca", Later(None)),
-    ("cert", Later(None)),
-    ("cert_key", Later(None)),
-    ("insecure", Later(Some("false"))),
-    ("admin", Later(Some("none"))),
+    ("key", Optional),
+    ("ca", Optional),
+    ("cert", Optional),
+    ("cert_key", Optional),
+    ("insecure", Optional),
+    ("admin", Optional),
     ("listen", Optional),
     ("tls", Optional),
     ("store", Optional),
@@ -141,6 +142,8 @@ pub(super) const SERVER: Keys = &[
 /// `[server]`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct ServerFile {
+    /// The server that is there already; the rest is the embedded one's.
+    pub target: Option<TargetFile>,
     pub listen: SocketAddr,
     pub tls: TlsFile,
     pub chase: Duration,
@@ -163,6 +166,7 @@ pub(in super::super) enum TlsFile {
 impl ServerFile {
     pub(super) fn read(entry: Option<&Entry>, problems: &Problems) -> ServerFile {
         let mut server = ServerFile {
+            target: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: TlsFile::Auto,
             chase: Duration::from_secs(30),
@@ -176,24 +180,7 @@ impl ServerFile {
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
             return server;
         };
-        for secret in fields.present(&["key"]) {
-            let literal = fields.node(secret).and_then(as_text).filter(|words| is_literal(&words.text));
-            if let Some(words) = literal {
-                let hint = "write `env:NAME`, or the path of a file that holds it";
-                problems.add(words.inner, format!("`{secret}` of the server is a literal secret"), hint);
-            }
-        }
-        fields.parsed("target", "\"embedded\"", |target| match target {
-            "embedded" => Ok(()),
-            _ if target.contains("://") => Err(Complaint::new(
-                "not supported yet: an external target of the server",
-                "leave `target` out: the embedded server is under test",
-            )),
-            _ => Err(Complaint::new(
-                "unknown `target` of the server",
-                "write \"embedded\", or leave it out",
-            )),
-        });
+        server.target = target::read(&fields, problems);
         let store = fields.parsed("store", "\"memory\"", |store| {
             one_of(store, &["memory", "disk"], "store", "the server")
         });
@@ -224,7 +211,20 @@ impl ServerFile {
         if let Some(tls) = fields.node("tls").and_then(|node| read_tls(node, &fields)) {
             server.tls = tls;
         }
+        if let Some(target) = &server.target {
+            server.heed(target.address.value.scheme == "mqtts");
+        }
         server
+    }
+}
+
+impl ServerFile {
+    /// An external server has its own settings: what the embedded one would be told goes back to its defaults, but for whether the
+    /// connections of devices are encrypted.
+    fn heed(&mut self, encrypted: bool) {
+        self.tls = if encrypted { TlsFile::Auto } else { TlsFile::Off };
+        self.limits = Limits::open();
+        (self.on_disk, self.delay, self.deadline) = (false, ServiceTime::default(), None);
     }
 }
 
@@ -341,7 +341,8 @@ fn read_tls(node: &Node, fields: &Fields<'_>) -> Option<TlsFile> {
     }
 }
 
-/// A secret that stands in the file itself: neither `env:NAME` nor a path.
+/// A secret that stands in the file itself: neither `env:NAME` nor a path, which begins or ends like one.
 pub(in super::super) fn is_literal(value: &str) -> bool {
-    !value.starts_with("env:") && !value.contains('/') && !value.ends_with(".key") && !value.ends_with(".txt")
+    let begins = ["env:", "/", "./", "../"].iter().any(|start| value.starts_with(start));
+    !begins && ![".key", ".txt", ".json"].iter().any(|end| value.ends_with(end))
 }

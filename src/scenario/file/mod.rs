@@ -12,6 +12,7 @@ mod qemu;
 pub(super) mod quirks;
 mod shares;
 mod step;
+mod target;
 
 use std::time::Duration;
 
@@ -28,11 +29,12 @@ pub(super) use expect::{ExpectFile, JudgedFile};
 pub(super) use fault::FaultFile;
 pub(super) use firmware::{ImageFile, VersionFile};
 pub(super) use fleet::{FleetFile, MOST_DEVICES, link_names, named_link};
-pub(super) use general::{General, ServerFile, TlsFile, Trace};
+pub(super) use general::{General, ServerFile, TlsFile, Trace, is_literal};
 pub(super) use link::LinkFile;
 pub(super) use qemu::QemuFile;
 pub(super) use shares::Shares;
 pub(super) use step::{Asked, MainFile, RolloutVerb, StepFile, VerbFile};
+pub(super) use target::{AdminFile, TargetFile};
 
 /// A scenario as it is written.
 #[derive(Debug)]

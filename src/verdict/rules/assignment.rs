@@ -28,6 +28,8 @@ pub(in crate::verdict) struct Assignment {
     deployments: Vec<(DeploymentName, Vec<FirmwareVersion>)>,
     /// Versions without an assignment so far: in real time the server's event may come behind the device's.
     doubtful: BTreeMap<(DeviceIndex, FirmwareVersion), SimTime>,
+    /// Nobody tells whom deployments reach.
+    void: bool,
 }
 
 impl Assignment {
@@ -47,11 +49,17 @@ impl Assignment {
             reached_later: BTreeSet::new(),
             deployments: Vec::new(),
             doubtful: BTreeMap::new(),
+            void: false,
         }
     }
 
     pub(in crate::verdict) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Nobody tells whom deployments reach: nothing is judged.
+    pub(in crate::verdict) fn is_void(&mut self) {
+        self.void = true;
     }
 
     pub(in crate::verdict) fn deployed(&mut self, deployment: &DeploymentName, packages: &[FirmwareVersion]) {
@@ -71,6 +79,9 @@ impl Assignment {
     }
 
     pub(in crate::verdict) fn runs(&mut self, at: SimTime, device: DeviceIndex, firmware: &FirmwareVersion) {
+        if self.void {
+            return;
+        }
         if self.assigned(device, firmware) {
             self.tally.check(true, at, device, String::new);
         } else {

@@ -1,0 +1,245 @@
+//! Runs against servers that are there already: a `squall serve` elsewhere, and a broker that is none of ours.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use squall::model::{Artifact, AttemptId, Manifest, Secret, Url};
+use squall::wire::ota::{CloudMessage, encode_cloud};
+use tempfile::TempDir;
+
+/// A program that is killed when the test is over.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn squall(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A scenario of twenty devices that all update, with this `[server]` and these expectations.
+fn scenario(folder: &TempDir, server: &str, expect: &str) {
+    let text = format!(
+        r#"
+scenario = {{ duration = "20s" }}
+server = {{ {server} }}
+firmware.app = {{ "1.0.0" = {{ size = "8 KiB" }}, "1.1.0" = {{ size = "8 KiB" }} }}
+fleet.few = {{ count = 20, runs = "app@1.0.0", flash = {{ like = "nrf52840", time_scale = 0.1 }} }}
+step = [{{ name = "one", at = "1s", deploy = "app@1.1.0", to = "all" }}]
+expect = [{expect}]
+"#
+    );
+    std::fs::write(folder.path().join("there.toml"), text).unwrap();
+}
+
+#[test]
+fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_squall"));
+    serve
+        .arg("serve")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut serve = Program(serve.spawn().unwrap());
+    let mut ready = String::new();
+    BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let of = |key: &str| ready[key].as_str().unwrap();
+    let server = format!(
+        r#"target = "{}", admin = "{}", ca = "{}", key = "{}""#,
+        of("mqtt"),
+        of("admin"),
+        of("ca"),
+        of("credentials")
+    );
+    scenario(
+        &folder,
+        &server,
+        r#""devices{state:succeeded} share == 100 %", "disagreements count == 0""#,
+    );
+    let ran = squall(folder.path(), &["run", "there.toml"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    assert!(said(&ran).contains("external, mqtts://127.0.0.1:"), "{}", said(&ran));
+
+    // What it does not trust it does not speak to.
+    scenario(
+        &folder,
+        &server.replace(of("ca"), "/etc/ssl/certs/ca-certificates.crt"),
+        r#""connects{result:tls} count > 0""#,
+    );
+    let doubted = squall(folder.path(), &["run", "there.toml"]);
+    assert_ne!(doubted.status.code(), Some(0), "{}", said(&doubted));
+    // Nor is the server left in ruins: it goes on.
+    assert!(serve.0.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn a_broker_that_is_none_of_ours_gets_its_manifests_from_a_program() {
+    if !crate::foreign_tool("mosquitto") || !crate::foreign_tool("mosquitto_pub") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::write(
+        at("mosquitto.conf"),
+        format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
+    )
+    .unwrap();
+    let mut broker = Command::new("mosquitto");
+    broker
+        .arg("-c")
+        .arg(at("mosquitto.conf"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let _broker = Program(broker.spawn().unwrap());
+    within_seconds(10, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+
+    let images = images_of(at("image"));
+    let manifest = CloudMessage::UpdateArtifacts {
+        attempt: AttemptId::new(7).unwrap(),
+        manifest: Manifest {
+            canceled: false,
+            artifacts: vec![Artifact {
+                slug: "app".parse().unwrap(),
+                main: true,
+                url: Url::new(format!("http://{images}/a/7/0")).unwrap(),
+                secret: Secret::new("q7Zk2mXw9RtB4nVc8LdY1pHs").unwrap(),
+                version: "1.1.0".parse().unwrap(),
+            }],
+        },
+    };
+    std::fs::write(at("manifest"), encode_cloud(&manifest)).unwrap();
+    let steps = r#"#!/bin/sh
+step=$(cat)
+here=$(dirname "$0")
+case "$step" in
+*'"verb":"deploy"'*) mosquitto_pub -h 127.0.0.1 -p "${SQUALL_TARGET##*:}" -q 1 -r -t ota-cbor-c2d -f "$here/manifest" ;;
+*'"version":"app@1.1.0"'*) cp "$(printf %s "$step" | sed 's/.*"image":"\([^"]*\)".*/\1/')" "$here/image" ;;
+esac
+"#;
+    std::fs::write(at("steps.sh"), steps).unwrap();
+    std::fs::set_permissions(at("steps.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+    let server = format!(r#"target = "mqtt://127.0.0.1:{port}", admin = "exec ./steps.sh""#);
+    scenario(
+        &folder,
+        &server,
+        r#""devices{runs:app@1.1.0} share == 100 %", "attempts{result:succeeded} count == 20""#,
+    );
+
+    let refused = squall(folder.path(), &["run", "there.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("allow it with `--allow-exec`"), "{}", said(&refused));
+    assert!(!at("image").exists(), "a program was started that nobody allowed");
+
+    let ran = squall(folder.path(), &["run", "there.toml", "--allow-exec"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    assert!(said(&ran).contains("it tells nothing"), "{}", said(&ran));
+}
+
+/// Serves whatever lies at `path` by then to whoever asks, from the offset that is asked for.
+fn images_of(path: std::path::PathBuf) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A device that goes away in the middle asks again.
+            let _ = serve(stream, &std::fs::read(&path).unwrap());
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, image: &[u8]) -> std::io::Result<()> {
+    let mut range = None;
+    for line in BufReader::new(stream.try_clone()?.take(8_192)).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        range = line
+            .strip_prefix("Range: bytes=")
+            .map(|range| range.trim_end_matches('-').to_owned())
+            .or(range);
+    }
+    let offset = range.as_deref().and_then(|range| range.parse().ok()).unwrap_or(0);
+    let (rest, total) = (&image[offset..], image.len());
+    match range {
+        None => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n")?,
+        Some(_) => write!(
+            stream,
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {offset}-{}/{total}\r\n\r\n",
+            rest.len(),
+            total - 1
+        )?,
+    }
+    stream.write_all(rest)
+}
+
+#[test]
+fn a_file_can_neither_storm_a_third_party_nor_do_without_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let says = |server: &str, arguments: &[&str], what: &str| {
+        scenario(&folder, server, "");
+        let output = squall(folder.path(), &[&["run", "there.toml"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{server}: {}", said(&output));
+        assert!(said(&output).contains(what), "{server}: {}", said(&output));
+        assert!(!folder.path().join("runs").exists(), "{server}: something was begun");
+    };
+    // 192.0.2.0/24 is nobody's (RFC 5737); nothing is sent there.
+    let exec = r#"admin = "exec ./steps.sh""#;
+    let third = format!(r#"target = "mqtt://192.0.2.1:1883", {exec}"#);
+    says(
+        &third,
+        &["--allow-exec"],
+        "name it on the command line too, `--target mqtt://192.0.2.1:1883`",
+    );
+    says(
+        &third,
+        &["--allow-exec", "--set", "server.target=mqtt://192.0.2.2:1883"],
+        "name it on the command line too",
+    );
+    says(r#"target = "mqtt://127.0.0.1:1""#, &[], "nobody carries out step");
+    let keyed = |key: &str| format!(r#"target = "mqtt://127.0.0.1:1", key = "{key}", {exec}"#);
+    says(
+        &keyed("env:SQUALL_TEST_NOT_SET"),
+        &["--allow-exec"],
+        "env:SQUALL_TEST_NOT_SET: this variable is not set",
+    );
+    says(&keyed("./not-there.key"), &["--allow-exec"], "not-there.key: No such file");
+    says(&keyed("correct horse"), &["--allow-exec"], "is a literal secret");
+    let api = r#"target = "mqtt://127.0.0.1:1", admin = "http://127.0.0.1:2""#;
+    says(api, &[], "needs a token");
+    let elsewhere = r#"target = "mqtt://127.0.0.1:1", admin = "https://192.0.2.1:443""#;
+    says(elsewhere, &[], "is on another machine");
+    says(r#"target = "mqtt://127.0.0.1""#, &[], "unknown `target` of the server");
+    says(r#"admin = "exec ./steps.sh""#, &[], "is for an external one");
+    says(
+        &format!(r#"target = "mqtt://127.0.0.1:1", cert = "./a.pem", {exec}"#),
+        &["--allow-exec"],
+        "without `cert_key`",
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test waits for another process")]
+fn within_seconds(seconds: u32, mut holds: impl FnMut() -> bool) {
+    assert!((0..seconds * 20).any(|_| holds() || {
+        std::thread::sleep(Duration::from_millis(50));
+        false
+    }));
+}
