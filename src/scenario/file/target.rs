@@ -61,8 +61,12 @@ pub(super) fn read(fields: &Fields<'_>, problems: &Problems) -> Option<TargetFil
             None
         }
     };
-    let address = address?;
-    let Some(target) = address.value else {
+    // A `target` that is wrong has been complained about.
+    if address.is_none() && fields.node("target").is_some() {
+        return None;
+    }
+    let found = address.and_then(|address| Some((address.value?, address.at)));
+    let Some((target, at)) = found else {
         for key in fields.present(EXTERNAL) {
             let says_nothing = (key == "admin" && matches!(admin, Some(AdminFile::Nobody))) || (key == "insecure" && !insecure);
             // A literal secret has been complained about, and is wrong with any target.
@@ -79,10 +83,7 @@ pub(super) fn read(fields: &Fields<'_>, problems: &Problems) -> Option<TargetFil
         at: fields.key_at(key),
     });
     Some(TargetFile {
-        address: Written {
-            value: target,
-            at: address.at,
-        },
+        address: Written { value: target, at },
         key,
         ca,
         identity,
@@ -121,7 +122,7 @@ fn read_admin(text: &str) -> Result<AdminFile, Complaint> {
 fn read_held(fields: &Fields<'_>, key: &str, problems: &Problems) -> Option<Held> {
     let words: &Words = fields.text(key, "\"env:NAME\"")?;
     if key == "key" && is_literal(&words.text) {
-        let hint = "write `env:NAME`, or the path of a file that holds it, for example \"./broker.key\"";
+        let hint = "write `env:NAME`, or the path of a file that holds it";
         problems.add(words.inner, format!("`{key}` of the server is a literal secret"), hint);
         return None;
     }
