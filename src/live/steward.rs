@@ -75,8 +75,8 @@ impl Program {
     async fn carry_out(&self, action: &AdminAction) -> Result<(), String> {
         let told = |why: &dyn std::fmt::Display| format!("{}: {why}", self.path.display());
         if let AdminAction::CreateVersion { firmware, image } = action {
-            let written =
-                std::fs::create_dir_all(&self.images).and_then(|()| std::fs::write(self.image(&firmware.to_string()), image.bytes()));
+            let written = std::fs::create_dir_all(&self.images)
+                .and_then(|()| std::fs::write(self.image(&firmware.to_string()), image.bytes()));
             written.map_err(|error| told(&format_args!("no image for it: {error}")))?;
         }
         let step = format!("{}\n", self.described(action));
