@@ -130,7 +130,10 @@ impl CoreHandle {
     /// Hands a message over, when there is room; the wait for that is the core's time too.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), CoreGone> {
         let at = self.clock.now();
-        self.inbox.send(Told { at, message }).await.map_err(|_| CoreGone)
+        // Room first: what sends as one step keeps the message twice, in each connection that there is.
+        let room = self.inbox.reserve().await.map_err(|_| CoreGone)?;
+        room.send(Told { at, message });
+        Ok(())
     }
 
     /// Asks for a change and waits for the answer.
