@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -122,6 +122,12 @@ const ELSEWHERE: [(&str, &str); 7] = [
         "squall bench sim",
         "a measurement of minutes; a small one is beside `src/cli/bench.rs`",
     ),
+    ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
+    ("squall explore planted", ".ci/planted, for each bug"),
+    (
+        "squall replay runs/latest/failures/",
+        "tests/explore.rs, after an exploration that fails",
+    ),
     ("squall serve", "tests/host: it serves until it is ended"),
     ("squall qemu", "tests/qemu.rs, together with the client of the next lines"),
 ];
@@ -131,7 +137,10 @@ fn is_long(command: &str) -> bool {
     let real = ["squall run ", "squall compare "]
         .iter()
         .any(|verb| command.starts_with(verb));
-    real && command != "squall run quickstart" || command.contains("--seeds 1000")
+    let many = ["--seeds 1000", "explore bad-firmware", "--exhaust", "--outage"]
+        .iter()
+        .any(|word| command.contains(word));
+    real && command != "squall run quickstart" || many && !command.contains("--seeds 3")
 }
 
 /// What `my.toml` of the pages is: somebody's own scenario, over in seconds.
