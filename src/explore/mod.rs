@@ -6,12 +6,14 @@
 
 mod draft;
 mod failure;
+mod front;
 mod seeds;
 mod shrink;
 mod tally;
 
 pub use draft::Draft;
 pub use failure::Failure;
+pub use front::{Costs, front};
 pub use seeds::{Exploration, Halt, Hooks, News, SeedResult, explore};
 pub use shrink::{Shrunk, fails_as, shrink};
 pub use tally::Tally;
