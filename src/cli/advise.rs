@@ -4,11 +4,13 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::explore::{Costs, front};
-use crate::model::{parse_duration, parse_event_rate, parse_share, show_count, show_duration};
+use crate::model::{Share, parse_duration, parse_event_rate, parse_share, show_count};
+use crate::report::quoted;
 use crate::scenario::{Plan, Source, StepVerb};
 use crate::sim::play;
 
@@ -20,9 +22,13 @@ const EXAMPLES: &str = "\
 Examples:
   squall advise staged-rollout                          27 plans, three seeds each
   squall advise staged-rollout --sizes '20,5 %' --soaks 10s,2m --offers 6/s,20/s --seeds 10
-  squall advise fleet.toml --bad '8 %' -d 500
-Each plan is played as it is, which gives its time and its load, and with a version that crashes on a part of the devices (--bad), which
-gives its harm. Figures are the worst over the seeds. Below each plan stands the command that plays it again.";
+  squall advise fleet.toml --bad '8 %' --bad '20 % hang' -d 500
+Each plan is played as it is, which gives its time and its load, and with every version that --bad makes, which gives its harm. Figures
+are the worst over the seeds. Below each plan stand the commands that play what they were measured in.";
+
+/// What a part of the devices does with a bad version where nothing else is said, and what the others do.
+const CRASHES: &str = "crash after 1s";
+const SOUND: &str = "confirm after 2s";
 
 /// Arguments of `squall advise`.
 #[derive(Args, Clone, Debug)]
@@ -34,14 +40,14 @@ pub struct AdviseArgs {
     #[arg(long, value_name = "N|P %,…", default_value = "20,100,10 %", value_delimiter = ',')]
     sizes: Vec<String>,
     /// How long the condition of each further stage must have held
-    #[arg(long, value_name = "TIME,…", default_value = "10s,1m,5m", value_delimiter = ',')]
+    #[arg(long, value_name = "TIME,…", default_value = "10s,1m,3m", value_delimiter = ',')]
     soaks: Vec<String>,
     /// How fast the server may make offers
-    #[arg(long, value_name = "RATE,…", default_value = "2/s,6/s,20/s", value_delimiter = ',')]
+    #[arg(long, value_name = "RATE,…", default_value = "6/s,20/s,60/s", value_delimiter = ',')]
     offers: Vec<String>,
-    /// On how many devices the bad version crashes
-    #[arg(long, value_name = "P %", default_value = "20 %")]
-    bad: String,
+    /// On how many devices a bad version fails, and how, in the words of `boot`: `8 %` crashes before it confirms itself; repeatable
+    #[arg(long, value_name = "P % [HOW]", default_values = ["8 %", "20 %", "20 % confirm after 2s, mute after 1m"])]
+    bad: Vec<String>,
     /// Seeds for each plan, from the scenario's own on
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
@@ -56,6 +62,22 @@ struct Trial {
     sets: Vec<String>,
 }
 
+/// One simulation of a plan: with which seed, and with which of the bad versions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Played {
+    seed: u64,
+    bad: Option<usize>,
+}
+
+/// What a plan came to at its worst, figure by figure, and in which simulation that was.
+#[derive(Clone, Copy)]
+struct Worst {
+    costs: Costs,
+    time: Played,
+    harmed: Played,
+    peak: Played,
+}
+
 /// Carries the command out; gives the exit code.
 pub fn run(args: &AdviseArgs) -> u8 {
     advise(args).unwrap_or_else(|refusal| refusal.tell())
@@ -65,10 +87,15 @@ fn advise(args: &AdviseArgs) -> Result<u8, Refusal> {
     args.check()?;
     let source = args.scenario.source()?;
     let plan = args.scenario.plan(&source, None)?;
-    let trials = args.trials(&plan)?;
-    let bad = args.bad_version(&plan)?;
-    let costs = measure(args, &source, &plan, &trials, &bad)?;
-    put(&table(args, &plan, &trials, &costs));
+    let advice = Advice {
+        args,
+        source: &source,
+        trials: args.trials(&plan)?,
+        bad: args.bad_versions(&plan)?,
+        plan: &plan,
+    };
+    let worst = advice.measure()?;
+    put(&advice.table(&worst));
     Ok(0)
 }
 
@@ -88,7 +115,9 @@ impl AdviseArgs {
         for rate in &self.offers {
             parse_event_rate(rate).map_err(|_| wrong("offers", rate, "6/s"))?;
         }
-        parse_share(&self.bad).map_err(|_| wrong("bad", &self.bad, "\"20 %\""))?;
+        for bad in &self.bad {
+            part_and_words(bad).ok_or_else(|| wrong("bad", bad, "\"20 %\" or \"20 % hang\""))?;
+        }
         Ok(())
     }
 
@@ -120,92 +149,188 @@ impl AdviseArgs {
         Ok(trials)
     }
 
-    /// What makes the version bad that the first stage gets.
-    fn bad_version(&self, plan: &Plan) -> Result<String, Refusal> {
+    /// What makes the version bad that the first stage gets, each way as what is set in the scenario. Such a run lasts its whole
+    /// duration, since harm may come late.
+    fn bad_versions(&self, plan: &Plan) -> Result<Vec<Vec<String>>, Refusal> {
         let version = plan.steps.iter().find_map(|step| match &step.verb {
             StepVerb::Deploy { packages, main, .. } => packages.iter().find(|package| main.as_ref() == Some(&package.slug)),
             _ => None,
         });
         let version = version.ok_or_else(|| Refusal::bad_input(&"no step deploys a main image"))?;
-        let share = parse_share(&self.bad).map_err(|error| Refusal::bad_input(&error))?;
-        let good = crate::model::Share(crate::model::Share::WHOLE.0.saturating_sub(share.0));
         let (slug, number) = (&version.slug, &version.version);
-        Ok(format!(
-            "firmware.{slug}.\"{number}\".boot={{\"confirm after 2s\"=\"{good}\",\"crash after 1s\"=\"{share}\"}}"
-        ))
+        let sets = self.bad.iter().filter_map(|bad| part_and_words(bad)).map(|(share, words)| {
+            let sound = Share(Share::WHOLE.0.saturating_sub(share.0));
+            let boot = format!("firmware.{slug}.\"{number}\".boot={{\"{SOUND}\"=\"{sound}\",\"{words}\"=\"{share}\"}}");
+            vec![boot, "scenario.ends=duration".to_owned()]
+        });
+        Ok(sets.collect())
     }
 }
 
-/// Plays every plan with every seed, as it is and with the bad version; over threads, with one result however many there are.
-fn measure(args: &AdviseArgs, source: &Source, plan: &Plan, trials: &[Trial], bad: &str) -> Result<Vec<Costs>, Refusal> {
-    let next = AtomicUsize::new(0);
-    let costs: Mutex<Vec<Option<Result<Costs, Refusal>>>> = Mutex::new(trials.iter().map(|_| None).collect());
-    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.unwrap_or(NonZeroUsize::MIN).get() {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(trial) = trials.get(number) else { return };
-                    let result = try_out(args, source, plan.seed, trial, bad);
-                    if let Ok(mut costs) = costs.lock() {
-                        costs[number] = Some(result);
+/// `20 % hang` as the part of the devices and what the version does there.
+fn part_and_words(bad: &str) -> Option<(Share, &str)> {
+    let end = bad.find('%')? + 1;
+    let share = parse_share(&bad[..end]).ok()?;
+    match bad[end..].trim() {
+        words if words.contains(['"', '\\']) => None,
+        "" => Some((share, CRASHES)),
+        words => Some((share, words)),
+    }
+}
+
+/// What is tried, and in what.
+struct Advice<'a> {
+    args: &'a AdviseArgs,
+    source: &'a Source,
+    plan: &'a Plan,
+    trials: Vec<Trial>,
+    bad: Vec<Vec<String>>,
+}
+
+impl Advice<'_> {
+    /// Tries every plan; over threads, with one result however many there are.
+    fn measure(&self) -> Result<Vec<Worst>, Refusal> {
+        let next = AtomicUsize::new(0);
+        let found: Mutex<Vec<Option<Result<Worst, Refusal>>>> = Mutex::new(self.trials.iter().map(|_| None).collect());
+        let jobs = self.args.jobs.or_else(|| std::thread::available_parallelism().ok());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.unwrap_or(NonZeroUsize::MIN).get() {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(trial) = self.trials.get(number) else { return };
+                        let result = self.try_out(trial);
+                        if let Ok(mut found) = found.lock() {
+                            found[number] = Some(result);
+                        }
                     }
+                });
+            }
+        });
+        let found = found
+            .into_inner()
+            .map_err(|_| Refusal::internal(&"a simulation ended without a result"))?;
+        found.into_iter().flatten().collect()
+    }
+
+    /// Plays a plan with every seed, as it is and with every bad version.
+    fn try_out(&self, trial: &Trial) -> Result<Worst, Refusal> {
+        let first = Played {
+            seed: self.plan.seed,
+            bad: None,
+        };
+        let mut worst: Option<Worst> = None;
+        for number in 0..self.args.seeds {
+            let sound = Played {
+                seed: first.seed.wrapping_add(number),
+                ..first
+            };
+            let seen = Worst {
+                costs: Costs {
+                    harmed: 0,
+                    ..self.costs(trial, sound)?
+                },
+                time: sound,
+                harmed: sound,
+                peak: sound,
+            };
+            let worst = worst.get_or_insert(seen);
+            worst.take(&seen);
+            for bad in 0..self.bad.len() {
+                let played = Played { bad: Some(bad), ..sound };
+                let harmed = self.costs(trial, played)?.harmed;
+                if harmed > worst.costs.harmed {
+                    (worst.costs.harmed, worst.harmed) = (harmed, played);
                 }
-            });
+            }
         }
-    });
-    let costs = costs
-        .into_inner()
-        .map_err(|_| Refusal::bad_input(&"a simulation ended without a result"))?;
-    costs.into_iter().flatten().collect()
+        worst.ok_or_else(|| Refusal::internal(&"no seed was played"))
+    }
+
+    fn costs(&self, trial: &Trial, played: Played) -> Result<Costs, Refusal> {
+        let mut changes = self.args.scenario.changes.and(&self.sets(trial, played));
+        changes.seed = Some(played.seed.to_string());
+        Ok(Costs::of(&play(Arc::clone(&changes.plan(self.source)?))))
+    }
+
+    fn sets(&self, trial: &Trial, played: Played) -> Vec<String> {
+        let bad = played.bad.map(|bad| self.bad[bad].as_slice()).unwrap_or_default();
+        [trial.sets.as_slice(), bad].concat()
+    }
+
+    /// What plays it again.
+    fn command(&self, trial: &Trial, played: Played) -> String {
+        let given = &self.args.scenario;
+        let mut command = format!("squall sim {} --seed {}", quoted(&given.scenario), played.seed);
+        if let Some(devices) = given.changes.devices {
+            command.push_str(&format!(" -d {devices}"));
+        }
+        if let Some(duration) = &given.changes.duration {
+            command.push_str(&format!(" --duration {}", quoted(duration)));
+        }
+        for set in given.changes.set.iter().chain(&self.sets(trial, played)) {
+            command.push_str(&format!(" --set {}", quoted(set)));
+        }
+        command
+    }
+
+    fn table(&self, worst: &[Worst]) -> String {
+        let costs: Vec<Costs> = worst.iter().map(|worst| worst.costs).collect();
+        let chosen = front(&costs);
+        let mut text = format!(
+            "{}: {} plans, {} seeds each, {} devices; {} that no other beats\n",
+            self.plan.name,
+            self.trials.len(),
+            self.args.seeds,
+            show_count(self.plan.devices.len() as u64),
+            chosen.len()
+        );
+        text.push_str(&row(["first stage", "soak", "offers"], ["99 % ended", "harmed", "peak"]));
+        for &number in &chosen {
+            let (trial, worst) = (&self.trials[number], &worst[number]);
+            let time = worst.costs.time.map_or_else(|| "never".to_owned(), seconds);
+            let (harmed, peak) = (show_count(worst.costs.harmed), format!("{}/s", show_count(worst.costs.peak)));
+            let words = trial.words.each_ref().map(String::as_str);
+            text.push_str(&row(words, [&time, &harmed, &peak]));
+            for (figures, played) in worst.origins() {
+                text.push_str(&format!("  {figures:<10} {}\n", self.command(trial, played)));
+            }
+        }
+        text
+    }
 }
 
-fn try_out(args: &AdviseArgs, source: &Source, first: u64, trial: &Trial, bad: &str) -> Result<Costs, Refusal> {
-    let played = |seed: u64, more: &[String]| -> Result<Costs, Refusal> {
-        let mut changes = args.scenario.changes.and(&trial.sets);
-        changes.set.extend_from_slice(more);
-        changes.seed = Some(seed.to_string());
-        Ok(Costs::of(&play(Arc::clone(&changes.plan(source)?))))
-    };
-    let mut worst: Option<Costs> = None;
-    for seed in (0..args.seeds).map(|number| first.wrapping_add(number)) {
-        let sound = played(seed, &[])?;
-        let harmed = played(seed, &[bad.to_owned()])?.harmed;
-        let costs = Costs { harmed, ..sound };
-        worst = Some(worst.map_or(costs, |worst| worst.worse(costs)));
+impl Worst {
+    /// Takes what was worse with another seed.
+    fn take(&mut self, seen: &Worst) {
+        let long = |costs: &Costs| costs.time.unwrap_or(Duration::MAX);
+        if long(&seen.costs) > long(&self.costs) {
+            (self.costs.time, self.time) = (seen.costs.time, seen.time);
+        }
+        if seen.costs.peak > self.costs.peak {
+            (self.costs.peak, self.peak) = (seen.costs.peak, seen.peak);
+        }
     }
-    Ok(worst.unwrap_or_default())
+
+    /// Which simulations the figures are of.
+    fn origins(&self) -> Vec<(&'static str, Played)> {
+        let mut origins = match self.time == self.peak {
+            true => vec![("time, peak", self.time)],
+            false => vec![("time", self.time), ("peak", self.peak)],
+        };
+        origins.push(("harmed", self.harmed));
+        origins
+    }
 }
 
-fn table(args: &AdviseArgs, plan: &Plan, trials: &[Trial], costs: &[Costs]) -> String {
-    let chosen = front(costs);
-    let devices = show_count(plan.devices.len() as u64);
-    let mut text = format!(
-        "{}: {} plans, {} seeds each, {devices} devices; {} that no other beats\n",
-        plan.name,
-        trials.len(),
-        args.seeds,
-        chosen.len()
-    );
-    let bad = format!("harmed at {}", args.bad);
-    text.push_str(&format!(
-        "{:<12}{:<8}{:<10}{:>12}{bad:>18}{:>10}\n",
-        "first stage", "soak", "offers", "99 % ended", "peak"
-    ));
-    for &number in &chosen {
-        let (trial, costs) = (&trials[number], &costs[number]);
-        let [size, soak, rate] = &trial.words;
-        let time = costs.time.map_or_else(|| "never".to_owned(), show_duration);
-        let (harmed, peak) = (show_count(costs.harmed), format!("{}/s", show_count(costs.peak)));
-        text.push_str(&format!("{size:<12}{soak:<8}{rate:<10}{time:>12}{harmed:>18}{peak:>10}\n"));
-        let sets: String = trial.sets.iter().map(|set| format!(" --set '{set}'")).collect();
-        let scale = args
-            .scenario
-            .changes
-            .devices
-            .map_or_else(String::new, |devices| format!(" -d {devices}"));
-        text.push_str(&format!("  squall sim {}{scale}{sets}\n", args.scenario.scenario));
+fn row([size, soak, rate]: [&str; 3], [time, harmed, peak]: [&str; 3]) -> String {
+    format!("{size:<13}{soak:<8}{rate:<8}{time:>12}{harmed:>9}{peak:>9}\n")
+}
+
+/// In whole seconds, which is how fine the timeline is.
+fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        short @ 0..60 => format!("{short}s"),
+        long => format!("{}m{:02}s", long / 60, long % 60),
     }
-    text
 }

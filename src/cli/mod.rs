@@ -12,6 +12,7 @@ mod flags;
 mod image;
 mod interrupt;
 mod new;
+mod picture;
 mod profiles;
 mod qemu;
 mod refusal;
@@ -83,6 +84,8 @@ enum Command {
     Explore(explore::ExploreArgs),
     /// Tries stage sizes, soak times and offer rates of a staged rollout, and prints the plans that no other beats
     Advise(advise::AdviseArgs),
+    /// Plays scenarios in virtual time and draws what the expectation that the first one fails came to in each
+    Picture(picture::PictureArgs),
     /// Tells the life of one device of a run, or plays a simulation again and compares
     Replay(replay::ReplayArgs),
     /// Makes reports of a run again from its data
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Advise(args) => advise::run(&args),
+        Command::Picture(args) => picture::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),

@@ -1,20 +1,22 @@
 //! Plans of a rollout by what they cost: none is best in everything, and the front is those that no other beats in all.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{AttemptResult, Selector};
+use crate::measure::Recorder;
+use crate::model::{DeviceIndex, Selector};
 use crate::play::Outcome;
 use crate::scenario::StepVerb;
 use crate::time::SimTime;
 
-/// What a plan came to, at its worst over seeds.
+/// What a plan came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Costs {
     /// From the first deployment until 99 % of the devices have an end of their attempt; `None` where that did not come.
     pub time: Option<Duration>,
-    /// Devices whose attempt failed, and those that are out of reach at the end.
+    /// Devices whose attempt failed, or that are out of reach at the end.
     pub harmed: u64,
-    /// Most connections and image requests in a second.
+    /// Most connections and image requests in a second after the first deployment.
     pub peak: u64,
 }
 
@@ -30,31 +32,20 @@ impl Costs {
             .min()
             .unwrap_or(SimTime::ZERO);
         let stride = recorder.timeline().stride().max(1);
-        let (mut ended, mut failed, mut peak, mut done) = (0, 0, 0, None);
-        for row in recorder.timeline().rows() {
+        let (mut ended, mut peak, mut done) = (0, 0, None);
+        // The arrivals of a fleet are no part of its rollout.
+        for row in recorder.timeline().rows().filter(|row| row.at > first) {
             let happened = &row.happened;
             ended += happened.ended.iter().sum::<u64>();
-            failed += happened.ended[AttemptResult::Failed as usize];
             peak = peak.max((happened.requests + happened.connects_ok + happened.connects_failed).div_ceil(stride));
             if ended * 100 >= devices * 99 && done.is_none() {
                 done = Some(row.at.since(first));
             }
         }
-        let lost = Selector::parse("!session:online").expect("it is a selection");
         Costs {
             time: done,
-            harmed: failed + recorder.matching(&lost).len() as u64,
+            harmed: harmed(recorder),
             peak,
-        }
-    }
-
-    /// The worse of both, each by itself.
-    #[must_use]
-    pub fn worse(self, other: Costs) -> Costs {
-        Costs {
-            time: self.time.zip(other.time).map(|(one, other)| one.max(other)),
-            harmed: self.harmed.max(other.harmed),
-            peak: self.peak.max(other.peak),
         }
     }
 
@@ -64,6 +55,12 @@ impl Costs {
         let ((time, harmed, peak), (their_time, their_harmed, their_peak)) = (key(self), key(other));
         time <= their_time && harmed <= their_harmed && peak <= their_peak && key(self) != key(other)
     }
+}
+
+fn harmed(recorder: &Recorder) -> u64 {
+    let those = |words: &str| recorder.matching(&Selector::parse(words).expect("it is a selection"));
+    let hit: BTreeSet<DeviceIndex> = [those("state:failed"), those("!session:online")].into_iter().flatten().collect();
+    hit.len() as u64
 }
 
 /// Which of these no other beats, in order of time.
@@ -97,11 +94,5 @@ mod tests {
         ];
         assert_eq!(front(&all), [4, 0, 3]);
         assert_eq!(front(&[costs(1, 1, 1), costs(1, 1, 1)]), [0, 1], "equal plans beat neither");
-    }
-
-    #[test]
-    fn the_worst_over_seeds_is_the_worst_in_each() {
-        assert_eq!(costs(5, 3, 70).worse(costs(6, 2, 80)), costs(6, 3, 80));
-        assert_eq!(costs(5, 3, 70).worse(costs(0, 2, 80)).time, None);
     }
 }

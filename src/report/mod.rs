@@ -29,6 +29,7 @@ pub use compare::{
 };
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
+pub use html::{Panel, panels};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
@@ -37,4 +38,4 @@ pub use summary::{
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
     summary_schema,
 };
-pub use text::{Style, rerun_command, summary_text, text_of};
+pub use text::{Style, quoted, rerun_command, summary_text, text_of};

@@ -6,6 +6,7 @@
 mod axis;
 mod charts;
 mod distributions;
+mod panels;
 mod stories;
 mod svg;
 mod tables;
@@ -18,6 +19,7 @@ use super::recording::Recording;
 use super::summary::Summary;
 use super::text::{counted, judgement, length, rerun_command};
 
+pub use panels::{Panel, panels};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
