@@ -1,5 +1,7 @@
 //! The command line as a whole: help, bad input, starters, completions, what a machine can carry.
 
+mod advise;
+mod picture;
 mod schemas;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,11 +11,12 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "run",
     "sim",
     "explore",
     "advise",
+    "picture",
     "replay",
     "check",
     "serve",
@@ -317,60 +320,4 @@ fn a_running_run_is_scraped() {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(name.starts_with("squall_") && value.parse::<f64>().is_ok(), "{line}");
     }
-}
-
-#[test]
-fn advise_prints_the_plans_that_no_other_beats_each_with_the_command_that_plays_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let line = [
-        "advise",
-        "staged-rollout",
-        "-d",
-        "60",
-        "--seeds",
-        "1",
-        "--sizes",
-        "6,10 %",
-        "--soaks",
-        "5s",
-        "--offers",
-        "1/s,30/s",
-    ];
-    let advice = squall(folder.path(), &line);
-    assert_eq!(advice.status.code(), Some(0), "{}", text(&advice.stderr));
-    let advice = text(&advice.stdout);
-    assert!(
-        advice.starts_with("staged-rollout: 4 plans, 1 seeds each, 60 devices;"),
-        "{advice}"
-    );
-    let again = squall(folder.path(), &[&line[..], &["--jobs", "1"]].concat());
-    assert_eq!(
-        text(&again.stdout),
-        advice,
-        "the same however many simulations run at the same time"
-    );
-    let commands: Vec<_> = advice.lines().filter_map(|line| line.strip_prefix("  squall ")).collect();
-    assert!(!commands.is_empty(), "{advice}");
-    for command in commands {
-        let mut arguments = Vec::new();
-        for (position, part) in command.split('\'').enumerate() {
-            match position % 2 {
-                0 => arguments.extend(part.split_whitespace()),
-                _ => arguments.push(part),
-            }
-        }
-        let played = squall(folder.path(), &arguments);
-        assert_ne!(played.status.code(), Some(2), "{command}: {}", text(&played.stderr));
-    }
-    let mut refusals = String::new();
-    for line in [
-        "advise quickstart",
-        "advise staged-rollout --sizes many",
-        "advise staged-rollout --soaks 10",
-        "advise staged-rollout --offers fast",
-        "advise staged-rollout --bad much",
-    ] {
-        refusals += &refused(folder.path(), line);
-    }
-    insta::assert_snapshot!("advise-refusals", refusals);
 }

@@ -51,11 +51,20 @@ pub fn run(args: &PictureArgs) -> u8 {
 }
 
 fn picture(args: &PictureArgs) -> Result<(), Refusal> {
-    let mut plans = args.scenarios.iter().map(|scenario| args.plan(scenario)).collect::<Result<Vec<_>, _>>()?;
+    let mut plans = args
+        .scenarios
+        .iter()
+        .map(|scenario| args.plan(scenario))
+        .collect::<Result<Vec<_>, _>>()?;
     let first = plans.remove(0);
     let (outcome, curves) = play(&Arc::new(first));
     let failed = outcome.judgements.iter().find(|judgement| !judgement.passed);
-    let nothing = || Refusal::bad_input(&format!("`{}` expects nothing that a curve could show: add an `expect`", outcome.plan.name));
+    let nothing = || {
+        Refusal::bad_input(&format!(
+            "`{}` expects nothing that a curve could show: add an `expect`",
+            outcome.plan.name
+        ))
+    };
     let position = failed.or(outcome.judgements.first()).ok_or_else(nothing)?.expectation;
     let expectation = outcome.plan.expectations[position].clone();
     let mut drawn = vec![Panel::of(&outcome, position, curves[position].clone()).ok_or_else(nothing)?];
@@ -106,7 +115,10 @@ fn play(plan: &Arc<Plan>) -> (Outcome, Vec<Curve>) {
     });
     for (curve, expectation) in curves.iter_mut().zip(&plan.expectations) {
         let value = outcome.recorder.value(&expectation.measure, outcome.elapsed);
-        curve.push((outcome.elapsed.as_secs_f64(), value.map(|measured| measured.value).filter(|value| value.is_finite())));
+        curve.push((
+            outcome.elapsed.as_secs_f64(),
+            value.map(|measured| measured.value).filter(|value| value.is_finite()),
+        ));
     }
     (outcome, curves)
 }

@@ -59,7 +59,10 @@ impl Costs {
 
 fn harmed(recorder: &Recorder) -> u64 {
     let those = |words: &str| recorder.matching(&Selector::parse(words).expect("it is a selection"));
-    let hit: BTreeSet<DeviceIndex> = [those("state:failed"), those("!session:online")].into_iter().flatten().collect();
+    let hit: BTreeSet<DeviceIndex> = [those("state:failed"), those("!session:online")]
+        .into_iter()
+        .flatten()
+        .collect();
     hit.len() as u64
 }
 

@@ -41,10 +41,16 @@ impl Panel {
     /// `None` if it was not judged.
     pub fn of(outcome: &Outcome, position: usize, points: Vec<(f64, Option<f64>)>) -> Option<Panel> {
         let summary = Summary::of(outcome);
-        let row = outcome.judgements.iter().position(|judgement| judgement.expectation == position)?;
+        let row = outcome
+            .judgements
+            .iter()
+            .position(|judgement| judgement.expectation == position)?;
         Some(Panel {
             name: summary.scenario.name.clone(),
-            status: summary.status.clone(),
+            status: match summary.findings.first() {
+                Some(finding) => format!("{}: {}", summary.status, finding.rule),
+                None => summary.status.clone(),
+            },
             marks: marks(&summary, summary.elapsed_s),
             end: summary.elapsed_s,
             expected: summary.expectations.get(row)?.clone(),
@@ -58,7 +64,11 @@ impl Panel {
 
     fn said(&self) -> String {
         let verdict = if self.expected.passed { "held" } else { "did not hold" };
-        format!("{} at {}: {verdict}", value_of(&self.expected), span(self.expected.judged_at_s))
+        format!(
+            "{} at {}: {verdict}",
+            value_of(&self.expected),
+            span(self.expected.judged_at_s)
+        )
     }
 }
 
@@ -91,7 +101,10 @@ pub fn panels(panels: &[Panel]) -> String {
         );
         y += TITLE + height + 10.0;
     }
-    let told: Vec<_> = panels.iter().map(|panel| format!("{}: {}", panel.name, panel.said())).collect();
+    let told: Vec<_> = panels
+        .iter()
+        .map(|panel| format!("{}: {}", panel.name, panel.said()))
+        .collect();
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH:.0} {0:.0}\" role=\"img\"><title>{1}</title><desc>{2}</desc><style>{STYLE}</style>\
          <rect class=\"page\" width=\"{WIDTH:.0}\" height=\"{0:.0}\" rx=\"6\"/><text class=\"axis\" x=\"12\" y=\"20\">{1}</text>{body}</svg>\n",
