@@ -69,7 +69,7 @@ fn advise_prints_the_plans_that_no_other_beats_and_its_commands_play_their_figur
                     "peak" => (peak, format!("{}/s", run.peak())),
                     other => panic!("{other}: {advice}"),
                 };
-                assert_eq!(*printed, played, "{figure} of `{command}`\n{advice}");
+                assert_eq!(*printed, played, "{figure} of {command:?}\n{advice}");
             }
         }
     }

@@ -61,7 +61,7 @@ fn a_picture_is_small_stands_by_itself_and_knows_the_dark() {
 #[test]
 fn a_picture_of_nothing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = "firmware.app = [\"1.0.0\"]\nfleet.demo = { count = 2, runs = \"app@1.0.0\" }\n";
+    let plan = "scenario.duration = \"9s\"\nfirmware.app = [\"1.0.0\"]\nfleet.demo = { count = 2, runs = \"app@1.0.0\" }\n";
     std::fs::write(folder.path().join("silent.toml"), plan).unwrap();
     for (line, said) in [
         (

@@ -13,6 +13,7 @@ const OF_THE_RUN: [&str; 2] = ["no-version-nobody-assigned", "settles"];
 
 /// A scenario that has every name of the page.
 const NAMES: &str = r#"
+    scenario.duration = "60s"
     firmware.app = ["1.0.0", "1.1.0"]
     firmware.lock = ["7.1.0"]
     firmware.telematics = ["2.0.0"]
