@@ -2,6 +2,7 @@
 
 mod incidents;
 mod playing;
+mod summaries;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 
 mod draft;
 mod failure;
+mod guide;
 mod outage;
 mod reached;
 mod seeds;
@@ -14,6 +15,7 @@ mod tally;
 
 pub use draft::Draft;
 pub use failure::Failure;
+pub use guide::{GENERATION, Guide};
 pub use outage::{Boundary, OUTAGES, Retry, Storm};
 pub use reached::{Reached, Struck};
 pub use seeds::{Exploration, Halt, Hooks, News, SeedResult, explore};

@@ -29,6 +29,7 @@ pub use compare::{
 };
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
+pub use html::{AfterOutage, OutagePage, RetryRow};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};

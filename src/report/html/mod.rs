@@ -6,6 +6,7 @@
 mod axis;
 mod charts;
 mod distributions;
+mod outage;
 mod stories;
 mod svg;
 mod tables;
@@ -18,6 +19,8 @@ use super::recording::Recording;
 use super::summary::Summary;
 use super::text::{counted, judgement, length, rerun_command};
 
+pub(super) use outage::outage_html;
+pub use outage::{AfterOutage, OutagePage, RetryRow};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
