@@ -8,6 +8,7 @@
 mod draft;
 mod failure;
 mod front;
+mod guide;
 mod outage;
 mod reached;
 mod seeds;
@@ -17,6 +18,7 @@ mod tally;
 pub use draft::Draft;
 pub use failure::Failure;
 pub use front::{Costs, front};
+pub use guide::{GENERATION, Guide};
 pub use outage::{Boundary, OUTAGES, Retry, Storm};
 pub use reached::{Reached, Struck};
 pub use seeds::{Exploration, Halt, Hooks, News, SeedResult, explore};

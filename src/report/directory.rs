@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use crate::measure::Trace;
 use crate::play::Outcome;
+use crate::scenario::Plan;
 
 use super::csv::{devices_csv, timeline_csv};
 use super::histograms::write_histograms;
-use super::html::html;
+use super::html::{OutagePage, html, outage_html};
 use super::junit::junit;
 use super::recording::Recording;
 use super::summary::Summary;
@@ -36,6 +37,8 @@ pub struct ReportError {
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// The same by way of `latest`.
+    latest: PathBuf,
 }
 
 impl RunDirectory {
@@ -50,7 +53,7 @@ impl RunDirectory {
         let path = make_new(out, &stem)?;
         let link = out.join("latest");
         at(&link, point(&link, &path))?;
-        Ok(RunDirectory { path })
+        Ok(RunDirectory { path, latest: link })
     }
 
     /// Makes a folder called `name` in this one, for another run: `rep-01`.
@@ -60,12 +63,18 @@ impl RunDirectory {
     pub fn within(&self, name: &str) -> Result<RunDirectory, ReportError> {
         let path = self.path.join(name);
         at(&path, fs::create_dir_all(&path))?;
-        Ok(RunDirectory { path })
+        let latest = self.latest.join(name);
+        Ok(RunDirectory { path, latest })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where a person finds its page, until the next run.
+    pub fn page(&self) -> PathBuf {
+        self.latest.join("report.html")
     }
 
     /// Appends a line to `log.txt`.
@@ -88,6 +97,7 @@ impl RunDirectory {
     pub fn write(&self, outcome: &Outcome) -> Result<(), ReportError> {
         let summary = Summary::of(outcome);
         let mut written = vec![
+            self.put_files(&outcome.plan),
             self.put("scenario.toml", &outcome.plan.source),
             self.put("resolved.toml", &outcome.plan.resolved),
             self.put("summary.json", &summary.to_json()),
@@ -103,6 +113,20 @@ impl RunDirectory {
         }
         written.push(self.reports(&summary));
         written.into_iter().collect()
+    }
+
+    /// Keeps the files that a scenario names, so that its resolved form can be played from here.
+    ///
+    /// # Errors
+    /// [`ReportError`] of the first that cannot be copied.
+    pub fn put_files(&self, plan: &Plan) -> Result<(), ReportError> {
+        for (name, file) in &plan.files {
+            let path = self.path.join(name);
+            let folder = path.parent().unwrap_or(&self.path);
+            at(folder, fs::create_dir_all(folder))?;
+            at(&path, fs::copy(file, &path).map(drop))?;
+        }
+        Ok(())
     }
 
     /// What is made of the data that stands in the folder by now.
@@ -121,6 +145,14 @@ impl RunDirectory {
     /// [`ReportError`] if it cannot be written.
     pub fn put_shrunk(&self, scenario: &str) -> Result<(), ReportError> {
         self.put("shrunk.toml", scenario)
+    }
+
+    /// Writes which outages a fleet comes back from.
+    ///
+    /// # Errors
+    /// [`ReportError`] if it cannot be written.
+    pub fn put_outage(&self, page: &OutagePage) -> Result<(), ReportError> {
+        self.put("outage.html", &outage_html(page))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), ReportError> {

@@ -6,6 +6,7 @@
 mod axis;
 mod charts;
 mod distributions;
+mod outage;
 mod panels;
 mod stories;
 mod svg;
@@ -16,14 +17,17 @@ use askama::Template;
 
 use super::fleets::{SideBySide, side_by_side};
 use super::recording::Recording;
+use super::rerun::rerun_command;
 use super::summary::Summary;
-use super::text::{counted, judgement, length, rerun_command};
+use super::words::{counted, judgement, length};
 
+pub(super) use outage::outage_html;
+pub use outage::{AfterOutage, OutagePage, RetryRow};
 pub use panels::{Panel, panels};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
-use tables::{Broken, Cohort, Expected, Grid, Matrix, StuckDevice, Timing};
+use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing};
 
 /// Largest resolved scenario that is shown whole.
 const SCENARIO_MAX: usize = 200_000;
@@ -47,6 +51,7 @@ struct Page<'a> {
     timings: Vec<Timing>,
     fleets: Option<SideBySide>,
     matrix: Matrix,
+    faults: Vec<Fault>,
     grid: Grid,
     slowest: Vec<stories::Slow>,
     phases: Vec<(&'static str, &'static str)>,
@@ -76,6 +81,7 @@ pub(super) fn html(run: &Recording) -> String {
         timings: tables::timings(summary),
         fleets: side_by_side(summary),
         matrix: tables::matrix(summary),
+        faults: tables::faults(summary),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
         phases: PHASES.map(|phase| (stories::class(phase), phase)).to_vec(),

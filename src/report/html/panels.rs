@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::play::Outcome;
 use crate::report::summary::{ExpectationRow, Summary};
-use crate::report::text::value_of;
+use crate::report::words::value_of;
 
 use super::axis::{Scale, TimeAxis, Unit, span};
 use super::charts::marks;
