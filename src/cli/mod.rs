@@ -10,6 +10,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod merge;
 mod new;
 mod profiles;
 mod qemu;
@@ -62,7 +63,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "advise"];
+const NOT_YET: &[&str] = &["advise"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -86,6 +87,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Compares runs with a baseline, or two sides measured in turn
     Compare(compare::CompareArgs),
+    /// Adds the shards of a run up, and judges the whole
+    Merge(merge::MergeArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),

@@ -16,10 +16,14 @@ const AWAY_MAX: Duration = Duration::from_secs(600);
 /// Pause before it is looked for again.
 const AWAY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Follows the stream until it ends, and says why it did. It is opened again, behind the last event seen, only where the server is
+/// Follows the stream behind the event `after`, or from what happens next, until it ends, and says why it did. It is opened again, behind the last event seen, only where the server is
 /// one that `comes_back`: one that runs keeps it open.
-pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>, comes_back: bool) -> String {
-    let mut after = 0;
+pub(crate) async fn follow(
+    admin: Admin,
+    events: UnboundedSender<Vec<EventLine>>,
+    mut after: Option<u64>,
+    comes_back: bool,
+) -> String {
     let mut away = Duration::ZERO;
     loop {
         let before = after;
@@ -36,7 +40,7 @@ pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>
 }
 
 /// Follows the stream behind the event `after`, which grows with what is seen.
-async fn follow_once(admin: &Admin, events: &UnboundedSender<Vec<EventLine>>, after: &mut u64) -> String {
+async fn follow_once(admin: &Admin, events: &UnboundedSender<Vec<EventLine>>, after: &mut Option<u64>) -> String {
     let mut stream = match admin.events(*after).await {
         Ok(stream) => stream,
         Err(problem) => return problem,
@@ -47,7 +51,7 @@ async fn follow_once(admin: &Admin, events: &UnboundedSender<Vec<EventLine>>, af
             Ok(Some(chunk)) => match lines.take(&chunk) {
                 Ok(batch) if batch.is_empty() => {}
                 Ok(batch) => {
-                    *after = batch.last().map_or(*after, |line| line.seq);
+                    *after = batch.last().map(|line| line.seq).or(*after);
                     if events.send(batch).is_err() {
                         return "the run is over".to_owned();
                     }

@@ -10,6 +10,7 @@ mod audience;
 mod berth;
 mod board;
 mod capacity;
+mod changes;
 mod child;
 mod clock;
 mod conductor;
@@ -33,6 +34,7 @@ mod stream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
@@ -59,6 +61,8 @@ pub struct PlayOptions {
     pub viewers: Vec<Viewer>,
     /// What is done before the second signal ends the process at once.
     pub before_exit: fn(),
+    /// When time zero is, where several processes are to begin together.
+    pub start_at: Option<SystemTime>,
     /// When the run begins, RFC 3339, for the report.
     pub started_at: Option<String>,
 }

@@ -17,9 +17,11 @@ mod markdown;
 mod prometheus;
 mod recording;
 mod series;
+mod shard;
 mod sum;
 mod summary;
 mod text;
+mod twin;
 mod untrusted;
 
 pub use compare::{
@@ -27,14 +29,16 @@ pub use compare::{
     Side, SideRow, Sides, Terms, Verdict, compare, compare_junit, compare_markdown, compare_schema, compare_text, judge,
     save_baseline,
 };
-pub use directory::{ReportError, RunDirectory, timestamp};
+pub use directory::{ReportError, RunDirectory, moment, timestamp};
 pub use file::{Format, FormatError};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
+pub use shard::read_shard;
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
     summary_schema,
 };
 pub use text::{Style, rerun_command, summary_text, text_of};
+pub use twin::{Quantiles, TwinCount, TwinRow, TwinTime};

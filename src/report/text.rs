@@ -82,6 +82,7 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
     page.errors(summary);
     page.coverage(summary);
     page.harness(summary);
+    page.twin(summary);
     for note in &summary.notes {
         page.entry(&note.about, &note.text);
     }
@@ -399,6 +400,23 @@ impl Page {
     }
 
     /// The command that tells the story of the device that took longest, if it took much longer than most.
+    /// Where the simulation of the same plan parts from the run.
+    fn twin(&mut self, summary: &Summary) {
+        let Some(twin) = &summary.twin else { return };
+        self.entry("twin", &twin.verdict());
+        for (name, cells) in twin.parted() {
+            self.line(&format!("  {:<35} run {:>9} sim {:>9}", cut(&name, 35), cells[0], cells[1]));
+        }
+        let times = twin.timings();
+        if !times.is_empty() {
+            self.line("  run / sim         med                      p95                      p99");
+        }
+        for (name, cells) in times {
+            let each = cells.chunks(3).map(|of| format!(" {:>8} {:>8} {:>6}", of[0], of[1], of[2]));
+            self.line(&format!("  {:<12}{}", cut(&name, 12), each.collect::<String>().trim_end()));
+        }
+    }
+
     fn slowest(&mut self, summary: &Summary) {
         let usual = summary.metric("update_time", &[]).and_then(|row| row.med);
         let slow = summary.slowest.as_ref().zip(usual);

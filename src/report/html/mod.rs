@@ -21,7 +21,7 @@ use super::text::{counted, judgement, length, rerun_command};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
-use tables::{Broken, Cohort, Expected, Grid, Matrix, StuckDevice, Timing};
+use tables::{Broken, Cohort, Expected, Grid, Matrix, StuckDevice, Timing, Twin};
 
 /// Largest resolved scenario that is shown whole.
 const SCENARIO_MAX: usize = 200_000;
@@ -44,6 +44,7 @@ struct Page<'a> {
     cohorts: Vec<Cohort>,
     timings: Vec<Timing>,
     fleets: Option<SideBySide>,
+    twin: Option<Twin>,
     matrix: Matrix,
     grid: Grid,
     slowest: Vec<stories::Slow>,
@@ -73,6 +74,7 @@ pub(super) fn html(run: &Recording) -> String {
         cohorts: tables::cohorts(summary),
         timings: tables::timings(summary),
         fleets: side_by_side(summary),
+        twin: summary.twin.as_ref().map(tables::twin),
         matrix: tables::matrix(summary),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),

@@ -3,6 +3,7 @@
 use crate::model::{LEGAL, Phase, UpdateState, show_count, show_size};
 use crate::report::summary::{MetricRow, Summary};
 use crate::report::text::{counted, limit_of, span, value_of};
+use crate::report::twin::TwinRow;
 
 use super::axis;
 
@@ -46,6 +47,22 @@ pub(super) struct Cohort {
 pub(super) struct Timing {
     pub(super) name: String,
     pub(super) cells: Vec<String>,
+}
+
+/// A run beside the simulation of the same plan.
+pub(super) struct Twin {
+    pub(super) verdict: String,
+    /// Counts that differ.
+    pub(super) parted: Vec<(String, Vec<String>)>,
+    pub(super) times: Vec<(String, Vec<String>)>,
+}
+
+pub(super) fn twin(row: &TwinRow) -> Twin {
+    Twin {
+        verdict: row.verdict(),
+        parted: row.parted(),
+        times: row.timings(),
+    }
 }
 
 /// Phase changes: rows are phases left, columns phases entered.
