@@ -16,6 +16,7 @@ mod clock;
 mod conductor;
 mod descriptors;
 mod download;
+mod downloads;
 mod events;
 mod exporter;
 mod gauges;
@@ -44,6 +45,7 @@ pub use access::check_access;
 pub use board::{NoBoards, find_boards};
 pub use capacity::Capacity;
 pub use descriptors::{TooLarge, make_room};
+pub use downloads::{Took, measure_downloads};
 pub use exporter::export;
 
 /// How a plan is played in real time.
