@@ -76,9 +76,24 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
     assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
     assert!(said(&ran).contains("external, mqtts://127.0.0.1:"), "{}", said(&ran));
 
-    // A second run finds there what it needs, and its deployment gets a name of its own.
-    let again = squall(folder.path(), &["run", "there.toml"]);
+    // A second run finds there what it needs, its deployment gets a name of its own, and a simulation of it comes to the same.
+    let again = squall(folder.path(), &["run", "there.toml", "--twin"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(
+        said(&again).contains("the same in sim passed: states are alike"),
+        "{}",
+        said(&again)
+    );
+    let latest = folder.path().join("runs/latest");
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(latest.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(
+        summary["twin"]["states"],
+        serde_json::json!([{ "name": "succeeded", "run": 20, "sim": 20 }])
+    );
+    let ratio = &summary["twin"]["times"][0]["ratio"];
+    assert!(ratio["med"].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratio}");
+    let page = std::fs::read_to_string(latest.join("report.html")).unwrap();
+    assert!(page.contains("The same in virtual time"));
     let path = folder.path().join("there.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(

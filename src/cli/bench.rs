@@ -87,7 +87,9 @@ fn download(downloads: u32) -> Result<(), Refusal> {
             let how = if tls { "over TLS" } else { "without TLS" };
             let took = measure_downloads(&program, tls, size, downloads).map_err(|problem| Refusal::internal(&problem))?;
             let shown = show_size(size as f64);
-            put(&format!("bench download: {downloads} of {shown} {how}, a connection each, 16 at once\n"));
+            put(&format!(
+                "bench download: {downloads} of {shown} {how}, a connection each, 16 at once\n"
+            ));
             put("  client                  MiB/s   of bare   processor, each   MiB a processor second   of bare\n");
             let bare = took.iter().find(|took| took.client == "bare hyper").cloned();
             took.iter().for_each(|took| put(&download_line(took, bare.as_ref())));
@@ -213,7 +215,10 @@ mod tests {
         };
         let line = download_line(&took("squall's devices", 125), Some(&took("bare hyper", 100)));
         let words: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(words, ["squall's", "devices", "80.0", "80", "%", "6200", "us", "161.3", "81", "%"]);
+        assert_eq!(
+            words,
+            ["squall's", "devices", "80.0", "80", "%", "6200", "us", "161.3", "81", "%"]
+        );
     }
 
     #[test]

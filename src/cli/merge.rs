@@ -63,7 +63,7 @@ fn add_up(args: &MergeArgs) -> Result<u8, Refusal> {
     let folders: Vec<_> = args.runs.iter().map(|folder| folder.display().to_string()).collect();
     directory.log(&format!("merged of {}", folders.join(", ")))?;
     directory.write(&outcome)?;
-    args.output.say(&outcome);
+    args.output.say(&outcome, Some(&directory.page()));
     args.reports.write_of(&[directory.path()])?;
     Ok(outcome.status().exit_code())
 }

@@ -186,7 +186,10 @@ fn target_of(asked: &DownloadRequest) -> Target {
 }
 
 /// Makes downloads, a few at once; gives the bytes of all.
-async fn at_once<F: Future<Output = Result<u64, String>> + 'static>(downloads: u32, fetch: impl Fn(u32) -> F) -> Result<u64, String> {
+async fn at_once<F: Future<Output = Result<u64, String>> + 'static>(
+    downloads: u32,
+    fetch: impl Fn(u32) -> F,
+) -> Result<u64, String> {
     let (mut under_way, mut bytes) = (tokio::task::JoinSet::new(), 0);
     for number in 0..downloads {
         if under_way.len() >= AT_ONCE
@@ -332,7 +335,17 @@ impl Serve {
             let _ = writeln!(config, "url = \"{url}\"\noutput = \"/dev/null\"");
         }
         let mut command = Command::new("curl");
-        command.args(["-q", "-sS", "--fail", "--http1.1", "--parallel", "--parallel-max", &AT_ONCE.to_string(), "-K", "-"]);
+        command.args([
+            "-q",
+            "-sS",
+            "--fail",
+            "--http1.1",
+            "--parallel",
+            "--parallel-max",
+            &AT_ONCE.to_string(),
+            "-K",
+            "-",
+        ]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let (watch, before) = (Stopwatch::start(), children_cpu());
         let mut child = match command.spawn() {

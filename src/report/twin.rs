@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::show_count;
 
 use super::summary::{MetricRow, Summary, TransitionRow};
-use super::text::span;
+use super::words::span;
 
 /// Times that are compared where no phase is named.
 const TIMES: [&str; 3] = ["update_time", "deploy_time", "connect_time"];
