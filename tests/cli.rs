@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "run",
     "sim",
     "explore",
@@ -18,6 +18,7 @@ const VERBS: [&str; 16] = [
     "serve",
     "report",
     "compare",
+    "merge",
     "image",
     "bench",
     "qemu",
