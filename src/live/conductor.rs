@@ -131,12 +131,12 @@ async fn equip(plan: &Arc<Plan>, director: &Director, way: Way) -> Result<Stage,
     let (told, events) = unbounded_channel();
     let following = match steward.api() {
         Some(admin) => {
-            let begin = match plan.server.target {
-                None => Some(0),
-                // What others did there before is none of this run.
-                Some(_) => None,
+            let begun = match plan.server.target {
+                None => None,
+                // What others did there before is none of this run; what is done from here on must not be missed.
+                Some(_) => Some(admin.events(None).await?),
             };
-            tokio::spawn(events::follow(admin.clone(), told, begin, crashes(plan)))
+            tokio::spawn(events::follow(admin.clone(), told, begun, crashes(plan)))
         }
         // Nothing is told, and that never ends.
         None => tokio::spawn(std::future::pending()),

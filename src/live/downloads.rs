@@ -250,7 +250,7 @@ impl Serve {
         let tls = self.tls()?;
         let admin = Admin::new(&self.ready.admin, &self.credentials.token, tls.clone())?;
         let firmware = "app@1.1.0".parse().map_err(|_| "no version".to_owned())?;
-        let image: Vec<u8> = (0..size).map(|at| (at * 31 >> 3) as u8).collect();
+        let image: Vec<u8> = (0..size).map(|at| ((at * 31) >> 3) as u8).collect();
         let slug = "app".parse().map_err(|_| "no slug".to_owned())?;
         let actions = [
             AdminAction::CreateFirmware { slug },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::time::SimTime;
 
 /// How long another shard's request may take to show: clocks of machines differ, and an image or a fleet takes a while.
-const ELSEWHERE: Duration = Duration::from_secs(10);
+const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// The directives that await an answer.
 #[derive(Debug, Default)]
