@@ -53,6 +53,8 @@ struct Page<'a> {
     twin: Option<Twin>,
     matrix: Matrix,
     faults: Vec<Fault>,
+    /// Whether any was missed for a reason that is known.
+    because: bool,
     grid: Grid,
     slowest: Vec<stories::Slow>,
     phases: Vec<(&'static str, &'static str)>,
@@ -84,6 +86,7 @@ pub(super) fn html(run: &Recording) -> String {
         twin: summary.twin.as_ref().map(tables::twin),
         matrix: tables::matrix(summary),
         faults: tables::faults(summary),
+        because: summary.faults.iter().any(|fault| !fault.missed_because.is_empty()),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
         phases: PHASES.map(|phase| (stories::class(phase), phase)).to_vec(),
