@@ -112,7 +112,7 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+            Edge::new(device, Arc::clone(&fleet.link))
                 .sleeping(fleet.sleep)
                 .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index))
