@@ -145,9 +145,7 @@ impl Path {
         let handshake = self.image_handshake(self.image_tls, now, draws);
         let profile = in_force(&self.instead, &self.usual);
         self.crossed.up += on_wire(self.image_tls, request_len(request)) as u32;
-        let asking = self
-            .link
-            .request(profile, self.image_tls, request_len(request), now, draws);
+        let asking = self.link.request(profile, self.image_tls, request_len(request), now, draws);
         from + handshake + asking
     }
 
@@ -155,9 +153,7 @@ impl Path {
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime, draws: Draws) -> SimTime {
         let profile = in_force(&self.instead, &self.usual);
         self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
-        let passage = self
-            .link
-            .head(profile, self.image_tls, answer_head_len(head), now, draws);
+        let passage = self.link.head(profile, self.image_tls, answer_head_len(head), now, draws);
         let flow = Flow::behind(
             passage,
             profile,

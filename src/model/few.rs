@@ -55,7 +55,12 @@ impl<T> Few<T> {
             },
             Few::Two(pair) => match [wanted(&pair[0]), wanted(&pair[1])] {
                 [true, true] => Few::Two(pair),
-                kept => pair.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(item, _)| item).collect(),
+                kept => pair
+                    .into_iter()
+                    .zip(kept)
+                    .filter(|(_, kept)| *kept)
+                    .map(|(item, _)| item)
+                    .collect(),
             },
             Few::Many(mut items) => {
                 items.0.retain(wanted);
@@ -137,7 +142,10 @@ mod tests {
         few.push(9);
         assert_eq!(*few, [3, 5, 9]);
         few.remove(1);
-        assert!(matches!(few, Few::Two(_)) && *few == [3, 9], "two items are two again: {few:?}");
+        assert!(
+            matches!(few, Few::Two(_)) && *few == [3, 9],
+            "two items are two again: {few:?}"
+        );
         few.retain(|item| *item != 9);
         assert!(matches!(few, Few::One(3)), "one item is one again: {few:?}");
         few.remove(0);

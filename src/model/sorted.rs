@@ -179,7 +179,11 @@ mod tests {
         for late in [0, 20] {
             let mut sorted = Sorted::default();
             for n in 0..10_000_u32 {
-                let item = if late > 0 && n % 7 == 0 { n.saturating_sub(late) * 2 + 1 } else { n * 2 };
+                let item = if late > 0 && n % 7 == 0 {
+                    n.saturating_sub(late) * 2 + 1
+                } else {
+                    n * 2
+                };
                 sorted.insert(item, |known| known.cmp(&item));
             }
             let room: usize = sorted.chunks.iter().map(Vec::capacity).sum();

@@ -18,7 +18,12 @@ mod tests {
         let mut list = Vec::new();
         for n in 0..10_000 {
             push_sparingly(&mut list, n);
-            assert!(list.capacity() <= list.len() * 9 / 8 + 5, "{} of {}", list.len(), list.capacity());
+            assert!(
+                list.capacity() <= list.len() * 9 / 8 + 5,
+                "{} of {}",
+                list.len(),
+                list.capacity()
+            );
         }
         assert!(list.into_iter().eq(0..10_000));
     }

@@ -186,4 +186,9 @@ mod tests {
             (Some(ArtifactResult::Succeeded), Some(ArtifactResult::Failed))
         );
     }
+
+    #[test]
+    fn an_attempt_is_small() {
+        assert!(size_of::<Attempt>() <= 40, "{}", size_of::<Attempt>());
+    }
 }

@@ -149,7 +149,8 @@ impl Connections {
     pub fn authenticate(&mut self, id: ConnectionId, device: DeviceNumber, keep_alive_s: u16) {
         let place = device.0 as usize;
         if self.by_device.len() <= place {
-            self.by_device.reserve_exact((place + 1 - self.by_device.len()).max(place / 8));
+            self.by_device
+                .reserve_exact((place + 1 - self.by_device.len()).max(place / 8));
             self.by_device.resize(place + 1, Standing::default());
         }
         self.by_device[place] = Standing::on(id);
@@ -384,5 +385,15 @@ impl Connection {
                 return self.last_packet;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 56, "{}", size_of::<Connection>());
     }
 }

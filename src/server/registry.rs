@@ -53,8 +53,7 @@ impl Registry {
     /// Makes a device known under the next number.
     pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
         let number = self.next();
-        self.by_id
-            .insert(number, |known| self.devices[known.0 as usize].id.cmp(&id));
+        self.by_id.insert(number, |known| self.devices[known.0 as usize].id.cmp(&id));
         let device = Device {
             id,
             tags: kept(tags),
@@ -101,5 +100,15 @@ impl Registry {
     /// Every number in use.
     pub fn numbers(&self) -> impl Iterator<Item = DeviceNumber> + use<> {
         (0..self.next().0).map(DeviceNumber)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registered_device_is_small() {
+        assert!(size_of::<Device>() <= 104, "{}", size_of::<Device>());
     }
 }

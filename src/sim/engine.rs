@@ -34,7 +34,7 @@ pub const PULSE: u64 = 4_096;
 const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
-const OUTPUTS_KEPT: usize = 4_096;
+const OUTPUTS_KEPT: usize = 256;
 
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
 const AUDITED_MAX: usize = 100_000;

@@ -585,3 +585,13 @@ impl Edge {
         self.transport.failing.take_if(|failing| failing.next().is_none());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_with_its_edge_and_both_slots_is_small() {
+        assert!(size_of::<Edge>() <= 768, "{}", size_of::<Edge>());
+    }
+}

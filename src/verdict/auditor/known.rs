@@ -27,7 +27,8 @@ pub(super) struct Line {
 /// A device.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pub(super) cohorts: Vec<CohortName>,
+    /// None but `all` for most.
+    pub(super) cohorts: Box<[CohortName]>,
     pub(super) current: Option<AttemptId>,
     /// The greatest attempt that it has had, and the greatest whose manifest it was sent.
     pub(super) newest: Option<AttemptId>,
@@ -250,4 +251,15 @@ pub(super) fn print(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |print, &byte| {
         (print ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_a_device_and_of_its_attempt_is_small() {
+        assert!(size_of::<Known>() <= 40, "{}", size_of::<Known>());
+        assert!(size_of::<Attempt>() <= 40, "{}", size_of::<Attempt>());
+    }
 }

@@ -143,7 +143,7 @@ impl Auditor {
             return;
         }
         let number = self.number(&device.id);
-        self.devices[number.at()].cohorts.clone_from(&device.cohorts);
+        self.devices[number.at()].cohorts = device.cohorts.as_slice().into();
         for view in &device.attempts {
             let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
             let known = &mut self.devices[number.at()];
@@ -327,10 +327,12 @@ impl Auditor {
     pub fn told(&mut self, at: SimTime, event: &ServerEvent) {
         match event {
             ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.push(cohort.clone());
+                let known = self.known(device);
+                known.cohorts = [&known.cohorts[..], &[cohort.clone()]].concat().into();
             }
             ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.retain(|other| other != cohort);
+                let known = self.known(device);
+                known.cohorts = known.cohorts.iter().filter(|other| *other != cohort).cloned().collect();
             }
             ServerEvent::StateChanged {
                 device,
