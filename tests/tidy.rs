@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("luck", &[]),
-    ("model", &["time"]),
+    ("memory", &[]),
+    ("model", &["time", "memory"]),
     ("mcuboot", &["time"]),
     ("wire", &["model"]),
     ("device", &["wire", "mcuboot", "luck"]),

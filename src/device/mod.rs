@@ -22,6 +22,7 @@ mod inbox;
 mod io;
 mod outbox;
 mod records;
+mod rest;
 mod restore;
 mod sdk;
 mod session;
@@ -63,6 +64,7 @@ use shown::Shown;
 use step::Work;
 
 use crate::luck::Luck;
+use crate::memory;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
@@ -167,6 +169,14 @@ impl Device {
             device.shown.running = device.identify(&found).0;
         }
         device
+    }
+
+    /// Something soon happens to this device, which is at hand: has ready what it keeps elsewhere.
+    pub fn fetch_more(&self) {
+        if let Some(work) = &self.memory.work {
+            memory::fetch(&**work);
+        }
+        self.flash.fetch_work();
     }
 
     /// Takes one input.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::memory;
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceIndex, FailureReason, Few, FirmwareVersion, Key, Phase,
     Session, Tags, UpdateState,
@@ -221,7 +222,7 @@ impl Roster {
         for cohort in &census.cohorts {
             roster.cohorts.number(cohort);
         }
-        roster.rows.reserve_exact(census.devices.len());
+        roster.rows = memory::column(census.devices.len());
         for device in census.devices {
             let row = roster.row_of(device);
             roster.rows.push(row);

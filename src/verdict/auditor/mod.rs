@@ -159,7 +159,8 @@ impl Auditor {
 
     /// A connection is up.
     pub fn opened(&mut self, line: u64) {
-        self.lines.insert(line, Line::default());
+        // It is watched once it is known whose it is.
+        self.lines.remove(&line);
     }
 
     /// A connection is gone.
@@ -201,13 +202,11 @@ impl Auditor {
         if *packet == Packet::PingRequest {
             return;
         }
+        if let Packet::Connect(connect) = packet {
+            return self.introduced(line, connect.user_name.as_ref());
+        }
         let Some(state) = self.lines.get_mut(&line) else { return };
         match packet {
-            Packet::Connect(connect) => {
-                let one_in = self.one_in;
-                let name = connect.user_name.as_ref();
-                state.device = name.filter(|name| is_dealt(one_in, name)).cloned();
-            }
             Packet::Subscribe { filters, .. } => {
                 let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
                 let Some(device) = &state.device else { return };
@@ -230,6 +229,16 @@ impl Auditor {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A connection is a device's; of those that are not watched nothing is kept.
+    fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
+        match device.filter(|device| self.watches(device)) {
+            Some(device) => self.lines.entry(line).or_default().device = Some(device.clone()),
+            None => {
+                self.lines.remove(&line);
+            }
         }
     }
 
