@@ -12,6 +12,7 @@ mod board;
 mod boot;
 mod clean;
 mod config;
+mod content;
 mod defect;
 mod download;
 mod exchange;
@@ -21,6 +22,7 @@ mod flash;
 mod inbox;
 mod io;
 mod outbox;
+mod piece;
 mod records;
 mod rest;
 mod restore;
@@ -139,6 +141,7 @@ impl Device {
     /// A device without power, with `image` in its primary slot, confirmed, and no records.
     pub fn new(identity: DeviceIdentity, config: Arc<DeviceConfig>, behaviors: Arc<Behaviors>, luck: Luck, image: Bytes) -> Device {
         let image = behaviors.shared(0, &image, None).unwrap_or(image);
+        let image = behaviors.piece(image);
         let running = FirmwareVersion {
             slug: config.main.clone(),
             version: Version::new("0.0.0").expect("five bytes are within the limit"),
@@ -222,6 +225,11 @@ impl Device {
     /// Its settings.
     pub fn config(&self) -> &DeviceConfig {
         &self.config
+    }
+
+    /// The luck that it draws with, and its key.
+    pub fn luck(&self) -> (Luck, u64) {
+        (self.luck, self.identity.key)
     }
 
     /// Bytes of a main image that its fleet knows.

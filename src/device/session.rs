@@ -278,7 +278,7 @@ impl Device {
 
     fn session_metadata(&self) -> SessionMetadata {
         let (run_id, build_id, again) = match &self.power {
-            Power::On(app) => (app.run_id, app.build_id, app.announced),
+            Power::On(app) => (app.run_id, app.build_id.as_deref().copied(), app.announced),
             Power::Off | Power::Boot { .. } => (0, None, false),
         };
         let forgets = self.has(Defect::ForgetStoredId) || (again && self.has(Defect::ForgetLargestId));

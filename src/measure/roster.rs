@@ -359,4 +359,9 @@ mod tests {
         assert!(row.attempt(AttemptId::new(2).unwrap()).is_none());
         assert_eq!(row.newest().unwrap().id, AttemptId::new(ATTEMPTS_MAX as u64 + 1).unwrap());
     }
+
+    #[test]
+    fn the_row_of_a_device_is_small() {
+        assert!(size_of::<Row>() <= 176, "{}", size_of::<Row>());
+    }
 }

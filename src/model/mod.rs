@@ -12,6 +12,8 @@ mod observation;
 mod phase;
 mod quantity;
 mod selector;
+mod sorted;
+mod sparing;
 mod text;
 mod why;
 mod words;
@@ -30,6 +32,8 @@ pub use quantity::{
     show_duration, show_size,
 };
 pub use selector::{GrammarError, Key, Pick, Selector, Term, Test, Who, closest, is_word};
+pub(crate) use sorted::{Sorted, SortedMap};
+pub(crate) use sparing::push_sparingly;
 pub use text::{FirmwareVersion, Secret, Slug, TextError, Url, Version};
 pub use why::Why;
 pub(crate) use words::word_enum;

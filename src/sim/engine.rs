@@ -36,7 +36,7 @@ pub const PULSE: u64 = 4_096;
 const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
-const OUTPUTS_KEPT: usize = 4_096;
+const OUTPUTS_KEPT: usize = 256;
 
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
 const AUDITED_MAX: usize = 100_000;
@@ -116,7 +116,7 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+            Edge::new(device, Arc::clone(&fleet.link))
                 .sleeping(fleet.sleep)
                 .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index))

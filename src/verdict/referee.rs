@@ -493,7 +493,7 @@ impl Rules {
         self.messages.named(scene, stored.attempt, "stored");
         self.supersession.attempt_written(scene, stored);
         let marks = match &stored.body {
-            Body::Results { marks, .. } => marks,
+            Body::Results(marks) => marks,
             Body::Error(error) => return self.messages.error_written(scene, stored.attempt, *error),
         };
         let fresh = fresh(scene.view, stored.attempt, marks);
@@ -511,6 +511,7 @@ fn fresh(view: &View, attempt: AttemptId, marks: &Marks) -> Marks {
         succeeded: marks.succeeded & !before.succeeded,
         failed: marks.failed & !before.failed,
         canceled: marks.canceled & !before.canceled,
+        cancel: marks.cancel,
     }
 }
 

@@ -108,7 +108,7 @@ pub fn plan() -> Plan {
         server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
-            image: Bytes::from_static(b"image"),
+            image: Bytes::from_static(b"image").into(),
         }],
         fleets: vec![fleet()],
         devices: (0..DEVICES).map(device).collect(),
@@ -176,7 +176,7 @@ fn fleet() -> PlannedFleet {
             ],
             by_number,
         },
-        image: Bytes::from_static(b"image"),
+        image: Bytes::from_static(b"image").into(),
         build_id: None,
         own_build_id: None,
         sound: true,

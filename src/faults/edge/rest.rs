@@ -79,18 +79,19 @@ impl Edge {
     /// Of those that are over before another follows nothing is left but their number: draws are without state, no link remembers more
     /// than its last packet, and all of them are equally long. So only the last two are played as such.
     pub fn keep_alive(&mut self, end: RestEnd) -> KeptAlive {
+        let draws = self.draws();
         let mut kept = self.fold(end);
         while let Some(at) = self.device.ping_due().filter(|at| end.is_behind(*at)) {
             self.device.pinged(at);
             kept.events += 1;
-            let heard_at = self.path.packet(Way::Up, &Packet::PingRequest, at);
+            let heard_at = self.path.packet(Way::Up, &Packet::PingRequest, at, draws);
             if !end.is_behind(heard_at) {
                 kept.under_way = Some((Way::Up, heard_at));
                 break;
             }
             kept.heard_at = Some(heard_at);
             kept.events += 1;
-            let answered_at = self.path.packet(Way::Down, &Packet::PingResponse, heard_at);
+            let answered_at = self.path.packet(Way::Down, &Packet::PingResponse, heard_at, draws);
             if !end.is_behind(answered_at) {
                 kept.under_way = Some((Way::Down, answered_at));
                 break;

@@ -8,13 +8,13 @@
 mod known;
 mod table;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason, UpdateState,
+    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, Sorted, SortedMap,
+    StateReason, UpdateState, push_sparingly,
 };
 use crate::time::SimTime;
 use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
@@ -37,11 +37,12 @@ pub struct Auditor {
     chase: Duration,
     /// Of so many devices one is watched.
     one_in: u64,
-    lines: BTreeMap<u64, Line>,
-    numbers: BTreeMap<DeviceId, DeviceIndex>,
+    lines: SortedMap<u64, Line>,
+    /// In the order of their ids.
+    numbers: Sorted<DeviceIndex>,
     ids: Vec<DeviceId>,
     devices: Vec<Known>,
-    attempts: BTreeMap<AttemptId, Attempt>,
+    attempts: SortedMap<AttemptId, Attempt>,
     rollouts: Rollouts,
     /// A change that was asked for, and whether it is made.
     asked: Option<Asked>,
@@ -91,11 +92,11 @@ impl Auditor {
         Auditor {
             chase,
             one_in: 1,
-            lines: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            lines: SortedMap::default(),
+            numbers: Sorted::default(),
             ids: Vec::new(),
             devices: Vec::new(),
-            attempts: BTreeMap::new(),
+            attempts: SortedMap::default(),
             rollouts: Rollouts::default(),
             asked: None,
             due: None,
@@ -142,7 +143,7 @@ impl Auditor {
             return;
         }
         let number = self.number(&device.id);
-        self.devices[number.at()].cohorts.clone_from(&device.cohorts);
+        self.devices[number.at()].cohorts = device.cohorts.as_slice().into();
         for view in &device.attempts {
             let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
             let known = &mut self.devices[number.at()];
@@ -335,10 +336,12 @@ impl Auditor {
     pub fn told(&mut self, at: SimTime, event: &ServerEvent) {
         match event {
             ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.push(cohort.clone());
+                let known = self.known(device);
+                known.cohorts = [&known.cohorts[..], &[cohort.clone()]].concat().into();
             }
             ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.retain(|other| other != cohort);
+                let known = self.known(device);
+                known.cohorts = known.cohorts.iter().filter(|other| *other != cohort).cloned().collect();
             }
             ServerEvent::StateChanged {
                 device,
@@ -488,7 +491,7 @@ impl Auditor {
         let silent = self.lines.values().filter(|line| line.subscribed && !chase.is_zero());
         let silent: Vec<_> = silent
             .filter_map(|line| {
-                let number = *self.numbers.get(line.device.as_ref()?)?;
+                let number = self.numbered(line.device.as_ref()?)?;
                 self.devices[number.at()].current?;
                 Some((number, line.busy_at))
             })
@@ -529,7 +532,7 @@ impl Auditor {
     }
 
     fn find(&self, device: &DeviceId) -> Option<&Known> {
-        self.numbers.get(device).map(|number| &self.devices[number.at()])
+        self.numbered(device).map(|number| &self.devices[number.at()])
     }
 
     fn known(&mut self, device: &DeviceId) -> &mut Known {
@@ -538,14 +541,18 @@ impl Auditor {
     }
 
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
-        if let Some(number) = self.numbers.get(device) {
-            return *number;
+        if let Some(number) = self.numbered(device) {
+            return number;
         }
         let number = DeviceIndex(self.ids.len() as u32);
-        self.numbers.insert(device.clone(), number);
-        self.ids.push(device.clone());
-        self.devices.push(Known::default());
+        self.numbers.insert(number, |known| self.ids[known.at()].cmp(device));
+        push_sparingly(&mut self.ids, device.clone());
+        push_sparingly(&mut self.devices, Known::default());
         number
+    }
+
+    fn numbered(&self, device: &DeviceId) -> Option<DeviceIndex> {
+        self.numbers.find(|known| self.ids[known.at()].cmp(device)).copied()
     }
 
     fn hold(&mut self, invariant: u8, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {
