@@ -235,11 +235,15 @@ impl Auditor {
 
     /// A connection is a device's; of those that are not watched nothing is kept.
     fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
-        match device.filter(|device| self.watches(device)) {
-            Some(device) => self.lines.entry(line).or_default().device = Some(device.clone()),
-            None => {
-                self.lines.remove(&line);
+        match device.filter(|device| self.watches(device)).cloned() {
+            Some(device) => {
+                let fresh = Line {
+                    device: Some(device),
+                    ..Line::default()
+                };
+                self.lines.insert(line, fresh);
             }
+            None => self.lines.remove(&line),
         }
     }
 
