@@ -98,7 +98,7 @@ fn the_fast_queue_and_the_reference_play_the_same_simulation() {
 fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
     let quiet = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }, { at = "8m", deploy = "app@1.2.0", to = "all" }]
         fault = [{ inject = "power-cut", who = "30 % of all", at = "flash any", for = "1s..2m" },
-          { inject = "power-cut", who = "10 of all", at = "5m..7m", for = "1s..2m" },
+          { name = "later", inject = "power-cut", who = "10 of all", at = "5m..7m", for = "1s..2m" },
           { inject = "link lte-m", who = "5 of all", at = "6m..10m", for = "2m" },
           { inject = "link-down", who = "5 of all", at = "6m..10m", for = "90s" }]"#;
     let outage = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }]
