@@ -8,6 +8,7 @@
 
 pub mod luck;
 pub mod memory;
+pub mod scratch;
 pub mod time;
 
 pub mod mcuboot;

@@ -197,7 +197,7 @@ impl ChildServer {
         let orders = ChildOrders {
             epoch_monotonic_ns: self.epoch_monotonic_ns,
             audit: true,
-            defect: None,
+            defect: self.start.plan.defect.map(|defect| defect.word().to_owned()),
         };
         let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
         if let Some(input) = &mut self.input {
@@ -360,6 +360,7 @@ mod tests {
             delay: Default::default(),
             deadline: None,
             first_attempt: crate::model::AttemptId::FIRST,
+            defect: None,
         }
     }
 

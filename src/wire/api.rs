@@ -41,7 +41,7 @@ pub struct ChildOrders {
     /// The server is to be held against its own rules.
     #[serde(default)]
     pub audit: bool,
-    /// A defect that a test plants in it.
+    /// A bug that is planted in it, by its word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
 }
