@@ -341,7 +341,7 @@ impl Auditor {
         match event {
             ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
                 let known = self.known(device);
-                known.cohorts = [&known.cohorts[..], &[cohort.clone()]].concat().into();
+                known.cohorts = [&known.cohorts[..], std::slice::from_ref(cohort)].concat().into();
             }
             ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
                 let known = self.known(device);
