@@ -110,7 +110,7 @@ pub fn plan() -> Plan {
         server_faults: Vec::new(),
         versions: vec![PlannedVersion {
             firmware: version("app@1.1.0"),
-            image: Bytes::from_static(b"image").into(),
+            image: Bytes::from_static(b"image"),
         }],
         fleets: vec![fleet()],
         devices: (0..DEVICES).map(device).collect(),
