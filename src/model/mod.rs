@@ -14,6 +14,7 @@ mod quantity;
 mod selector;
 mod sorted;
 mod sparing;
+mod split;
 mod text;
 mod why;
 mod words;
@@ -34,6 +35,7 @@ pub use quantity::{
 pub use selector::{GrammarError, Key, Pick, Selector, Term, Test, Who, closest, is_word};
 pub(crate) use sorted::{Sorted, SortedMap};
 pub(crate) use sparing::push_sparingly;
+pub use split::{NoSplit, Split};
 pub use text::{FirmwareVersion, Secret, Slug, TextError, Url, Version};
 pub use why::Why;
 pub(crate) use words::word_enum;

@@ -206,7 +206,7 @@ impl Auditor {
         if let Packet::Connect(connect) = packet {
             return self.introduced(line, connect.user_name.as_ref());
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        let Some(state) = self.lines.change(&line) else { return };
         match packet {
             Packet::Subscribe { filters, .. } => {
                 let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
@@ -252,7 +252,7 @@ impl Auditor {
         let current = self.find(&device).and_then(|known| known.current);
         let mut expected = None;
         if current == Some(attempt)
-            && let Some(open) = self.attempts.get_mut(&attempt)
+            && let Some(open) = self.attempts.change(&attempt)
         {
             // Of a deployment that nobody was seen to ask for nothing can be expected.
             let Some(count) = self.rollouts.artifacts(open) else { return };
@@ -273,7 +273,7 @@ impl Auditor {
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        let Some(state) = self.lines.change(&line) else { return };
         state.busy_at = at;
         let Some(device) = state.device.clone() else { return };
         let number = self.number(&device);
@@ -331,7 +331,7 @@ impl Auditor {
         self.hold(49, before.is_none_or(|before| attempt >= before), at, number, || {
             format!("the manifest of attempt {attempt} was sent behind that of a newer one")
         });
-        if let Some(open) = self.attempts.get_mut(&attempt) {
+        if let Some(open) = self.attempts.change(&attempt) {
             open.offer(manifest);
         }
     }
@@ -404,7 +404,7 @@ impl Auditor {
                 format!("attempt {id} was superseded although its deployment holds")
             });
         }
-        if let Some(attempt) = self.attempts.get_mut(&id) {
+        if let Some(attempt) = self.attempts.change(&id) {
             attempt.state = to;
         }
         let current = self.devices[number.at()].current;
