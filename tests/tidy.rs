@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("luck", &[]),
+    ("memory", &[]),
     ("scratch", &[]),
-    ("model", &["time"]),
+    ("model", &["time", "memory"]),
     ("mcuboot", &["time"]),
     ("wire", &["model"]),
     ("device", &["wire", "mcuboot", "luck"]),

@@ -19,6 +19,7 @@ use super::tear::Tear;
 use super::traps::{Counted, Traps};
 use super::wear::Wear;
 use crate::mcuboot::SwapType;
+use crate::memory;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
 
@@ -73,6 +74,13 @@ pub(super) enum Progress {
 }
 
 impl Flash {
+    /// Has the work under way ready, which soon goes on.
+    pub(super) fn fetch_work(&self) {
+        if let Some(work) = &self.work {
+            memory::fetch(&**work);
+        }
+    }
+
     /// Flash with an image in the primary slot.
     pub(super) fn new(image: impl Into<Piece>) -> Flash {
         Flash {

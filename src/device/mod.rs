@@ -24,6 +24,7 @@ mod io;
 mod outbox;
 mod piece;
 mod records;
+mod rest;
 mod restore;
 mod sdk;
 mod session;
@@ -65,6 +66,7 @@ use shown::Shown;
 use step::Work;
 
 use crate::luck::Luck;
+use crate::memory;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
@@ -170,6 +172,14 @@ impl Device {
             device.shown.running = device.identify(&found).0;
         }
         device
+    }
+
+    /// Something soon happens to this device, which is at hand: has ready what it keeps elsewhere.
+    pub fn fetch_more(&self) {
+        if let Some(work) = &self.memory.work {
+            memory::fetch(&**work);
+        }
+        self.flash.fetch_work();
     }
 
     /// Takes one input.

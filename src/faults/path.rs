@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::luck::Purpose;
+use crate::memory;
 use crate::model::Carried;
 use crate::time::SimTime;
 use crate::wire::overhead::{Traffic, answer_head_len, packet_len, request_len};
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
 use super::flow::Flow;
-use super::link::{Draws, Link, Way, on_wire};
+use super::link::{Draws, Link, Way, longest, on_wire};
 use super::profile::{LinkProfile, Sleep};
 
 /// The path of a device. What it draws it draws with the device's key, which is handed in.
@@ -72,6 +73,13 @@ impl Path {
         }
     }
 
+    /// Has the answer under way ready, of which more soon comes.
+    pub(super) fn fetch_flow(&self) {
+        if let Some(flow) = &self.flow {
+            memory::fetch(&**flow);
+        }
+    }
+
     /// An application has started; its network comes later.
     pub(super) fn join(&mut self, now: SimTime, draws: Draws) {
         let Draws { luck, device } = draws;
@@ -111,6 +119,24 @@ impl Path {
             flow.make_way(passage.begins, passage.left.since(passage.begins));
         }
         passage.arrives
+    }
+
+    /// The longest that a PINGREQ and its answer are under way together where nothing else is; `None` if something is at `at`, if another
+    /// profile is in force, or if packets use up a quota.
+    pub(super) fn longest_ping(&self, at: SimTime) -> Option<Duration> {
+        if self.instead.is_some() || self.usual.quota.is_some() || !self.link.is_clear(at) {
+            return None;
+        }
+        let way = |way, packet: &Packet| longest(&self.usual, way, self.tls, packet_len(packet));
+        Some(way(Way::Up, &Packet::PingRequest) + way(Way::Down, &Packet::PingResponse))
+    }
+
+    /// So many PINGREQs went up and were answered, each before the next.
+    pub(super) fn pings(&mut self, number: u32) {
+        let on_wire = |packet: &Packet| on_wire(self.tls, packet_len(packet)) as u32 * number;
+        self.crossed.up += on_wire(&Packet::PingRequest);
+        self.crossed.protocol += on_wire(&Packet::PingResponse);
+        self.link.passed(number);
     }
 
     /// Time for the handshakes of a download.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceIndex, FailureReason, Few, FirmwareVersion, Key, Phase,
     Session, Split, Tags, UpdateState,
@@ -247,7 +248,7 @@ impl Roster {
         for cohort in &census.cohorts {
             roster.cohorts.number(cohort);
         }
-        roster.rows.reserve_exact(census.devices.len());
+        roster.rows = memory::column(census.devices.len());
         for device in census.devices {
             let row = roster.row_of(device);
             roster.rows.push(row);

@@ -117,7 +117,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.0.find(|(known, _)| known.cmp(key)).map(|(_, value)| value)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn change(&mut self, key: &K) -> Option<&mut V> {
         self.0.find_mut(|(known, _)| known.cmp(key)).map(|(_, value)| value)
     }
 

@@ -297,6 +297,25 @@ impl Connections {
         silent
     }
 
+    /// Leaves an authenticated connection alone until [`Connections::stir`], if it may be silent for as long as `silence`.
+    pub fn rest(&mut self, id: ConnectionId, silence: Duration) -> bool {
+        let connection = self.open.get_mut(&id);
+        let Some(connection) = connection.filter(|open| open.device.is_some() && millis(silence) < open.silence_ms) else {
+            return false;
+        };
+        connection.silence_wake = None;
+        self.skip_unwanted_of(id);
+        true
+    }
+
+    /// Watches a connection again that was left alone, and was last heard at `heard_at` if it was heard at all.
+    pub fn stir(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.heard_at = heard_at.map_or(connection.heard_at, |at| connection.heard_at.max(at));
+            self.watch(id);
+        }
+    }
+
     pub fn next_wake(&self) -> Option<SimTime> {
         self.wakes.first().map(|(at, _)| at)
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::measure::{Census, Register};
+use crate::memory;
 use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey, Split};
 use crate::model::{ServerEvent, UpdateState};
 use crate::time::SimTime;
@@ -75,13 +76,14 @@ impl Referee {
             numbers.insert(fleet, builds.len() as u16);
             builds.push(build);
         }
-        let views = devices.iter().map(|device| {
+        let mut views = memory::column(devices.len());
+        views.extend(devices.iter().map(|device| {
             let build = numbers.get(&device.fleet).copied().unwrap_or(0);
             View::new(build, Numbers::of(&builds[usize::from(build)].lifted))
-        });
+        }));
         Referee {
             register,
-            views: views.collect(),
+            views,
             rules: Rules {
                 messages: Messages::default(),
                 reports: Reports::default(),
@@ -100,6 +102,18 @@ impl Referee {
             },
             builds,
             split: Split::WHOLE,
+        }
+    }
+
+    /// Has what is known of a device ready, which is soon seen.
+    pub fn fetch(&self, device: DeviceIndex) {
+        memory::fetch(&self.views[device.at()]);
+    }
+
+    /// Further, once that is there.
+    pub fn fetch_more(&self, device: DeviceIndex) {
+        if let Some(open) = &self.views[device.at()].open {
+            memory::fetch(&**open);
         }
     }
 

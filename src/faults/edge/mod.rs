@@ -10,6 +10,7 @@ mod cheating;
 mod messages;
 mod poison;
 mod requests;
+mod rest;
 mod strike;
 mod trouble;
 
@@ -26,6 +27,7 @@ use super::path::Path;
 use super::plan::{Happening, Injection};
 use super::profile::{LinkProfile, Sleep};
 
+pub use rest::{KeptAlive, Rest, RestEnd};
 use trouble::Trouble;
 
 /// How long a device without a link takes to find that a name cannot be resolved.
@@ -196,6 +198,12 @@ impl Edge {
         self
     }
 
+    /// Something soon happens to this device, whose edge is at hand: has ready what both keep elsewhere.
+    pub fn fetch_more(&self) {
+        self.path.fetch_flow();
+        self.device.fetch_more();
+    }
+
     /// Takes one input for the device.
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         if input == DeviceInput::PowerOn {
@@ -268,11 +276,6 @@ impl Edge {
     /// Whether the device's processor is not scheduled.
     pub fn is_frozen(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.is_frozen())
-    }
-
-    /// True if no fault was ever injected.
-    pub fn is_untroubled(&self) -> bool {
-        self.trouble.is_none()
     }
 
     /// The device.

@@ -160,7 +160,8 @@ impl Auditor {
 
     /// A connection is up.
     pub fn opened(&mut self, line: u64) {
-        self.lines.insert(line, Line::default());
+        // It is watched once it is known whose it is.
+        self.lines.remove(&line);
     }
 
     /// A connection is gone.
@@ -202,13 +203,11 @@ impl Auditor {
         if *packet == Packet::PingRequest {
             return;
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        if let Packet::Connect(connect) = packet {
+            return self.introduced(line, connect.user_name.as_ref());
+        }
+        let Some(state) = self.lines.change(&line) else { return };
         match packet {
-            Packet::Connect(connect) => {
-                let one_in = self.one_in;
-                let name = connect.user_name.as_ref();
-                state.device = name.filter(|name| is_dealt(one_in, name)).cloned();
-            }
             Packet::Subscribe { filters, .. } => {
                 let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
                 let Some(device) = &state.device else { return };
@@ -234,12 +233,26 @@ impl Auditor {
         }
     }
 
+    /// A connection is a device's; of those that are not watched nothing is kept.
+    fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
+        match device.filter(|device| self.watches(device)).cloned() {
+            Some(device) => {
+                let fresh = Line {
+                    device: Some(device),
+                    ..Line::default()
+                };
+                self.lines.insert(line, fresh);
+            }
+            None => self.lines.remove(&line),
+        }
+    }
+
     fn reported(&mut self, device: DeviceId, results: &UpdateResults) {
         let attempt = results.attempt;
         let current = self.find(&device).and_then(|known| known.current);
         let mut expected = None;
         if current == Some(attempt)
-            && let Some(open) = self.attempts.get_mut(&attempt)
+            && let Some(open) = self.attempts.change(&attempt)
         {
             // Of a deployment that nobody was seen to ask for nothing can be expected.
             let Some(count) = self.rollouts.artifacts(open) else { return };
@@ -260,7 +273,7 @@ impl Auditor {
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        let Some(state) = self.lines.change(&line) else { return };
         state.busy_at = at;
         let Some(device) = state.device.clone() else { return };
         let number = self.number(&device);
@@ -318,7 +331,7 @@ impl Auditor {
         self.hold(49, before.is_none_or(|before| attempt >= before), at, number, || {
             format!("the manifest of attempt {attempt} was sent behind that of a newer one")
         });
-        if let Some(open) = self.attempts.get_mut(&attempt) {
+        if let Some(open) = self.attempts.change(&attempt) {
             open.offer(manifest);
         }
     }
@@ -391,7 +404,7 @@ impl Auditor {
                 format!("attempt {id} was superseded although its deployment holds")
             });
         }
-        if let Some(attempt) = self.attempts.get_mut(&id) {
+        if let Some(attempt) = self.attempts.change(&id) {
             attempt.state = to;
         }
         let current = self.devices[number.at()].current;
