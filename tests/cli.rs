@@ -1,5 +1,7 @@
 //! The command line as a whole: help, bad input, starters, completions, what a machine can carry.
 
+mod advise;
+mod picture;
 mod schemas;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,15 +11,18 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 19] = [
     "run",
     "sim",
     "explore",
+    "advise",
+    "picture",
     "replay",
     "check",
     "serve",
     "report",
     "compare",
+    "merge",
     "image",
     "bench",
     "qemu",

@@ -1,5 +1,6 @@
 //! Tests of `scenario` across modules.
 
+mod detection;
 mod incidents;
 mod playing;
 mod summaries;

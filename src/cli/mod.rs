@@ -1,5 +1,6 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
+mod advise;
 mod bench;
 mod check;
 mod compare;
@@ -10,7 +11,9 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod merge;
 mod new;
+mod picture;
 mod profiles;
 mod qemu;
 mod refusal;
@@ -61,9 +64,6 @@ Examples:
   squall check scenarios/*.toml              what is wrong with them, if anything is
   squall serve                               the OTA server alone, for real devices";
 
-/// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "advise"];
-
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
 #[command(name = "squall", version, about, after_help = EXIT_CODES, max_term_width = 120)]
@@ -80,12 +80,18 @@ enum Command {
     Sim(sim::SimArgs),
     /// Plays many seeds of a scenario in virtual time and keeps those that fail
     Explore(explore::ExploreArgs),
+    /// Tries stage sizes, soak times and offer rates of a staged rollout, and prints the plans that no other beats
+    Advise(advise::AdviseArgs),
+    /// Plays scenarios in virtual time and draws what the expectation that the first one fails came to in each
+    Picture(picture::PictureArgs),
     /// Tells the life of one device of a run, or plays a simulation again and compares
     Replay(replay::ReplayArgs),
     /// Makes reports of a run again from its data
     Report(report::ReportArgs),
     /// Compares runs with a baseline, or two sides measured in turn
     Compare(compare::CompareArgs),
+    /// Adds the shards of a run up, and judges the whole
+    Merge(merge::MergeArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -110,10 +116,6 @@ enum Command {
 
 /// Parses the arguments, carries the command out, returns its exit code.
 pub fn main() -> ExitCode {
-    if let Some(word) = std::env::args().nth(1).filter(|word| NOT_YET.contains(&word.as_str())) {
-        eprintln!("error: not supported yet: command `{word}`");
-        return ExitCode::from(BAD_INPUT);
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error),
@@ -123,9 +125,12 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Explore(args) => explore::run(&args),
+        Command::Advise(args) => advise::run(&args),
+        Command::Picture(args) => picture::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),

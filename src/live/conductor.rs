@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::faults::{ServerCondition, ServerFaultKind};
 use crate::measure::Trend;
-use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent};
+use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent, show_duration};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{AdminPlan, Plan, TlsPlan};
 use crate::time::SimTime;
@@ -23,6 +23,7 @@ use super::access::Access;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
+use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
 use super::events;
@@ -68,10 +69,18 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
         prepared = prepare(&plan, &director, &mut server, access, &options.images) => Some(prepared),
         _ = interrupts.recv() => None,
     };
+    let clock = match options.start_at {
+        None => Ok(Clock::starting_in(LEAD)),
+        Some(moment) => Clock::starting_at(moment).map_err(|late| {
+            let late = show_duration(late.max(Duration::from_millis(1)));
+            format!("not ready at the moment of `--start-at`, which was {late} ago: choose a later one")
+        }),
+    };
+    let prepared = prepared.map(|prepared| prepared.and_then(|stage| Ok((stage, clock?))));
     match prepared {
-        Some(Ok(stage)) => {
+        Some(Ok((stage, clock))) => {
             let show = Show::new(options.progress, plan.duration);
-            let conductor = Conductor::new(director, server, stage, show, options.viewers);
+            let conductor = Conductor::new(director, server, stage, show, options.viewers, clock);
             return conductor.play(interrupts, options.started_at).await;
         }
         Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
@@ -121,12 +130,19 @@ async fn equip(plan: &Arc<Plan>, director: &Director, way: Way) -> Result<Stage,
     let steward = way.steward;
     let (told, events) = unbounded_channel();
     let following = match steward.api() {
-        Some(admin) => tokio::spawn(events::follow(admin.clone(), told, crashes(plan))),
+        Some(admin) => {
+            let begun = match plan.server.target {
+                None => None,
+                // What others did there before is none of this run; what is done from here on must not be missed.
+                Some(_) => Some(admin.events(None).await?),
+            };
+            tokio::spawn(events::follow(admin.clone(), told, begun, crashes(plan)))
+        }
         // Nothing is told, and that never ends.
         None => tokio::spawn(std::future::pending()),
     };
     for action in director.setup() {
-        let prepared = steward.carry_out(action).await;
+        let prepared = steward.prepare(action).await;
         prepared.map_err(|problem| format!("the server refused a preparation: {problem}"))?;
     }
     for _ in &shards {
@@ -249,14 +265,13 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(mut director: Director, server: Server, stage: Stage, show: Show, viewers: Vec<Viewer>) -> Conductor {
+    fn new(mut director: Director, server: Server, stage: Stage, show: Show, viewers: Vec<Viewer>, clock: Clock) -> Conductor {
         if !viewers.is_empty() {
             director.watch();
         }
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
         tokio::spawn(administer(stage.steward.clone(), asked, answer, stage.troubled));
-        let clock = Clock::starting_in(LEAD);
         for shard in &stage.shards {
             // A shard that is gone has said so.
             let _ = shard.orders.send(Order::Start(clock));
@@ -282,6 +297,11 @@ impl Conductor {
             awaited: None,
             stopped: false,
         }
+    }
+
+    /// Devices are dealt to shards by their number among those that are played.
+    fn shard_of(&self, device: DeviceIndex) -> usize {
+        self.director.split().position(device) % self.shards.len()
     }
 
     async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
@@ -355,7 +375,7 @@ impl Conductor {
     fn on_events(&mut self, lines: Vec<EventLine>) {
         for line in lines {
             let at = self.server.stamped(&self.clock, line.at_ns);
-            self.sight(at, Sighting::Server(line.event));
+            self.sight(at, Sighting::Server(self.server.named(line.event)));
         }
     }
 
@@ -370,12 +390,16 @@ impl Conductor {
             // The task ends with this value, so it is there.
             Directive::Admin { request, action } => drop(self.requests.send((request, action))),
             Directive::Device(device, input) => {
-                let shard = &self.shards[shard_of(device)];
+                let shard = &self.shards[self.shard_of(device)];
                 // A shard that is gone has said so.
                 drop(shard.orders.send(Order::Input(device, input)));
             }
             Directive::Inject(device, injection) => {
-                drop(self.shards[shard_of(device)].orders.send(Order::Inject(device, injection)));
+                drop(
+                    self.shards[self.shard_of(device)]
+                        .orders
+                        .send(Order::Inject(device, injection)),
+                );
             }
             Directive::Server(condition) => self.conditions.push(condition),
             Directive::EndTrouble => {
@@ -418,7 +442,7 @@ impl Conductor {
         picture.late_p99 = Some(self.watch.late_p99());
         let mut open = vec![Vec::new(); self.shards.len()];
         for device in picture.slowest.iter().chain(picture.life.iter().map(|life| &life.device)) {
-            open[shard_of(device.index)].push(device.index);
+            open[self.shard_of(device.index)].push(device.index);
         }
         if self.audience.may_ask(now) {
             for (shard, devices) in self.shards.iter().zip(open).filter(|(_, devices)| !devices.is_empty()) {
@@ -514,11 +538,6 @@ impl Conductor {
     }
 }
 
-/// Devices are dealt to shards by their number in the run.
-fn shard_of(device: DeviceIndex) -> usize {
-    device.at() % SHARDS as usize
-}
-
 /// Whether the server is killed and started again during the run.
 fn crashes(plan: &Plan) -> bool {
     plan.server_faults.iter().any(|fault| fault.kind == ServerFaultKind::Crash)
@@ -527,13 +546,14 @@ fn crashes(plan: &Plan) -> bool {
 /// Carries out changes one after the other, in the order of the Director. What a server that is `troubled` did not answer is asked
 /// again; that a thing exists then says that it had been made.
 async fn administer(steward: Steward, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>, troubled: bool) {
+    let mut changes = Changes::of(steward);
     while let Some((request, action)) = asked.recv().await {
-        let mut made = steward.carry_out(action.clone()).await;
+        let mut made = changes.carry_out(action.clone()).await;
         let mut again = false;
         while troubled && matches!(made, Err(Unmade::Unanswered(_))) && !answers.is_closed() {
             again = true;
             tokio::time::sleep(ASK_PAUSE).await;
-            made = steward.carry_out(action.clone()).await;
+            made = changes.carry_out(action.clone()).await;
         }
         let result = match made {
             Err(Unmade::Exists(_)) if again => Ok(()),

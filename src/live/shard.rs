@@ -35,7 +35,7 @@ const TASKS_A_LOOK: u32 = 8;
 pub(crate) struct ShardSetup {
     /// Number of the shard, from zero, and of how many.
     pub number: u32,
-    /// Shards in all: devices are dealt by their number in the run.
+    /// Shards in all: devices are dealt by their number among those that are played.
     pub shards: u32,
     /// What is played.
     pub plan: Arc<Plan>,
@@ -193,7 +193,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
     };
     let around = Rc::new(Surroundings {
         clock,
-        dialer: Rc::new(Dialer::new(setup.tls, setup.plan.devices.len(), Arc::clone(&setup.gauges))),
+        dialer: Rc::new(Dialer::new(setup.tls, setup.plan.played_count(), Arc::clone(&setup.gauges))),
         broker: Rc::new(setup.broker),
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
@@ -274,8 +274,10 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
             },
             ..config.clone()
         });
-        for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
-            let index = DeviceIndex(index);
+        let played = (fleet.first.0..fleet.first.0 + fleet.count)
+            .map(DeviceIndex)
+            .filter(|index| plan.split.holds(*index));
+        for index in played.filter(|index| plan.split.position(*index) as u32 % setup.shards == setup.number) {
             let behaviors = Arc::clone(&fleet.behaviors);
             let device = Device::new(
                 plan.identity(index),

@@ -7,6 +7,7 @@ mod axis;
 mod charts;
 mod distributions;
 mod outage;
+mod panels;
 mod stories;
 mod svg;
 mod tables;
@@ -22,10 +23,11 @@ use super::words::{counted, judgement, length};
 
 pub(super) use outage::outage_html;
 pub use outage::{AfterOutage, OutagePage, RetryRow};
+pub use panels::{Panel, panels};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
-use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing};
+use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing, Twin};
 
 /// Largest resolved scenario that is shown whole.
 const SCENARIO_MAX: usize = 200_000;
@@ -48,8 +50,11 @@ struct Page<'a> {
     cohorts: Vec<Cohort>,
     timings: Vec<Timing>,
     fleets: Option<SideBySide>,
+    twin: Option<Twin>,
     matrix: Matrix,
     faults: Vec<Fault>,
+    /// Whether any was missed for a reason that is known.
+    because: bool,
     grid: Grid,
     slowest: Vec<stories::Slow>,
     phases: Vec<(&'static str, &'static str)>,
@@ -78,8 +83,10 @@ pub(super) fn html(run: &Recording) -> String {
         cohorts: tables::cohorts(summary),
         timings: tables::timings(summary),
         fleets: side_by_side(summary),
+        twin: summary.twin.as_ref().map(tables::twin),
         matrix: tables::matrix(summary),
         faults: tables::faults(summary),
+        because: summary.faults.iter().any(|fault| !fault.missed_because.is_empty()),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
         phases: PHASES.map(|phase| (stories::class(phase), phase)).to_vec(),
