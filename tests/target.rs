@@ -233,7 +233,7 @@ fn a_broker_that_asks_for_passwords_and_certificates_gets_both() {
     let plays = |server: &str, expect: &str| {
         let text = format!(
             r#"
-scenario = {{ duration = "4s", ends = "duration" }}
+scenario = {{ duration = "8s", ends = "duration" }}
 server = {{ target = "mqtts://127.0.0.1:{port}", {server} }}
 firmware.app = ["1.0.0"]
 fleet.few = {{ count = 3, runs = "app@1.0.0", connack_timeout = "10s" }}
