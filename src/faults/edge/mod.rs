@@ -208,6 +208,7 @@ impl Edge {
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         if input == DeviceInput::PowerOn {
             self.path.powered(now);
+            self.link_changes = self.changes_at(now);
         }
         match input {
             DeviceInput::Received(packet) => self.receive(packet, now, out),
