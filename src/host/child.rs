@@ -78,7 +78,8 @@ mod tests {
             read_orders(&mut input).unwrap(),
             ChildOrders {
                 epoch_monotonic_ns: 12,
-                audit: false
+                audit: false,
+                devices: 0,
             }
         );
         assert_eq!(input, b"rest");

@@ -22,15 +22,14 @@ use super::audience::Audience;
 use super::board::Bench;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
+use super::descriptors::spread;
 use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
 use super::progress::Show;
-use super::shard::{Order, Report, Shard, ShardSetup};
+use super::shard::{self, Order, Report, Shard, ShardSetup};
 use super::stream::{Target, client_config};
 
-/// Threads with devices.
-const SHARDS: u32 = 2;
 /// From the last preparation to time zero: what the server told meanwhile comes in, and the first arrivals are not late.
 const LEAD: Duration = Duration::from_millis(100);
 /// How long shards may take to end.
@@ -47,7 +46,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Plays `plan`; every end is an [`Outcome`].
 pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
-    let mut server = match ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref()) {
+    let mut server = match ChildServer::spawn(
+        &options.server_program,
+        &plan.server,
+        plan.devices.len() as u64,
+        options.log.as_deref(),
+    ) {
         Ok(server) => server,
         Err(problem) => {
             director.fail(SimTime::ZERO, problem, &mut Vec::new());
@@ -137,12 +141,18 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
     let broker =
         Target::parse(&server.ready.mqtt).ok_or_else(|| format!("the server's MQTT address is none: {}", server.ready.mqtt))?;
     let (told, reports) = unbounded_channel();
-    let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let spread = spread(plan);
+    let gauges: Vec<_> = (0..spread.shards).map(|_| Arc::new(Gauges::default())).collect();
     let bench = Bench::of(plan).map_err(|error| error.to_string())?;
-    let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
-        Shard::spawn(ShardSetup {
+    // Every runtime is built before the first thread starts, so that this thread, which wakes them, knows their descriptors.
+    let runtimes: Vec<_> = (0..spread.shards)
+        .map(|_| shard::runtime())
+        .collect::<Result<_, _>>()
+        .map_err(no_thread)?;
+    let shards = (0..).zip(&gauges).zip(runtimes).map(|((number, gauges), runtime)| {
+        let setup = ShardSetup {
             number,
-            shards: SHARDS,
+            spread,
             plan: Arc::clone(plan),
             ingest_key: IngestKey::new(server.credentials.ingest_key.as_str()),
             broker: broker.clone(),
@@ -150,11 +160,10 @@ fn connect(plan: &Arc<Plan>, server: &Reachable) -> Result<(Admin, Shards), Stri
             bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
-        })
+        };
+        Shard::spawn(setup, runtime)
     });
-    let shards = shards
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("no thread for a shard: {error}"))?;
+    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(no_thread)?;
     Ok((admin, (shards, reports, gauges)))
 }
 
@@ -221,6 +230,11 @@ impl Conductor {
             awaited: None,
             stopped: false,
         }
+    }
+
+    /// Devices are dealt to shards by their number in the run.
+    fn shard_of(&self, device: DeviceIndex) -> usize {
+        device.at() % self.shards.len()
     }
 
     async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
@@ -309,12 +323,16 @@ impl Conductor {
             // The task ends with this value, so it is there.
             Directive::Admin { request, action } => drop(self.requests.send((request, action))),
             Directive::Device(device, input) => {
-                let shard = &self.shards[shard_of(device)];
+                let shard = &self.shards[self.shard_of(device)];
                 // A shard that is gone has said so.
                 drop(shard.orders.send(Order::Input(device, input)));
             }
             Directive::Inject(device, injection) => {
-                drop(self.shards[shard_of(device)].orders.send(Order::Inject(device, injection)));
+                drop(
+                    self.shards[self.shard_of(device)]
+                        .orders
+                        .send(Order::Inject(device, injection)),
+                );
             }
             Directive::Server(condition) => self.conditions.push(condition),
             Directive::EndTrouble => {
@@ -357,7 +375,7 @@ impl Conductor {
         picture.late_p99 = Some(self.watch.late_p99());
         let mut open = vec![Vec::new(); self.shards.len()];
         for device in picture.slowest.iter().chain(picture.life.iter().map(|life| &life.device)) {
-            open[shard_of(device.index)].push(device.index);
+            open[self.shard_of(device.index)].push(device.index);
         }
         if self.audience.may_ask(now) {
             for (shard, devices) in self.shards.iter().zip(open).filter(|(_, devices)| !devices.is_empty()) {
@@ -430,9 +448,8 @@ impl Conductor {
     }
 }
 
-/// Devices are dealt to shards by their number in the run.
-fn shard_of(device: DeviceIndex) -> usize {
-    device.at() % SHARDS as usize
+fn no_thread(error: std::io::Error) -> String {
+    format!("no thread for a shard: {error}")
 }
 
 /// Whether the server is killed and started again during the run.

@@ -41,6 +41,9 @@ pub struct ChildOrders {
     /// The server is to be held against its own rules.
     #[serde(default)]
     pub audit: bool,
+    /// Devices that will come; zero where that is not known.
+    #[serde(default)]
+    pub devices: u64,
 }
 
 /// Any later line of a child's standard input: how the server is to stand from here on.
