@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod luck;
+pub mod tables;
 pub mod time;
 
 pub mod mcuboot;

@@ -86,7 +86,7 @@ fn machine(capacity: &Capacity) -> Vec<Line> {
     );
     let descriptors = match capacity.descriptors {
         Some((limit, devices)) => format!(
-            "{} a process: `run` carries {} devices; `ulimit -Hn` raises it, `sim` needs none",
+            "{} in a table: `run` carries {} devices; `ulimit -Hn` raises it, `sim` needs none",
             show_count(limit),
             show_count(devices)
         ),

@@ -132,10 +132,9 @@ pub(super) struct Live {
 impl Live {
     /// Makes room for the devices of any of these plans, and finds what their boards need.
     pub(super) fn prepare(plans: &[&Plan], quiet: bool) -> Result<Live, Refusal> {
-        let devices = plans.iter().map(|plan| plan.devices.len()).max().unwrap_or(0);
-        make_room(devices).map_err(|error| Refusal::internal(&error))?;
         for plan in plans {
             check_access(plan).map_err(|problem| Refusal::bad_input(&problem))?;
+            make_room(plan).map_err(|error| Refusal::internal(&error))?;
             find_boards(plan).map_err(|error| Refusal::internal(&error))?;
         }
         let server_program =

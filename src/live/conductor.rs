@@ -25,17 +25,16 @@ use super::audience::Audience;
 use super::board::Bench;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
+use super::descriptors::spread;
 use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
 use super::progress::Show;
 use super::server::Server;
-use super::shard::{Order, Report, Shard, ShardSetup};
+use super::shard::{self, Order, Report, Shard, ShardSetup};
 use super::steward::Steward;
 use super::stream::{Target, client_config};
 
-/// Threads with devices.
-const SHARDS: u32 = 2;
 /// From the last preparation to time zero: what the server told meanwhile comes in, and the first arrivals are not late.
 const LEAD: Duration = Duration::from_millis(100);
 /// How long shards may take to end.
@@ -54,8 +53,13 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
     let found = match &plan.server.target {
         Some(target) => Access::of(target).map(|access| (Server::Foreign, Some(access))),
-        None => ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref())
-            .map(|server| (Server::Own(Box::new(server)), None)),
+        None => ChildServer::spawn(
+            &options.server_program,
+            &plan.server,
+            plan.devices.len() as u64,
+            options.log.as_deref(),
+        )
+        .map(|server| (Server::Own(Box::new(server)), None)),
     };
     let (mut server, access) = match found {
         Ok(found) => found,
@@ -198,12 +202,18 @@ impl Way {
 /// The threads that devices live in.
 fn shards(plan: &Arc<Plan>, way: &Way) -> Result<Shards, String> {
     let (told, reports) = unbounded_channel();
-    let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let spread = spread(plan);
+    let gauges: Vec<_> = (0..spread.shards).map(|_| Arc::new(Gauges::default())).collect();
     let bench = Bench::of(plan).map_err(|error| error.to_string())?;
-    let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
-        Shard::spawn(ShardSetup {
+    // Every runtime is built before the first thread starts, so that this thread, which wakes them, knows their descriptors.
+    let runtimes: Vec<_> = (0..spread.shards)
+        .map(|_| shard::runtime())
+        .collect::<Result<_, _>>()
+        .map_err(no_thread)?;
+    let shards = (0..).zip(&gauges).zip(runtimes).map(|((number, gauges), runtime)| {
+        let setup = ShardSetup {
             number,
-            shards: SHARDS,
+            spread,
             plan: Arc::clone(plan),
             ingest_key: way.ingest_key.clone(),
             broker: way.broker.clone(),
@@ -211,11 +221,10 @@ fn shards(plan: &Arc<Plan>, way: &Way) -> Result<Shards, String> {
             bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
-        })
+        };
+        Shard::spawn(setup, runtime)
     });
-    let shards = shards
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("no thread for a shard: {error}"))?;
+    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(no_thread)?;
     Ok((shards, reports, gauges))
 }
 
@@ -282,6 +291,11 @@ impl Conductor {
             awaited: None,
             stopped: false,
         }
+    }
+
+    /// Devices are dealt to shards by their number in the run.
+    fn shard_of(&self, device: DeviceIndex) -> usize {
+        device.at() % self.shards.len()
     }
 
     async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
@@ -370,12 +384,16 @@ impl Conductor {
             // The task ends with this value, so it is there.
             Directive::Admin { request, action } => drop(self.requests.send((request, action))),
             Directive::Device(device, input) => {
-                let shard = &self.shards[shard_of(device)];
+                let shard = &self.shards[self.shard_of(device)];
                 // A shard that is gone has said so.
                 drop(shard.orders.send(Order::Input(device, input)));
             }
             Directive::Inject(device, injection) => {
-                drop(self.shards[shard_of(device)].orders.send(Order::Inject(device, injection)));
+                drop(
+                    self.shards[self.shard_of(device)]
+                        .orders
+                        .send(Order::Inject(device, injection)),
+                );
             }
             Directive::Server(condition) => self.conditions.push(condition),
             Directive::EndTrouble => {
@@ -418,7 +436,7 @@ impl Conductor {
         picture.late_p99 = Some(self.watch.late_p99());
         let mut open = vec![Vec::new(); self.shards.len()];
         for device in picture.slowest.iter().chain(picture.life.iter().map(|life| &life.device)) {
-            open[shard_of(device.index)].push(device.index);
+            open[self.shard_of(device.index)].push(device.index);
         }
         if self.audience.may_ask(now) {
             for (shard, devices) in self.shards.iter().zip(open).filter(|(_, devices)| !devices.is_empty()) {
@@ -514,9 +532,8 @@ impl Conductor {
     }
 }
 
-/// Devices are dealt to shards by their number in the run.
-fn shard_of(device: DeviceIndex) -> usize {
-    device.at() % SHARDS as usize
+fn no_thread(error: std::io::Error) -> String {
+    format!("no thread for a shard: {error}")
 }
 
 /// Whether the server is killed and started again during the run.

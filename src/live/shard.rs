@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -16,6 +17,7 @@ use crate::faults::{Edge, EdgeOutputs, Injection};
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
+use crate::tables::{self, Spread};
 use crate::time::SimTime;
 
 use super::board::{Bench, Board};
@@ -35,8 +37,8 @@ const TASKS_A_LOOK: u32 = 8;
 pub(crate) struct ShardSetup {
     /// Number of the shard, from zero, and of how many.
     pub number: u32,
-    /// Shards in all: devices are dealt by their number in the run.
-    pub shards: u32,
+    /// How devices are spread: they are dealt by their number in the run.
+    pub spread: Spread,
     /// What is played.
     pub plan: Arc<Plan>,
     /// Password of every device.
@@ -101,13 +103,13 @@ impl Shard {
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub fn spawn(setup: ShardSetup) -> std::io::Result<Shard> {
+    pub fn spawn(setup: ShardSetup, runtime: Runtime) -> std::io::Result<Shard> {
         let (orders, taken) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{}", setup.number))
             .spawn(move || {
                 let reports = setup.reports.clone();
-                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, taken)));
+                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, runtime, taken)));
                 let last = match played {
                     Ok(Ok(left_open)) => Report::Stopped(left_open),
                     Ok(Err(error)) => Report::Broke(format!("shard: {error}")),
@@ -166,13 +168,27 @@ impl Surroundings {
     }
 }
 
-/// The shard's life; gives the devices that were not at rest when it was stopped.
-fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// What a shard runs on; to be built by the thread that wakes it.
+///
+/// # Errors
+///
+/// When the system gives no descriptors.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .event_interval(TASKS_A_LOOK)
-        .build()?;
+        .build()
+}
+
+/// Devices that were not at rest when a shard was stopped: why, and whether they are stuck.
+type Played = std::io::Result<Vec<(DeviceIndex, Why, bool)>>;
+
+/// The shard's life; gives the devices that were not at rest when it was stopped.
+fn play(setup: ShardSetup, runtime: Runtime, orders: UnboundedReceiver<Order>) -> Played {
+    if setup.spread.own_tables {
+        tables::split()?;
+    }
     let tasks = LocalSet::new();
     let left_open = tasks.block_on(&runtime, conduct(setup, orders));
     // Looking up a name may hang in a thread of the runtime; nobody waits for it.
@@ -181,7 +197,7 @@ fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<
     left_open
 }
 
-async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
+async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Played {
     let stations = stations(&setup)?;
     let _ = setup.reports.send(Report::Ready);
     let clock = loop {
@@ -274,7 +290,7 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
             },
             ..config.clone()
         });
-        for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.shards == setup.number) {
+        for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.spread.shards == setup.number) {
             let index = DeviceIndex(index);
             let behaviors = Arc::clone(&fleet.behaviors);
             let device = Device::new(
@@ -329,7 +345,10 @@ mod tests {
         let (told, reports) = unbounded_channel();
         let setup = ShardSetup {
             number: 0,
-            shards: 1,
+            spread: Spread {
+                shards: 1,
+                own_tables: false,
+            },
             plan: Arc::new(plan),
             ingest_key: IngestKey::new("k"),
             broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
@@ -338,7 +357,7 @@ mod tests {
             gauges: Arc::default(),
             reports: told,
         };
-        let shard = Shard::spawn(setup).unwrap();
+        let shard = Shard::spawn(setup, runtime().unwrap()).unwrap();
         shard.orders.send(Order::Start(Clock::starting_in(Duration::ZERO))).unwrap();
         (shard, reports)
     }
