@@ -16,6 +16,7 @@ mod report;
 mod scenario;
 mod server;
 mod sim;
+mod storm;
 mod target;
 mod tidy;
 mod wire;

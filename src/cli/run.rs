@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, check_access, export, find_boards, make_room};
+use crate::live::{Needs, PlayOptions, Progress, check_access, export, find_boards, make_room};
 use crate::play::{Outcome, Status, Viewer};
 use crate::report::{RunDirectory, prometheus_text, timestamp};
 use crate::scenario::{AdminPlan, Plan};
@@ -136,6 +136,10 @@ impl Live {
             check_access(plan).map_err(|problem| Refusal::bad_input(&problem))?;
             make_room(plan).map_err(|error| Refusal::internal(&error))?;
             find_boards(plan).map_err(|error| Refusal::internal(&error))?;
+            let needs = Needs::of(plan);
+            if !quiet && needs.are_large() {
+                eprintln!("{needs}");
+            }
         }
         let server_program =
             std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;

@@ -23,9 +23,10 @@ use super::access::Access;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
+use super::certificate::{LATE_MAX, Readings};
 use super::child::{ChildServer, Reachable};
-use super::clock::Clock;
-use super::descriptors::spread;
+use super::clock::{Clock, lateness_at_rest};
+use super::descriptors::{room, spread};
 use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
@@ -51,6 +52,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Plays `plan`; every end is an [`Outcome`].
 pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
+    let readings = Readings {
+        late_at_rest: lateness_at_rest(LATE_MAX).await,
+        devices: plan.devices.len() as u64,
+        fitting: room().map(|(_, devices)| devices),
+        ..Readings::default()
+    };
     let found = match &plan.server.target {
         Some(target) => Access::of(target).map(|access| (Server::Foreign, Some(access))),
         None => ChildServer::spawn(
@@ -75,7 +82,7 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     match prepared {
         Some(Ok(stage)) => {
             let show = Show::new(options.progress, plan.duration);
-            let conductor = Conductor::new(director, server, stage, show, options.viewers);
+            let conductor = Conductor::new(director, server, stage, show, options.viewers, readings);
             return conductor.play(interrupts, options.started_at).await;
         }
         Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
@@ -258,7 +265,14 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(mut director: Director, server: Server, stage: Stage, show: Show, viewers: Vec<Viewer>) -> Conductor {
+    fn new(
+        mut director: Director,
+        server: Server,
+        stage: Stage,
+        show: Show,
+        viewers: Vec<Viewer>,
+        readings: Readings,
+    ) -> Conductor {
         if !viewers.is_empty() {
             director.watch();
         }
@@ -272,7 +286,7 @@ impl Conductor {
         }
         Conductor {
             director,
-            watch: Watch::new(stage.gauges.clone(), server.id()),
+            watch: Watch::new(stage.gauges.clone(), server.id(), readings),
             server,
             shards: stage.shards,
             reports: stage.reports,

@@ -32,8 +32,16 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// under way: with sixteen, 2,000 devices that connect at once made timers three times as late as with four.
 const HANDSHAKES: usize = 4;
 
-/// Devices that share one loopback source address: a third of the ephemeral ports of one.
-const DEVICES_A_SOURCE: usize = 8_000;
+/// Devices that share one loopback source address. Each leaves ports behind that the kernel keeps for a minute, its downloads' and those
+/// of before its reboots; with a tenth of an address's ports taken, finding a free one still costs nothing.
+const DEVICES_A_SOURCE: usize = 1_000;
+/// Most source addresses.
+const SOURCES_MAX: u32 = 250;
+
+/// Loopback addresses that the connections of so many devices come from.
+pub(super) fn sources(devices: usize) -> u32 {
+    u32::try_from(1 + devices / DEVICES_A_SOURCE).map_or(SOURCES_MAX, |sources| sources.min(SOURCES_MAX))
+}
 
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +132,7 @@ impl Dialer {
         Dialer {
             tls,
             handshakes: Semaphore::new(HANDSHAKES),
-            sources: u32::try_from(1 + devices / DEVICES_A_SOURCE).unwrap_or(u32::MAX).min(200),
+            sources: sources(devices),
             gauges,
         }
     }
@@ -158,7 +166,7 @@ impl Dialer {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         if self.sources > 1 && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-            let last = u8::try_from(1 + device % self.sources).expect("at most 200 sources");
+            let last = u8::try_from(1 + device % self.sources).expect("at most 250 sources");
             socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
         }
         let tcp = socket.connect(address).await?;
