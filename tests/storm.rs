@@ -10,7 +10,12 @@ use tempfile::TempDir;
 fn run(scenario: &str, under: &[&str], arguments: &[&str]) -> (Output, Value) {
     let folder: TempDir = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("storm.toml"), scenario).unwrap();
-    let program = [under, &[env!("CARGO_BIN_EXE_squall"), "run", "storm.toml", "--out", "runs"], arguments].concat();
+    let program = [
+        under,
+        &[env!("CARGO_BIN_EXE_squall"), "run", "storm.toml", "--out", "runs"],
+        arguments,
+    ]
+    .concat();
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).current_dir(folder.path()).stdin(Stdio::null());
     let output = command.output().unwrap();
@@ -36,9 +41,18 @@ fn hurried(name: &str, places: &[(&str, &str)]) -> String {
 /// Everything that was expected has come true; a machine that is busy with other tests may make the harness late.
 fn assert_passed((output, summary): &(Output, Value)) {
     let code = if summary["harness"]["valid"] == true { 0 } else { 102 };
-    assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     let expectations = summary["expectations"].as_array().unwrap();
-    assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{expectations:?}");
+    assert!(
+        expectations.iter().all(|expectation| expectation["passed"] == true),
+        "{expectations:?}"
+    );
 }
 
 #[test]
@@ -111,7 +125,10 @@ impl Drop for Burners {
 /// The first processor that this process may run on.
 fn processor() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let listed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let listed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap();
     listed.trim().split([',', '-']).next().unwrap().to_owned()
 }
 

@@ -48,7 +48,7 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let spread = Spread::of(expected, Some(descriptors), tables::can_split()).unwrap_or(Spread::WHOLE);
     let main = runtime()?;
     outlive_file_limit(&main)?;
-    let listeners = Listeners::open(config)?;
+    let listeners = Listeners::open(config, spread)?;
     let mut home = Home::open(config.store.as_ref())?;
     let audit = parent.as_ref().is_some_and(|parent| parent.orders.audit);
     let planted = parent.as_ref().and_then(|parent| parent.orders.defect.as_deref());
@@ -143,12 +143,9 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     threads.start("core", core_runtime, false, stopped.clone(), async move {
         core_thread.run().await.map_err(HostError::from)
     })?;
-    let doors = Doors::new(vec![clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?]);
-    let entrances = shard_runtimes.into_iter().map(|runtime| {
-        let listeners = (clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?);
-        Ok((runtime, listeners))
-    });
-    for (runtime, (mqtt, images)) in entrances.collect::<Result<Vec<_>, HostError>>()? {
+    let all = listeners.doors.iter().flat_map(|(mqtt, images)| [mqtt, images]);
+    let doors = Doors::new(all.map(clone_of).collect::<Result<_, _>>()?);
+    for (runtime, (mqtt, images)) in shard_runtimes.into_iter().zip(listeners.doors) {
         let (shard, opened) = (shard.clone(), doors.opened());
         threads.start("shard", runtime, spread.own_tables, stopped.clone(), async move {
             let served = shard.serve(mqtt, images, opened).await;
@@ -208,16 +205,16 @@ fn check_addresses(config: &HostConfig) -> Result<(), HostError> {
 }
 
 struct Listeners {
-    mqtt: TcpListener,
+    /// For MQTT and images, a pair for each shard.
+    doors: Vec<(TcpListener, TcpListener)>,
     mqtt_address: SocketAddr,
-    images: TcpListener,
     images_address: SocketAddr,
     admin: TcpListener,
     admin_address: SocketAddr,
 }
 
 impl Listeners {
-    fn open(config: &HostConfig) -> Result<Self, HostError> {
+    fn open(config: &HostConfig, spread: Spread) -> Result<Self, HostError> {
         let open = |flag, address| {
             let listener = listen::open(flag, address)?;
             let address = listener.local_addr().map_err(system("reading a listener's address"))?;
@@ -226,10 +223,13 @@ impl Listeners {
         let (mqtt, mqtt_address) = open("--listen", config.listen)?;
         let (images, images_address) = open("--images", config.images)?;
         let (admin, admin_address) = open("--admin", config.admin)?;
+        let parts = |flag, listener| match spread.own_tables {
+            true => listen::divide(listener, flag, spread.shards),
+            false => (0..spread.shards).map(|_| clone_of(&listener)).collect(),
+        };
         Ok(Listeners {
-            mqtt,
+            doors: parts("--listen", mqtt)?.into_iter().zip(parts("--images", images)?).collect(),
             mqtt_address,
-            images,
             images_address,
             admin,
             admin_address,

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -26,8 +28,10 @@ use super::gauges::Gauges;
 use super::station::{Station, keep_going, panic_text};
 use super::stream::{Dialer, Target};
 
-/// How long sightings are gathered before they go to the conductor.
+/// How long sightings are gathered before they go to the conductor, for each two shards: many shards that wake often would do little else.
 const GATHERING: Duration = Duration::from_millis(5);
+/// However many shards there are.
+const GATHERING_MAX: Duration = Duration::from_millis(20);
 /// Room for one read, shared by the devices of a shard; a TLS record has at most 16 KiB.
 const SCRATCH: usize = 16 * 1024;
 /// Tasks polled between two looks at timers and sockets: a handshake costs 0.2 ms, so that a timer waits 2 ms at most.
@@ -147,14 +151,26 @@ pub(crate) struct Surroundings {
     pub asks_flash: bool,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
+    /// Told of the first sighting of a batch.
+    sighted: Notify,
 }
 
 impl Surroundings {
     /// Keeps a sighting for the next batch.
     pub fn report(&self, at: SimTime, sighting: Sighting) {
         if self.gauges.may_keep() {
-            self.sightings.borrow_mut().push((at, sighting));
+            let mut sightings = self.sightings.borrow_mut();
+            sightings.push((at, sighting));
+            if sightings.len() == 1 {
+                self.sighted.notify_one();
+            }
         }
+    }
+
+    /// Waits for a sighting, and `pause` longer for more.
+    async fn gathered(&self, pause: Duration) {
+        self.sighted.notified().await;
+        tokio::time::sleep(pause).await;
     }
 
     /// Keeps a row for the report's errors.
@@ -209,7 +225,12 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Pla
     };
     let around = Rc::new(Surroundings {
         clock,
-        dialer: Rc::new(Dialer::new(setup.tls, setup.plan.devices.len(), Arc::clone(&setup.gauges))),
+        dialer: Rc::new(Dialer::new(
+            setup.tls,
+            setup.plan.devices.len(),
+            setup.spread.shards,
+            Arc::clone(&setup.gauges),
+        )),
         broker: Rc::new(setup.broker),
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
@@ -217,12 +238,13 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Pla
         asks_flash: setup.plan.measures().any(|measure| measure.metric.is_of_flash()),
         shard: setup.number,
         sightings: RefCell::default(),
+        sighted: Notify::new(),
     });
     for station in stations.values() {
         tokio::task::spawn_local(keep_going(Rc::clone(station), Rc::clone(&around)));
     }
-    let mut gathering = tokio::time::interval(GATHERING);
-    gathering.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let pause = (GATHERING * setup.spread.shards / 2).min(GATHERING_MAX);
+    let mut gathered = pin!(around.gathered(pause));
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -251,7 +273,10 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Pla
                 Some(Order::Start(_)) => {}
                 Some(Order::Stop) | None => break,
             },
-            _ = gathering.tick() => send(&setup.reports, around.batch()),
+            () = &mut gathered => {
+                send(&setup.reports, around.batch());
+                gathered.set(around.gathered(pause));
+            }
         }
     }
     let now = clock.now();
