@@ -67,7 +67,7 @@ fn both_storms_update_every_device() {
     );
     let tls = hurried(
         "storm-tls",
-        &[("count = 50000", "count = 150"), (r#"at = "135s""#, r#"at = "1500ms""#)],
+        &[("count = 50000", "count = 150"), (r#"at = "105s""#, r#"at = "1500ms""#)],
     );
     std::thread::scope(|scope| {
         let plain = scope.spawn(|| run(&plain, &["env"], &[]));
