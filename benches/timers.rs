@@ -18,7 +18,14 @@ const THREADS: u32 = 2;
 const SECONDS: u32 = 10;
 
 /// Times that are compared, and the quantiles of them.
-const METRICS: [&str; 6] = ["connect_time", "first_byte", "request_time", "downloading", "retrying", "update_time"];
+const METRICS: [&str; 6] = [
+    "connect_time",
+    "first_byte",
+    "request_time",
+    "downloading",
+    "retrying",
+    "update_time",
+];
 
 fn main() {
     let devices = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
@@ -27,7 +34,13 @@ fn main() {
     let mut late = bare(devices);
     late.sort_unstable();
     let at = |per_mille: usize| late[(late.len() - 1) * per_mille / 1000].as_secs_f64() * 1e3;
-    println!("late  p50 {:.2} ms   p99 {:.2} ms   p99.9 {:.2} ms   max {:.2} ms", at(500), at(990), at(999), at(1000));
+    println!(
+        "late  p50 {:.2} ms   p99 {:.2} ms   p99.9 {:.2} ms   max {:.2} ms",
+        at(500),
+        at(990),
+        at(999),
+        at(1000)
+    );
 
     println!("\n{devices} devices on an impaired network, in real and in virtual time");
     let (run, sim) = (played("run", devices), played("sim", devices));
@@ -40,7 +53,10 @@ fn main() {
         ms(&row(&run, "lateness")["max"]),
         harness["cpu_percent"]
     );
-    println!("{:13} {:>9} {:>10} {:>10} {:>9} {:>10} {:>10}", "seconds", "n run", "p50 run", "p50 sim", "", "p99 run", "p99 sim");
+    println!(
+        "{:13} {:>9} {:>10} {:>10} {:>9} {:>10} {:>10}",
+        "seconds", "n run", "p50 run", "p50 sim", "", "p99 run", "p99 sim"
+    );
     for metric in METRICS {
         let (run, sim) = (row(&run, metric), row(&sim, metric));
         let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or(f64::NAN);
@@ -85,7 +101,10 @@ fn bare(devices: u32) -> Vec<Duration> {
         })
     };
     let threads: Vec<_> = (0..THREADS).map(thread).collect();
-    threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
+    threads
+        .into_iter()
+        .flat_map(|thread| thread.join().expect("it ends"))
+        .collect()
 }
 
 fn played(mode: &str, devices: u32) -> Value {
@@ -110,7 +129,9 @@ fn played(mode: &str, devices: u32) -> Value {
     );
     std::fs::write(folder.path().join("impaired.toml"), scenario).expect("a file can be written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-    command.args([mode, "impaired.toml", "--json", "-q"]).current_dir(folder.path());
+    command
+        .args([mode, "impaired.toml", "--json", "-q"])
+        .current_dir(folder.path());
     let output = command.stdin(Stdio::null()).output().expect("squall starts");
     let told = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{mode}: {error}: {told}"))
@@ -123,5 +144,7 @@ fn row<'s>(summary: &'s Value, name: &str) -> &'s Value {
         let labels = row["labels"].as_object().map_or(0, serde_json::Map::len);
         (row["name"] == name && labels == 0) || (row["labels"]["phase"] == name && row["name"] == "phase_time" && labels == 1)
     };
-    rows.filter(is_it).max_by_key(|row| row["count"].as_u64()).unwrap_or(&Value::Null)
+    rows.filter(is_it)
+        .max_by_key(|row| row["count"].as_u64())
+        .unwrap_or(&Value::Null)
 }

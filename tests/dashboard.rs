@@ -6,7 +6,7 @@ mod terminal;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use squall::dashboard::{Pace, Wish};
 use squall::model::DeviceIndex;
-use squall::play::{Ask, Picture};
+use squall::play::{Ask, Picture, Stands};
 use squall::scenario::{Overrides, Source, load};
 use squall::sim::{Pulse, play_shown};
 use squall::time::SimTime;
@@ -175,7 +175,7 @@ fn every_picture_of_a_run_adds_up() {
         last.notes.iter().any(|note| note.device.starts_with("demo-")),
         "failures are in the log"
     );
-    assert_eq!(last.expectations[0].holds, Some(true));
+    assert_eq!(last.expectations[0].stands, Stands::Holds);
 }
 
 #[test]

@@ -485,6 +485,26 @@ fn warnings_name_what_is_doubtful() {
 }
 
 #[test]
+fn a_fleet_that_comes_faster_than_its_slow_server_can_take_it_is_warned_of() {
+    let warnings = |delay: &str| {
+        let text = format!(
+            "scenario.duration = \"20s\"\nserver.delay = \"{delay}\"\nfirmware.app = [\"1.0.0\", \"1.1.0\"]\n\
+             fleet.demo = {{ count = 200, runs = \"app@1.0.0\", link = \"wifi\", arrive = \"over 3s\" }}\n\
+             step = [{{ at = \"4s\", deploy = \"app@1.1.0\", to = \"all\" }}]\n"
+        );
+        scenario(&text).warnings.join("\n")
+    };
+    // Two seconds of work within three; ten seconds of work within three.
+    assert_eq!(warnings("2ms"), "");
+    let told = warnings("10ms");
+    assert!(
+        told.contains("fleet `demo` comes faster than its server can take it"),
+        "{told}"
+    );
+    assert!(told.contains("`server.delay` 10ms that is 10s of work"), "{told}");
+}
+
+#[test]
 fn image_files_are_relative_to_the_scenario_and_must_match() {
     let folder = tempfile::tempdir().unwrap();
     let image = &example("quickstart").versions[1].image;

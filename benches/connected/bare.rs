@@ -41,7 +41,11 @@ impl Bare {
         if tls {
             make_certificate(folder.path());
         }
-        let tls = if tls { folder.path().to_str().expect("it is text") } else { "" };
+        let tls = if tls {
+            folder.path().to_str().expect("it is text")
+        } else {
+            ""
+        };
         let start = |arguments: &[&str]| {
             let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
             command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -42,7 +42,10 @@ fn main() {
         _ => {}
     }
     let counts: Vec<u32> = words.iter().filter_map(|word| word.parse().ok()).collect();
-    if let Some(unknown) = words.iter().find(|word| word.parse::<u32>().is_err() && !["plain", "tls"].contains(*word)) {
+    if let Some(unknown) = words
+        .iter()
+        .find(|word| word.parse::<u32>().is_err() && !["plain", "tls"].contains(*word))
+    {
         eprintln!("unknown word `{unknown}`: write plain or tls, and counts of devices");
         std::process::exit(2);
     }
@@ -67,7 +70,10 @@ fn main() {
             };
             show("bare", few_bare, bare(count, tls));
             let most = show("squall", few, squall(count, tls));
-            println!("                        the larger is {:.0} % of {goal} KiB", 100.0 * most / goal);
+            println!(
+                "                        the larger is {:.0} % of {goal} KiB",
+                100.0 * most / goal
+            );
         }
     }
 }
@@ -139,6 +145,9 @@ fn slabs() -> u64 {
     let mut text = String::new();
     let mut file = std::fs::File::open("/proc/meminfo").expect("Linux has it");
     file.read_to_string(&mut text).expect("it is text");
-    let line = text.lines().find_map(|line| line.strip_prefix("Slab:")).expect("it tells of slabs");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Slab:"))
+        .expect("it tells of slabs");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }

@@ -1,7 +1,7 @@
 //! Flags that several commands share.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -136,13 +136,14 @@ fn random_seed() -> u64 {
 }
 
 impl OutputFlags {
-    /// Prints what a run came to.
-    pub(super) fn say(&self, outcome: &Outcome) {
+    /// Prints what a run came to, and where its page is, if it has one.
+    pub(super) fn say(&self, outcome: &Outcome, page: Option<&Path>) {
         if self.json {
             put(&Summary::of(outcome).to_json());
         } else {
             let style = if self.color() { Style::Color } else { Style::Plain };
-            put(&summary_text(outcome, style));
+            let page = page.map_or_else(String::new, |page| format!("report       {}\n", page.display()));
+            put(&(summary_text(outcome, style) + &page));
         }
         if let RunEnd::Failed(why) = &outcome.end {
             eprintln!("error: {why}");

@@ -1,7 +1,9 @@
-//! Ctrl-C: the first one asks the run to end, a second one ends the process at once.
+//! Ctrl-C and SIGTERM: the first one asks the run to end, a second one ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code of an interrupted run.
 const INTERRUPTED: i32 = 130;
@@ -19,16 +21,8 @@ impl Interrupt {
         let asked = Arc::clone(&interrupt.asked);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-            if let Ok(runtime) = runtime {
-                runtime.block_on(async {
-                    while tokio::signal::ctrl_c().await.is_ok() {
-                        if asked.swap(true, Ordering::Relaxed) {
-                            crate::dashboard::restore();
-                            std::process::exit(INTERRUPTED);
-                        }
-                    }
-                });
-            }
+            // Where the system takes no handler, its own effect stays.
+            let _ = runtime.and_then(|runtime| runtime.block_on(heed(&asked)));
         });
         interrupt
     }
@@ -36,5 +30,19 @@ impl Interrupt {
     /// True once the user has asked.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+}
+
+async fn heed(asked: &AtomicBool) -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if asked.swap(true, Ordering::Relaxed) {
+            crate::dashboard::restore();
+            std::process::exit(INTERRUPTED);
+        }
     }
 }

@@ -89,12 +89,13 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     let directory = RunDirectory::create(&args.output.out, &plan.name, now())?;
     let Some(count) = args.repeat else {
         let outcome = play_live(&live, &plan, &directory);
-        return conclude(args, &[directory], said(args, outcome)?);
+        let status = said(args, outcome, &directory)?;
+        return conclude(args, &[directory], status);
     };
     let (mut folders, mut gravest) = (Vec::new(), Status::Passed);
     for repetition in 1..=count {
         let folder = directory.within(&format!("rep-{repetition:02}"))?;
-        let status = said(args, play_live(&live, &plan, &folder))?;
+        let status = said(args, play_live(&live, &plan, &folder), &folder)?;
         folders.push(folder);
         gravest = gravest.graver(status);
         if matches!(status, Status::Interrupted | Status::Error) {
@@ -104,9 +105,9 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
     conclude(args, &folders, gravest)
 }
 
-fn said(args: &RunArgs, outcome: Result<Outcome, Refusal>) -> Result<Status, Refusal> {
+fn said(args: &RunArgs, outcome: Result<Outcome, Refusal>, directory: &RunDirectory) -> Result<Status, Refusal> {
     let outcome = outcome?;
-    args.output.say(&outcome);
+    args.output.say(&outcome, Some(&directory.page()));
     Ok(outcome.status())
 }
 

@@ -140,7 +140,7 @@ fn play_one(args: &SimArgs, plan: &Arc<Plan>, directory: &RunDirectory, interrup
     };
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
     let written = directory.write(&outcome);
-    args.output.say(&outcome);
+    args.output.say(&outcome, Some(&directory.page()));
     written?;
     let status = outcome.status();
     if args.verify && status != Status::Interrupted {

@@ -15,7 +15,7 @@ use ratatui::crossterm::event::KeyEvent;
 use crate::play::{Ask, NoteLine, Picture};
 
 pub use input::Wish;
-pub use terminal::{Told, Tty, restore};
+pub use terminal::{Told, Tty, is_gone, restore};
 
 use state::State;
 

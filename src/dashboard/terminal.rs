@@ -1,6 +1,7 @@
 //! The terminal: taken over at the first picture, given back on every way out.
 
 use std::io::{self, Stdout, Write as _};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyEvent};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use rustix::io::Errno;
+use rustix::termios::tcgetattr;
 
 use crate::play::Picture;
 
@@ -27,6 +30,8 @@ pub enum Told {
     Resized,
     /// Nothing that matters.
     Nothing,
+    /// It is gone: nobody is at the keys, nobody reads.
+    Gone,
 }
 
 /// The terminal while it shows a screen.
@@ -59,19 +64,19 @@ impl Tty {
         Ok(wants_text.then(|| text_of(drawn.buffer)))
     }
 
-    /// Waits at most this long for the terminal to tell something.
+    /// What the terminal has to tell, if anything.
     ///
     /// # Errors
     /// What the terminal says.
-    pub fn told(&self, wait: Duration) -> io::Result<Option<Told>> {
-        if !event::poll(wait)? {
-            return Ok(None);
+    pub fn told(&self) -> io::Result<Option<Told>> {
+        // Whoever reads from a terminal that is gone never comes back: the library below takes its end for more to come.
+        if is_gone(io::stdout()) {
+            return Ok(Some(Told::Gone));
         }
-        Ok(Some(match event::read()? {
-            Event::Key(key) => Told::Key(key),
-            Event::Resize(..) => Told::Resized,
-            Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => Told::Nothing,
-        }))
+        match event::poll(Duration::ZERO)? {
+            true => event::read().map(|event| Some(told(&event))),
+            false => Ok(None),
+        }
     }
 
     /// Takes the terminal over again after [`restore`], and draws everything anew.
@@ -84,6 +89,19 @@ impl Tty {
         self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(())
     }
+}
+
+fn told(event: &Event) -> Told {
+    match event {
+        Event::Key(key) => Told::Key(*key),
+        Event::Resize(..) => Told::Resized,
+        Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => Told::Nothing,
+    }
+}
+
+/// Whether this is a terminal whose other end was closed.
+pub fn is_gone(stream: impl AsFd) -> bool {
+    matches!(tcgetattr(stream), Err(Errno::IO))
 }
 
 impl Drop for Tty {

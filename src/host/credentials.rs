@@ -1,8 +1,8 @@
 //! Secrets of a run and the folder they lie in: made at the start, readable by nobody else, gone at the end.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,16 +10,18 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rustls::crypto::ring;
 
 use super::HostError;
+use crate::scratch::Scratch;
 use crate::wire::api::Credentials;
 
 /// Bytes of randomness in a token or key.
 const SECRET_BYTES: usize = 24;
 
-/// A folder of mode 0700 that is removed when this is dropped.
+/// What begins the names of such folders.
+const FOLDERS: &str = "squall-serve-";
+
+/// A folder that only its owner can read, removed when this is dropped, or by the next server if this one is killed.
 #[derive(Debug)]
-pub(crate) struct RunFolder {
-    path: PathBuf,
-}
+pub(crate) struct RunFolder(Scratch);
 
 impl RunFolder {
     /// Makes the folder where temporary files live.
@@ -27,23 +29,17 @@ impl RunFolder {
     /// # Errors
     /// [`HostError::File`] if that cannot be written to.
     pub(crate) fn create() -> Result<Self, HostError> {
-        let name = format!(
-            "squall-serve-{}-{}",
-            std::process::id(),
-            BASE64_URL_SAFE_NO_PAD.encode(random::<6>()?)
-        );
-        let path = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&path).map_err(|cause| HostError::File {
-            action: "create",
-            path: path.clone(),
+        let made = Scratch::make(FOLDERS).map_err(|(path, cause)| HostError::File {
+            action: "make a folder in",
+            path,
             cause,
         })?;
-        Ok(RunFolder { path })
+        Ok(RunFolder(made))
     }
 
     /// The path of a file in the folder.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.0.path().join(name)
     }
 
     /// Writes a file that only its owner can read.
@@ -51,7 +47,7 @@ impl RunFolder {
     /// # Errors
     /// [`HostError::File`] with its path.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf, HostError> {
-        let path = self.path.join(name);
+        let path = self.0.path().join(name);
         let written = private(&path).and_then(|mut file| file.write_all(content));
         written.map_err(|cause| HostError::File {
             action: "write",
@@ -59,12 +55,6 @@ impl RunFolder {
             cause,
         })?;
         Ok(path)
-    }
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        let _best_effort = std::fs::remove_dir_all(&self.path);
     }
 }
 
@@ -107,7 +97,7 @@ mod tests {
         let folder = RunFolder::create().unwrap();
         let file = folder.write("credentials.json", b"{}").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&folder.path), mode(&file)), (0o700, 0o600));
+        assert_eq!((mode(folder.0.path()), mode(&file)), (0o700, 0o600));
         assert!(
             folder.write("credentials.json", b"{}").is_err(),
             "an existing file is never written over"

@@ -65,14 +65,6 @@ impl Doors {
     }
 }
 
-/// Registers a listener with the runtime anew: it keeps for good that a socket was once shut, and would accept without a pause.
-///
-/// # Errors
-/// What the runtime says.
-pub(crate) fn registered_anew(listener: tokio::net::TcpListener) -> io::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::from_std(listener.into_std()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::listen::{accept, open};

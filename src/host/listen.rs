@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 use super::HostError;
-use super::doors::{Opened, registered_anew};
+use super::doors::Opened;
 
 /// Connections that may wait to be accepted; the kernel's `somaxconn` caps it.
 pub(super) const BACKLOG: i32 = 4096;
@@ -18,6 +20,8 @@ pub(super) const BACKLOG: i32 = 4096;
 const DESCRIPTORS_MIN: u64 = 64;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections taken in one go, before others of the thread have their turn.
+const AT_ONCE: usize = 32;
 
 /// Raises the limit of open files as far as it goes; gives where it stands.
 ///
@@ -95,8 +99,8 @@ fn in_words(error: &io::Error) -> String {
 }
 
 /// Hands every connection that `admit` gives a pass to `serve`, for ever. Trouble with one of them, or a full descriptor table, ends
-/// nothing. One that gets no pass is reset: it has cost an accept and a close, and leaves nothing behind in the kernel. While the door is
-/// shut it waits for what `opened` tells.
+/// nothing. One that gets no pass is reset: it has cost an accept and a close, the runtime has not heard of it, and it leaves nothing
+/// behind in the kernel. While the door is shut it waits for what `opened` tells.
 ///
 /// # Errors
 /// If the listener cannot be used by this thread's runtime.
@@ -107,45 +111,72 @@ pub(crate) async fn accept<P>(
     mut admit: impl FnMut() -> Option<P>,
     mut serve: impl FnMut(TcpStream, P),
 ) -> io::Result<Infallible> {
-    let mut listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut listener = registered(listener)?;
     let mut full = false;
     loop {
-        let accepted = tokio::select! {
+        let mut ready = tokio::select! {
             biased;
             () = opened_again(&mut opened) => {
-                listener = registered_anew(listener)?;
+                listener = registered(listener.into_inner())?;
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            ready = listener.readable() => ready?,
         };
-        match accepted {
-            Ok((stream, _from)) => {
-                full = false;
-                match admit() {
-                    Some(pass) => {
-                        // A packet is written whole; waiting for more would only delay it.
-                        let _best_effort = stream.set_nodelay(true);
-                        serve(stream, pass);
+        for _ in 0..AT_ONCE {
+            match ready.get_inner().accept() {
+                Ok((stream, _from)) => {
+                    full = false;
+                    match admit() {
+                        Some(pass) => {
+                            // The client may be gone, and its socket with it.
+                            if let Ok(stream) = awaited(stream) {
+                                serve(stream, pass);
+                            }
+                        }
+                        None => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
                     }
-                    None => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
                 }
-            }
-            Err(error) if out_of_descriptors(&error) => {
-                if !std::mem::replace(&mut full, true) {
-                    say(&format!(
-                        "{what}: the limit of open files is reached, new connections wait: {error}"
-                    ));
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    break;
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error) if out_of_descriptors(&error) => {
+                    if !std::mem::replace(&mut full, true) {
+                        say(&format!(
+                            "{what}: the limit of open files is reached, new connections wait: {error}"
+                        ));
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    drop(ready);
+                    opened_again(&mut opened).await;
+                    listener = registered(listener.into_inner())?;
+                    break;
+                }
+                // The client was gone before it was accepted.
+                Err(_) => {}
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                opened_again(&mut opened).await;
-                listener = registered_anew(listener)?;
-            }
-            // The client was gone before it was accepted.
-            Err(_) => {}
         }
     }
+}
+
+/// A listener as this thread's runtime watches it. The runtime keeps for good that a socket was once shut, so that accepting would find no
+/// rest: one that was shut is registered anew.
+fn registered(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a listener owns its descriptor, which is open until it is dropped.
+    #[expect(unsafe_code, reason = "the runtime takes a foreign socket on trust that it stays open")]
+    Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
+}
+
+/// A connection that was let in, as this thread's runtime waits for it.
+fn awaited(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    // A packet is written whole; waiting for more would only delay it.
+    let _best_effort = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 /// Waits until a door that was shut is open.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::observation::RetryReason;
-use super::quantity::show_duration;
+use super::quantity::{show_count, show_duration};
 
 /// What a device waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl fmt::Display for Why {
             Why::Downloading {
                 received,
                 total: Some(total),
-            } => write!(f, "downloading, {received} of {total} B"),
-            Why::Downloading { received, total: None } => write!(f, "downloading, {received} B so far"),
+            } => write!(f, "downloading, {} of {} B", show_count(*received), show_count(*total)),
+            Why::Downloading { received, total: None } => write!(f, "downloading, {} B so far", show_count(*received)),
             Why::Retrying {
                 reason,
                 failures,

@@ -67,6 +67,11 @@ impl Judging {
         }
     }
 
+    /// The expectations that count, by their positions in the plan, with the judgements that there are.
+    pub(super) fn judged(&self) -> impl Iterator<Item = (usize, Option<&Judgement>)> {
+        self.entries.iter().map(|entry| (entry.expectation, entry.judgement.as_ref()))
+    }
+
     /// When the next expectation with a moment of its own is judged.
     pub(super) fn next_timed(&self, timeline: &Timeline) -> Option<SimTime> {
         self.entries.iter().filter_map(|entry| entry.timed(timeline)).min()

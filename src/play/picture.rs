@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::measure::{FaultCame, Happening, Noted, States, TraceNames};
-use crate::model::{CohortName, DeviceIndex, Phase, Session, UpdateState, Why};
+use crate::model::{CohortName, DeviceIndex, Phase, Session, Share, UpdateState, Why};
 use crate::time::SimTime;
 
 use super::io::Mode;
@@ -141,8 +141,19 @@ pub struct Expected {
     pub value: Option<f64>,
     /// `s`, `%` (the value is a share of 1), `1/s` or `1`.
     pub unit: &'static str,
-    /// Whether it holds now; `None` where its value is undefined.
-    pub holds: Option<bool>,
+    /// Whether it would pass.
+    pub stands: Stands,
+}
+
+/// How an expectation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// It holds, or was judged to have held.
+    Holds,
+    /// It does not hold yet: what it waits for may still come.
+    NotYet,
+    /// It was judged to have failed, or would fail by what has happened already.
+    Fails,
 }
 
 /// What happened a second.
@@ -191,8 +202,10 @@ pub struct FaultLine {
     pub name: String,
     /// Its kind as written.
     pub kind: String,
-    /// Happenings planned; `None` where it strikes by chance.
+    /// Happenings planned; `None` where it strikes single messages, requests or operations.
     pub planned: Option<u64>,
+    /// Of each of those; 100 % unless the scenario says otherwise.
+    pub chance: Option<Share>,
     /// Happenings so far.
     pub done: u64,
     /// Planned ones that can come about no more.
@@ -222,6 +235,8 @@ pub struct OpenDevice {
     pub open_for: Option<Duration>,
     /// Why it is where it is, where the driver has said.
     pub why: Option<Why>,
+    /// How fast its download has come lately, bytes a second.
+    pub rate: Option<u64>,
     /// The fault that holds it, or that struck it last.
     pub fault: Option<HeldBy>,
 }

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use crate::faults::Target;
-use crate::measure::{AnswerClass, FaultFigures, Group, Happened, Happening, Matrix, Measure, Note, Recorder, Trend};
+use crate::measure::{AnswerClass, FaultFigures, Group, Happened, Happening, Kind, Matrix, Measure, Note, Op, Recorder, Trend};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, Session, UpdateState, Why};
 use crate::scenario::{Plan, StepTime, TlsPlan};
 use crate::time::SimTime;
+use crate::verdict::{Expectation, Judgement};
 
 use super::Director;
 use super::Outcome;
 use super::ending::Stage;
 use super::picture::{
-    Ask, CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Throughput,
+    Ask, CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Stands, Throughput,
     ThroughputRow, WaitsFor,
 };
 use super::timeline::Timeline;
@@ -20,6 +21,8 @@ use super::timeline::Timeline;
 /// Most open devices that are looked at for a filter in one picture, and most that an id brings in besides.
 const LOOKED_AT: usize = 5_000;
 const NAMED: usize = 50;
+/// Over how long the rate of a download is taken.
+const RATE_OVER: Duration = Duration::from_secs(2);
 
 /// What is kept from picture to picture.
 #[derive(Debug, Default)]
@@ -31,8 +34,18 @@ pub(super) struct Watching {
     throughput: Throughput,
     latency: Vec<LatencyLine>,
     life: Option<Watched>,
+    /// Downloads of the devices shown last.
+    downloads: Vec<Download>,
     /// A filter, and the first devices whose id begins with it: looked for once.
     named: (String, Vec<DeviceIndex>),
+}
+
+/// How far a download was, at one moment and at a later one.
+#[derive(Clone, Copy, Debug)]
+struct Download {
+    device: DeviceIndex,
+    from: (SimTime, u64),
+    next: (SimTime, u64),
 }
 
 /// The life that is being followed.
@@ -62,6 +75,8 @@ impl Director {
         watching.refresh(self, now, ask);
         watching.name(&self.recorder, &ask.filter);
         let life = ask.life.map(|device| watching.follow(self, now, device, why));
+        let mut slowest = slowest(&self.recorder, &self.plan, now, (ask, &watching.named.1), why);
+        watching.time_downloads(now, &mut slowest);
         let picture = Picture {
             at: now,
             duration: self.plan.duration,
@@ -90,8 +105,8 @@ impl Director {
             flow: flow(self.recorder.matrix()),
             legal_seen: LEGAL.len() - self.recorder.matrix().unseen().len(),
             illegal: self.recorder.matrix().illegal(),
-            faults: self.recorder.faults().iter().map(fault).collect(),
-            slowest: slowest(&self.recorder, &self.plan, now, (ask, &watching.named.1), why),
+            faults: faults(&self.recorder, &self.plan),
+            slowest,
             notes: notes(&self.recorder, &self.plan, ask),
             noted: self.recorder.noted(),
             late_p99: None,
@@ -113,19 +128,10 @@ impl Watching {
         self.made = made;
         let (recorder, plan) = (&director.recorder, &director.plan);
         let value = |measure: &Measure| recorder.value(measure, now).map(|measured| measured.value);
-        self.expectations = plan
-            .expectations
-            .iter()
-            .map(|expectation| {
-                let value = value(&expectation.measure);
-                let comparison = expectation.measure.comparison;
-                Expected {
-                    text: expectation.text.clone(),
-                    value,
-                    unit: expectation.measure.unit(),
-                    holds: value.zip(comparison).map(|(value, comparison)| comparison.holds(value)),
-                }
-            })
+        self.expectations = director
+            .judging
+            .judged()
+            .map(|(position, judgement)| expected(&plan.expectations[position], judgement, value))
             .collect();
         self.next = next_step(plan, &director.timeline, value);
         self.throughput = throughput(recorder, ask);
@@ -140,6 +146,20 @@ impl Watching {
     fn name(&mut self, recorder: &Recorder, filter: &str) {
         if self.named.0 != filter {
             self.named = (filter.to_owned(), recorder.starting_with(filter).take(NAMED).collect());
+        }
+    }
+
+    /// Says how fast the downloads among `devices` have come lately.
+    fn time_downloads(&mut self, now: SimTime, devices: &mut [OpenDevice]) {
+        let before = std::mem::take(&mut self.downloads);
+        for device in devices {
+            let Some(Why::Downloading { received, .. }) = device.why else {
+                continue;
+            };
+            let known = before.iter().find(|download| download.device == device.index);
+            let download = Download::seen(known, device.index, (now, received));
+            device.rate = download.rate((now, received));
+            self.downloads.push(download);
         }
     }
 
@@ -166,6 +186,62 @@ impl Watching {
             names: trace.map(|trace| trace.names().clone()).unwrap_or_default(),
         }
     }
+}
+
+impl Download {
+    /// Takes note of how far it is at a moment; another download than the one `known` begins anew.
+    fn seen(known: Option<&Download>, device: DeviceIndex, (now, received): (SimTime, u64)) -> Download {
+        let begun = Download {
+            device,
+            from: (now, received),
+            next: (now, received),
+        };
+        match known {
+            Some(known) if known.next.1 > received || now.since(known.next.0) > RATE_OVER * 2 => begun,
+            Some(known) if now.since(known.next.0) >= RATE_OVER => Download {
+                from: known.next,
+                ..begun
+            },
+            Some(known) => *known,
+            None => begun,
+        }
+    }
+
+    /// Bytes a second since the earlier moment, once that is long enough ago.
+    fn rate(&self, (now, received): (SimTime, u64)) -> Option<u64> {
+        let took = now.since(self.from.0);
+        let bytes = received.saturating_sub(self.from.1);
+        (took >= RATE_OVER / 2).then(|| (bytes as f64 / took.as_secs_f64()) as u64)
+    }
+}
+
+fn expected(expectation: &Expectation, judgement: Option<&Judgement>, value: impl Fn(&Measure) -> Option<f64>) -> Expected {
+    let measure = &expectation.measure;
+    let value = judgement.map_or_else(|| value(measure), |judgement| judgement.measured);
+    let holds = |value: f64| measure.comparison.is_none_or(|comparison| comparison.holds(value));
+    Expected {
+        text: expectation.text.clone(),
+        value,
+        unit: measure.unit(),
+        stands: match (judgement, value) {
+            (Some(judgement), _) if judgement.passed => Stands::Holds,
+            (Some(_), _) => Stands::Fails,
+            (None, None) => Stands::NotYet,
+            (None, Some(value)) if holds(value) => Stands::Holds,
+            (None, Some(value)) if may_come(measure, value) => Stands::NotYet,
+            (None, Some(_)) => Stands::Fails,
+        },
+    }
+}
+
+/// Whether a measure that does not hold can be expected to: gauges go up and down, what is counted or timed only adds up.
+fn may_come(measure: &Measure, value: f64) -> bool {
+    measure.comparison.is_none_or(|comparison| match comparison.op {
+        _ if measure.metric.kind() == Kind::Gauge => true,
+        Op::More | Op::AtLeast | Op::Unequal => true,
+        Op::Equal => value < comparison.limit,
+        Op::Less | Op::AtMost => false,
+    })
 }
 
 fn by<T: Copy, const N: usize>(all: &[T], count: impl Fn(T) -> u64) -> [u64; N] {
@@ -287,12 +363,28 @@ fn flow(matrix: &Matrix) -> Box<[[u64; Phase::ALL.len()]; Phase::ALL.len()]> {
     pairs
 }
 
+/// Those of the plan, then the cheats.
+fn faults(recorder: &Recorder, plan: &Plan) -> Vec<FaultLine> {
+    let chances = plan.faults.iter().map(|fault| Some(fault.chance));
+    let chances = chances.chain(std::iter::repeat(None));
+    recorder
+        .faults()
+        .iter()
+        .zip(chances)
+        .map(|(figures, chance)| FaultLine {
+            chance,
+            ..fault(figures)
+        })
+        .collect()
+}
+
 fn fault(figures: &FaultFigures) -> FaultLine {
     let struck = Phase::ALL.iter().map(|phase| (*phase, figures.phases[*phase as usize]));
     FaultLine {
         name: figures.name.to_string(),
         kind: figures.kind.to_string(),
         planned: figures.planned,
+        chance: None,
         done: figures.done,
         missed: figures.missed,
         now: figures.on,
@@ -362,6 +454,7 @@ fn open_device(
         state: row.state,
         open_for: recorder.open_since(device).map(|since| now.since(since)),
         why: why(device),
+        rate: None,
         fault: recorder.held_by(device, &may_hold).map(|(name, struck)| HeldBy {
             name: name.to_owned(),
             ago: struck.map(|at| now.since(at)),

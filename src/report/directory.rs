@@ -36,6 +36,8 @@ pub struct ReportError {
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// The same by way of `latest`.
+    latest: PathBuf,
 }
 
 impl RunDirectory {
@@ -50,7 +52,7 @@ impl RunDirectory {
         let path = make_new(out, &stem)?;
         let link = out.join("latest");
         at(&link, point(&link, &path))?;
-        Ok(RunDirectory { path })
+        Ok(RunDirectory { path, latest: link })
     }
 
     /// Makes a folder called `name` in this one, for another run: `rep-01`.
@@ -60,12 +62,18 @@ impl RunDirectory {
     pub fn within(&self, name: &str) -> Result<RunDirectory, ReportError> {
         let path = self.path.join(name);
         at(&path, fs::create_dir_all(&path))?;
-        Ok(RunDirectory { path })
+        let latest = self.latest.join(name);
+        Ok(RunDirectory { path, latest })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where a person finds its page, until the next run.
+    pub fn page(&self) -> PathBuf {
+        self.latest.join("report.html")
     }
 
     /// Appends a line to `log.txt`.

@@ -8,8 +8,8 @@ use crate::model::{Phase, UpdateState, show_count};
 use crate::play::{Mode, Outcome};
 
 use super::summary::{FleetRow, MetricRow, Summary, TransitionRow};
-use super::text::span;
 use super::untrusted::clean;
+use super::words::span;
 
 /// Times of a device that are not spent in a phase.
 const TIMES: &[&str] = &["connect_time", "deploy_time", "update_time"];

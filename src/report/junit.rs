@@ -7,8 +7,9 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 
 use crate::model::show_count;
 
+use super::rerun::rerun_command;
 use super::summary::{ExpectationRow, Summary};
-use super::text::{limit_of, rerun_command, value_of};
+use super::words::{limit_of, value_of};
 
 /// The report of one or several runs.
 pub(super) fn junit(runs: &[&Summary]) -> String {

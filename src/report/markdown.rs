@@ -6,9 +6,10 @@ use std::fmt::Write;
 use crate::model::UpdateState;
 
 use super::fleets::side_by_side;
+use super::rerun::rerun_command;
 use super::summary::Summary;
-use super::text::{counted, judgement, length, rerun_command, span, value_of};
 use super::untrusted::clean;
+use super::words::{counted, judgement, length, span, value_of};
 
 /// First line of the comment.
 pub const MARKDOWN_MARKER: &str = "<!-- squall:report -->";

@@ -16,11 +16,13 @@ mod junit;
 mod markdown;
 mod prometheus;
 mod recording;
+mod rerun;
 mod series;
 mod sum;
 mod summary;
 mod text;
 mod untrusted;
+mod words;
 
 pub use compare::{
     Advice, COMPARE_MARKER, COMPARE_SCHEMA, Comparison, CoverageRow, DEFAULT_GATES, Design, Force, Gate, GateRow, Judged, Refused,
@@ -32,9 +34,10 @@ pub use file::{Format, FormatError};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
+pub use rerun::rerun_command;
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
     summary_schema,
 };
-pub use text::{Style, rerun_command, summary_text, text_of};
+pub use text::{Style, summary_text, text_of};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{Phase, Session, UpdateState};
-use crate::play::{LatencyLine, Picture};
+use crate::play::{LatencyLine, Picture, Stands};
 
 use super::untrusted::clean;
 
@@ -182,7 +182,9 @@ impl Page {
             "Whether an expectation holds at present; NaN where it is undefined.",
         );
         for expected in &picture.expectations {
-            let holds = expected.holds.map_or(f64::NAN, |holds| f64::from(u8::from(holds)));
+            let holds = expected
+                .value
+                .map_or(f64::NAN, |_| f64::from(u8::from(expected.stands == Stands::Holds)));
             self.sample("expectation_holds", &[("expectation", &expected.text)], holds);
         }
     }

@@ -80,6 +80,15 @@ impl Arrival {
         Ok(Arrival { pattern, from })
     }
 
+    /// How long it takes until `count` devices are there, on average.
+    pub fn takes(self, count: u64) -> Duration {
+        match self.pattern {
+            Pattern::AtOnce => Duration::ZERO,
+            Pattern::Rate(rate) | Pattern::Poisson(rate) => rate.due(count).unwrap_or_default(),
+            Pattern::Over(time) | Pattern::Diurnal { over: time, .. } => time,
+        }
+    }
+
     /// When each device of a fleet is first powered on, by its number.
     pub fn moments(self, luck: Luck, fleet: &str, count: u32) -> Vec<SimTime> {
         let mut log_gaps = 0u128;

@@ -19,6 +19,9 @@ use super::file::{
 use super::names::{Asking, Names};
 use super::text::exact_time;
 
+/// Messages that a device sends until it is online: CONNECT, its subscriptions, what it says of itself.
+const MESSAGES_TO_CONNECT: u64 = 5;
+
 /// Most packages that the protocol knows (protocol 3.1).
 const MOST_PACKAGES: usize = 32;
 
@@ -414,6 +417,7 @@ impl Check<'_> {
                 warnings.add(fleet.connack_at.or(fleet.link_at).unwrap_or(fleet.at), message, hint);
             }
         }
+        self.warn_of_herds(warnings);
         for step in &self.file.steps {
             let Some(VerbFile::Deploy { packages, cohort, .. }) = &step.verb else {
                 continue;
@@ -428,6 +432,29 @@ impl Check<'_> {
                     fleet.name
                 );
                 warnings.add(packages[usize::from(most)].at, message, hint);
+            }
+        }
+    }
+
+    /// Fleets that ask more of a slow server than it can do before they give up: what they left behind is still in its queue when they
+    /// come again, and the queue may never end.
+    fn warn_of_herds(&self, warnings: &Problems) {
+        let each = self.file.server.delay.idle();
+        for fleet in &self.file.fleets {
+            let times = u32::try_from(fleet.count.saturating_mul(MESSAGES_TO_CONNECT)).unwrap_or(u32::MAX);
+            let (work, within) = (each.saturating_mul(times), fleet.arrive.takes(fleet.count));
+            let wait = work.saturating_sub(within);
+            if wait > fleet.connack_timeout {
+                let message = format!("fleet `{}` comes faster than its server can take it", fleet.name);
+                let hint = format!(
+                    "{} devices send some {MESSAGES_TO_CONNECT} messages each to connect; with `server.delay` {} that is {} of work. Who \
+                     waits longer than `connack_timeout` {} gives up and comes again, perhaps for ever",
+                    fleet.count,
+                    exact_time(each),
+                    exact_time(work),
+                    exact_time(fleet.connack_timeout)
+                );
+                warnings.add(fleet.at, message, hint);
             }
         }
     }

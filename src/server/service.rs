@@ -52,6 +52,11 @@ impl ServiceTime {
         &self.steps
     }
 
+    /// What a message takes of an idle server.
+    pub fn idle(&self) -> Duration {
+        self.at(0)
+    }
+
     fn at(&self, messages: u64) -> Duration {
         let reached = |(rate, _): &&(EventRate, Duration)| rate.0 <= messages.saturating_mul(PER_SECOND);
         self.steps

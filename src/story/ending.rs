@@ -7,12 +7,12 @@ use super::teller::{Attempt, Link, Power, Teller, ended};
 use super::words::{connecting, failing, stamp, state};
 
 impl Teller<'_> {
-    /// Where the device stands when the run ends.
-    pub(super) fn ending(&self, end: SimTime) -> String {
+    /// Where the device stands when the run ends, or at a moment before: `now` says which.
+    pub(super) fn ending(&self, end: SimTime, now: &str) -> String {
         let mut parts = vec![self.body(end)];
         parts.extend(self.task(end));
         parts.extend(self.unknown());
-        format!("the run ends: {}", parts.join("; "))
+        format!("{now}: {}", parts.join("; "))
     }
 
     /// Power, image and connection.

@@ -48,9 +48,18 @@ pub struct Story {
 impl Story {
     /// Tells the story of `moments`, which are in order; `end` is when the run ended.
     pub fn tell(moments: &[Moment], names: &TraceNames, end: SimTime) -> Story {
+        Story::until(moments, names, (end, "the run ends"))
+    }
+
+    /// Tells the story as far as it goes at `now`, of a run that is still on.
+    pub fn so_far(moments: &[Moment], names: &TraceNames, now: SimTime) -> Story {
+        Story::until(moments, names, (now, "now"))
+    }
+
+    fn until(moments: &[Moment], names: &TraceNames, (end, what): (SimTime, &str)) -> Story {
         let mut teller = Teller::new(moments, names);
         teller.tell();
-        let text = teller.ending(end);
+        let text = teller.ending(end, what);
         Story {
             sentences: teller.into_sentences(),
             ending: Some(Sentence { at: end, text }),

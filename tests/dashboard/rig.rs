@@ -8,11 +8,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use squall::dashboard::{Screen, Wish, text_of};
 use squall::measure::{FaultCame, Happening, Noted, TraceNames};
 use squall::model::{
-    AttemptId, BootReason, Cause, CohortName, ConnectResult, DeviceIndex, FailureReason, Phase, RetryReason, Session, Transition,
-    UpdateState, Why,
+    AttemptId, BootReason, Cause, CohortName, ConnectResult, DeviceIndex, FailureReason, Phase, RetryReason, Session, Share,
+    Transition, UpdateState, Why,
 };
 use squall::play::{
-    CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, Mode, NextStep, NoteLine, OpenDevice, Picture, Throughput,
+    CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, Mode, NextStep, NoteLine, OpenDevice, Picture, Stands, Throughput,
     ThroughputRow, WaitsFor,
 };
 use squall::time::SimTime;
@@ -94,13 +94,19 @@ pub fn picture() -> Picture {
                 text: "attempts{result:failed} share <= 5 %".to_owned(),
                 value: Some(0.038),
                 unit: "%",
-                holds: Some(true),
+                stands: Stands::Holds,
             },
             Expected {
                 text: "update_time p(99) < 30s".to_owned(),
                 value: Some(31.7),
                 unit: "s",
-                holds: Some(false),
+                stands: Stands::Fails,
+            },
+            Expected {
+                text: "devices{runs:app@1.1.0} share >= 95 %".to_owned(),
+                value: Some(0.076),
+                unit: "%",
+                stands: Stands::NotYet,
             },
         ],
         throughput: throughput(),
@@ -121,6 +127,7 @@ pub fn picture() -> Picture {
             FaultLine {
                 name: "busy".to_owned(),
                 kind: "http 503".to_owned(),
+                chance: Some(Share(120_000)),
                 done: 36,
                 now: 200,
                 phases: vec![(Phase::Downloading, 36)],
@@ -232,6 +239,7 @@ fn slowest() -> Vec<OpenDevice> {
         state: UpdateState::InProgress,
         open_for: Some(Duration::from_millis(open_ms)),
         why: Some(why),
+        rate: (index == 1_803).then_some(36_864),
         fault,
     };
     vec![

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write};
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ struct Session {
     keys: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     parser: Arc<Mutex<vt100::Parser>>,
+    /// Whoever reads the screen stops at the next byte.
+    closing: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -48,9 +51,14 @@ impl Session {
         let child = pair.slave.spawn_command(command).unwrap();
         let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(height), cells(width), 0)));
         let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&closing);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut bytes) {
+                if closed.load(Ordering::Relaxed) {
+                    return;
+                }
                 seen.lock().unwrap().process(&bytes[..count]);
             }
         });
@@ -60,6 +68,7 @@ impl Session {
             master: pair.master,
             child,
             parser,
+            closing,
         }
     }
 
@@ -99,21 +108,35 @@ impl Session {
     }
 
     fn exit_code(&mut self) -> u32 {
-        for _ in 0..PATIENCE.as_millis() / 20 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            pause();
-        }
-        panic!("it does not end\n{}", self.text());
+        let text = self.text();
+        ended(&mut *self.child).unwrap_or_else(|| panic!("it does not end\n{text}"))
+    }
+
+    /// Closes the terminal's window: the exit code, and the folder that the program was started in.
+    fn close(self) -> (Option<u32>, tempfile::TempDir) {
+        self.closing.store(true, Ordering::Relaxed);
+        let Session {
+            folder,
+            master,
+            keys,
+            mut child,
+            ..
+        } = self;
+        drop((master, keys));
+        (ended(&mut *child), folder)
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        // It has ended where the test passed.
-        let _ = self.child.kill();
+/// The exit code of a program, once it has ended; one that does not end is ended.
+fn ended(child: &mut dyn Child) -> Option<u32> {
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.exit_code());
+        }
+        pause();
     }
+    child.kill().unwrap();
+    None
 }
 
 fn cells(count: u16) -> NonZeroU16 {
@@ -199,6 +222,30 @@ fn a_hang_up_and_a_quit_leave_the_terminal_as_it_was() {
         session.restored();
         let ended = session.exit_code();
         assert!(code.is_none_or(|code| code == ended), "{signal:?}: {ended}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_watched_simulation_in_good_order_though_its_clock_stands() {
+    let mut session = Session::start(&["sim", "pty.toml", "--watch", "1x", "--out", "out"], (60, 20));
+    session.shows("Throughput");
+    session.press(" ");
+    session.shows("PAUSED");
+    kill_process(session.pid(), Signal::TERM).unwrap();
+    session.restored();
+    assert_eq!(session.exit_code(), 130);
+    session.shows("exit code 130");
+}
+
+#[test]
+fn what_is_watched_in_a_window_that_is_closed_ends_and_writes_its_files() {
+    for arguments in [&["run", "pty.toml"][..], &["sim", "pty.toml", "--watch", "1x"]] {
+        let session = Session::start(&[arguments, &["--out", "out"]].concat(), (80, 24));
+        session.shows("Throughput");
+        let (code, folder) = session.close();
+        assert_eq!(code, Some(130), "{arguments:?}");
+        let summary = std::fs::read_to_string(folder.path().join("out/latest/summary.json")).unwrap();
+        assert!(summary.contains(r#""status": "interrupted""#), "{arguments:?}: {summary}");
     }
 }
 

@@ -144,7 +144,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let (code, said) = refused(squall(&[]).env("TMPDIR", "/proc/squall-nowhere"));
     assert_eq!(code, Some(1));
     assert!(
-        said.starts_with("error: cannot create `/proc/squall-nowhere/squall-serve-"),
+        said.starts_with("error: cannot make a folder in `/proc/squall-nowhere`: "),
         "{said}"
     );
 }

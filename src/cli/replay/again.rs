@@ -34,7 +34,7 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
     if interrupt.asked() {
         return Ok(Status::Interrupted.exit_code());
     }
-    args.output().say(&outcome);
+    args.output().say(&outcome, None);
     if let Some(difference) = difference(recorded, &outcome, cut) {
         eprintln!("error: the replay differs: {difference}");
         let (then, today) = (&recorded.summary.squall.version, env!("CARGO_PKG_VERSION"));
@@ -68,7 +68,7 @@ fn without(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
     let plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
     let interrupt = Interrupt::listen();
     let outcome = args.simulate(Arc::new(plan), &interrupt, &|_| false);
-    args.output().say(&outcome);
+    args.output().say(&outcome, None);
     if !args.quiet && !interrupt.asked() {
         let (then, now) = (&recorded.summary.status, outcome.status().word());
         eprintln!(

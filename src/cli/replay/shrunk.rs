@@ -42,7 +42,7 @@ pub(super) fn play(args: &ReplayArgs) -> Result<u8, Refusal> {
     if interrupt.asked() {
         return Ok(Status::Interrupted.exit_code());
     }
-    args.output().say(&outcome);
+    args.output().say(&outcome, None);
     let failure = Failure::of(&outcome);
     let kind = failure.as_ref().map(Failure::kind);
     let Some(found) = found.filter(|_| args.without.is_empty()) else {

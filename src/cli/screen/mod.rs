@@ -3,6 +3,7 @@
 mod live;
 mod watch;
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTSTP};
 
-use crate::dashboard::{Screen, Told, Tty, Wish, restore};
+use crate::dashboard::{Screen, Told, Tty, Wish, is_gone, restore};
 use crate::play::Picture;
 
 use super::{OutputFlags, defect};
@@ -26,6 +28,8 @@ pub(super) fn is_possible(output: &OutputFlags) -> bool {
     io::stdout().is_terminal() && !dumb && !output.quiet && !output.json
 }
 
+/// How long a key may wait.
+const LOOKED_EVERY: Duration = Duration::from_millis(20);
 /// How often a suspended screen looks whether it goes on.
 const RESUMED_EVERY: Duration = Duration::from_millis(10);
 
@@ -34,6 +38,8 @@ struct Show {
     tty: Tty,
     screen: Screen,
     signals: Signals,
+    /// The terminal is gone, or its person: the run is ending.
+    left: bool,
     /// Where snapshots go, and how many there are.
     folder: PathBuf,
     saved: u32,
@@ -54,6 +60,7 @@ impl Show {
             signals: Signals::listen()?,
             tty: Tty::open()?,
             screen: Screen::new(color),
+            left: false,
             folder,
             saved: 0,
         })
@@ -68,13 +75,24 @@ impl Show {
     /// Attends to keys and signals for as long as `wait`, and draws `picture` again after each; gives the first wish that is not the
     /// screen's own to fulfil.
     fn attend(&mut self, picture: &Picture, wait: Duration) -> io::Result<Option<Wish>> {
+        if Signals::came(&self.signals.hang_up) {
+            self.hang_up();
+        }
+        if self.left {
+            std::thread::park_timeout(wait);
+            return Ok(None);
+        }
         self.heed_signals(picture)?;
-        let Some(told) = self.tty.told(wait)? else {
+        let Some(told) = self.await_told(wait)? else {
             return Ok(None);
         };
         let wish = match told {
             Told::Key(key) => self.screen.on_key(key),
             Told::Resized | Told::Nothing => None,
+            Told::Gone => {
+                self.hang_up();
+                return Ok(None);
+            }
         };
         match wish {
             Some(Wish::Suspend) => self.suspend(picture)?,
@@ -93,15 +111,34 @@ impl Show {
             self.tty.reopen()?;
             self.draw(picture)?;
         }
-        if Signals::came(&self.signals.hang_up) {
-            restore();
-            raise(Signal::TERM);
-        }
         if Signals::came(&self.signals.quit) {
             restore();
             signal_hook::low_level::emulate_default_handler(SIGQUIT)?;
         }
         Ok(())
+    }
+
+    /// Waits at most this long for the terminal to tell something.
+    fn await_told(&self, wait: Duration) -> io::Result<Option<Told>> {
+        let mut left = wait;
+        loop {
+            let told = self.tty.told()?;
+            if told.is_some() || left.is_zero() {
+                return Ok(told);
+            }
+            let nap = left.min(LOOKED_EVERY);
+            std::thread::park_timeout(nap);
+            left -= nap;
+        }
+    }
+
+    /// Ends the run in good order: nobody watches any more. A second signal would end it at once.
+    fn hang_up(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            restore();
+            forget_gone();
+            raise(Signal::TERM);
+        }
     }
 
     /// Gives the terminal to the shell and stops; goes on from here when the job is continued.
@@ -111,6 +148,11 @@ impl Show {
         // Other threads may be stopped first: nothing is drawn before the process is continued.
         while !Signals::came(&self.signals.resumed) {
             std::thread::park_timeout(RESUMED_EVERY);
+        }
+        // Whoever closes a terminal continues what was stopped in it.
+        if is_gone(io::stdout()) {
+            self.hang_up();
+            return Ok(());
         }
         self.tty.reopen()?;
         self.draw(picture)
@@ -147,6 +189,20 @@ impl Signals {
 
     fn came(flag: &AtomicBool) -> bool {
         flag.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Lets what is written to a terminal that is gone go nowhere, so that the end of a run comes about without a reader.
+fn forget_gone() {
+    let Ok(nowhere) = File::options().write(true).open("/dev/null") else {
+        return;
+    };
+    // Where this fails, the end of the run says so in its own way.
+    if is_gone(io::stdout()) {
+        let _ = dup2_stdout(&nowhere);
+    }
+    if is_gone(io::stderr()) {
+        let _ = dup2_stderr(&nowhere);
     }
 }
 

@@ -55,7 +55,7 @@ pub(in crate::cli) fn watched(
     interrupt: &Interrupt,
 ) -> (Outcome, io::Result<()>) {
     let mut watch = match Show::open(folder, color) {
-        Ok(show) => Some(Watch::new(show, speed, fps)),
+        Ok(show) => Some(Watch::new(show, speed, fps, interrupt.clone())),
         Err(error) => return (crate::sim::play(plan), Err(error)),
     };
     let mut trouble = Ok(());
@@ -78,6 +78,7 @@ pub(in crate::cli) fn watched(
 
 struct Watch {
     show: Show,
+    interrupt: Interrupt,
     frame: Duration,
     speed: f64,
     paused: bool,
@@ -92,9 +93,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(show: Show, Speed(speed): Speed, fps: u32) -> Watch {
+    fn new(show: Show, Speed(speed): Speed, fps: u32, interrupt: Interrupt) -> Watch {
         Watch {
             show,
+            interrupt,
             frame: Duration::from_secs(1) / fps.max(1),
             speed,
             paused: false,
@@ -123,6 +125,10 @@ impl Watch {
                 }
                 Some(wish) => self.fulfil(wish, scene.now),
                 None => {}
+            }
+            // A clock that stands has no next look.
+            if self.interrupt.asked() {
+                return Ok(Pulse::Interrupt);
             }
             if self.drawn_at.is_none_or(|drawn| since(drawn) >= self.frame) {
                 let due = self.anchor.1 + since(self.anchor.0).mul_f64(self.speed);

@@ -1,5 +1,7 @@
 //! The devices that have been open longest, and why they are not done.
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -13,6 +15,10 @@ use super::{Tint, framed, lines, text};
 const PHASE: usize = 12;
 const OPEN: usize = 8;
 const DONE: usize = 6;
+const GROUP: usize = 13;
+/// From here on there is a column for the cohort, and from here on one for what is done.
+const WIDE: usize = 100;
+const MIDDLE: usize = 70;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture: &Picture) {
     if area.height == 0 {
@@ -34,31 +40,30 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture
         .max()
         .unwrap_or(0);
     let id = longest.clamp(8, width / 4);
-    let group = if width >= 100 { 12 } else { 8 };
-    let why = width.saturating_sub(1 + id + group + PHASE + OPEN + DONE + 3);
-    let heading = format!(
-        " {} {} {}{}{}  {}",
-        text::left("device", id),
-        text::left("cohort", group),
-        text::left("phase", PHASE),
-        text::right("open", OPEN),
-        text::right("done", DONE),
-        text::left("why", why)
-    );
+    // Where there is little room, it belongs to the reason.
+    let group = if width >= WIDE { GROUP } else { 0 };
+    let part = if width >= MIDDLE { DONE } else { 0 };
+    let why = width.saturating_sub(1 + id + group + 1 + PHASE + OPEN + part + 2);
+    let row = |mark: &str, [device, cohort, phase, open, done, reason]: [&str; 6]| {
+        format!(
+            "{mark}{}{} {}{}{}  {}",
+            text::left(device, id),
+            text::right(&text::left(cohort, group.saturating_sub(1)), group),
+            text::left(phase, PHASE),
+            text::right(open, OPEN),
+            text::right(done, part),
+            text::fit(reason, why)
+        )
+    };
+    let heading = row(" ", ["device", "cohort", "phase", "open", "done", "why"]);
     let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
     let chosen = picture.slowest.iter().position(|device| Some(device.index) == state.device);
     let first = chosen.map_or(0, |at| (at + 1).saturating_sub(room));
     for device in picture.slowest.iter().skip(first).take(room) {
         let mark = if Some(device.index) == state.device { ">" } else { " " };
-        let line = format!(
-            "{mark}{} {} {}{}{}  {}",
-            text::left(&device.id, id),
-            text::left(&device.group, group),
-            text::left(device.phase.word(), PHASE),
-            text::right(&device.open_for.map_or_else(|| "-".to_owned(), text::lasted), OPEN),
-            text::right(&done(device), DONE),
-            text::fit(&why_of(device), why)
-        );
+        let open = device.open_for.map_or_else(|| "-".to_owned(), text::lasted);
+        let (done, reason) = (done(device), why_of(device));
+        let line = row(mark, [&device.id, &device.group, device.phase.word(), &open, &done, &reason]);
         let tint = if mark == ">" {
             state.style(Tint::Strong)
         } else {
@@ -96,6 +101,15 @@ pub(super) fn why_of(device: &OpenDevice) -> String {
 fn explained(device: &OpenDevice) -> String {
     match &device.why {
         Some(Why::AtRest) if device.open_for.is_some() => "done; the server does not know yet".to_owned(),
+        Some(Why::Downloading { received, total }) if device.rate.is_some() => {
+            let rate = device.rate.unwrap_or_default();
+            let left = total
+                .map(|total| total.saturating_sub(*received))
+                .zip(std::num::NonZeroU64::new(rate));
+            let left = left.map(|(left, rate)| Duration::from_secs_f64(left as f64 / rate.get() as f64));
+            let left = left.map_or_else(String::new, |left| format!(", {} left", text::lasted(left)));
+            format!("{}{left}", text::rate(rate as f64, true))
+        }
         Some(why) => why.to_string(),
         None => format!("session {}", device.session),
     }

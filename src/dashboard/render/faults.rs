@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::model::show_count;
+use crate::model::{Share, show_count};
 use crate::play::{FaultLine, Picture};
 
 use super::super::state::{Pane, State};
@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     let room = height.saturating_sub(2).max(1);
     let first = state.scrolled(Pane::Faults).min(picture.faults.len().saturating_sub(room));
     for fault in picture.faults.iter().skip(first).take(room) {
-        let planned = fault.planned.map_or_else(|| "chance".to_owned(), show_count);
+        let planned = fault.planned.map_or_else(|| chance(fault), show_count);
         let columns = [
             planned,
             show_count(fault.done),
@@ -49,14 +49,22 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
         let line = text::left(&fault.name, name.saturating_sub(1)) + " " + &text::left(&fault.kind, words - name);
         shown.push(Line::from(line + &numbers(columns)));
     }
-    if let Some(phases) = struck(&picture.faults) {
-        shown.push(Line::from(text::fit(&phases, width)));
+    if let Some(phases) = struck(&picture.faults, width) {
+        shown.push(Line::from(phases));
     }
     lines(frame, inner, shown);
 }
 
-/// Phases that faults struck in, the most struck first.
-fn struck(faults: &[FaultLine]) -> Option<String> {
+/// What is planned of a fault that strikes single messages, requests or operations.
+fn chance(fault: &FaultLine) -> String {
+    match fault.chance {
+        Some(share) if share < Share::WHOLE => share.to_string(),
+        Some(_) | None => "each".to_owned(),
+    }
+}
+
+/// Phases that faults struck in, the most struck first, as many as `room` has.
+fn struck(faults: &[FaultLine], room: usize) -> Option<String> {
     let mut phases: Vec<(&str, u64)> = Vec::new();
     for &(phase, count) in faults.iter().flat_map(|fault| &fault.phases) {
         match phases.iter_mut().find(|(word, _)| *word == phase.word()) {
@@ -65,9 +73,13 @@ fn struck(faults: &[FaultLine]) -> Option<String> {
         }
     }
     phases.sort_by_key(|(word, count)| (u64::MAX - count, *word));
-    let words: Vec<_> = phases
-        .iter()
-        .map(|(word, count)| format!("{word} {}", show_count(*count)))
-        .collect();
-    (!words.is_empty()).then(|| format!("struck in {}", words.join(", ")))
+    let mut words = phases.iter().map(|(word, count)| format!("{word} {}", show_count(*count)));
+    let mut struck = format!("struck in {}", words.next()?);
+    for word in words {
+        if text::width(&struck) + 2 + text::width(&word) > room {
+            break;
+        }
+        struck = format!("{struck}, {word}");
+    }
+    Some(text::fit(&struck, room))
 }

@@ -104,18 +104,16 @@ fn footer(picture: &Picture, width: usize, room: usize) -> Vec<String> {
     let Some(all) = picture.all() else {
         return Vec::new();
     };
-    let states = format!(
-        "pending {} in progress {} failed {} cancelled {}",
-        show_count(all.of(UpdateState::Pending)),
-        show_count(all.of(UpdateState::InProgress)),
-        show_count(all.of(UpdateState::Failed)),
-        show_count(all.of(UpdateState::Cancelled))
-    );
+    let states = states(all, width);
     let next = picture.next.as_ref().map(|next| {
         let waits = match &next.waits {
             WaitsFor::Until(at) => format!("in {}", text::lasted(at.since(picture.at))),
             WaitsFor::Step(step) => format!("after `{step}`"),
-            WaitsFor::Measure { text, value, unit } => format!("{text}, now {}", text::measured(*value, unit)),
+            WaitsFor::Measure { text, value, unit } => {
+                let now = format!(", now {}", text::measured(*value, unit));
+                let taken = text::width(&next.name) + text::width(&now) + 9;
+                text::fit(text, width.saturating_sub(taken)) + &now
+            }
         };
         format!("next `{}`: {waits}", next.name)
     });
@@ -128,9 +126,41 @@ fn footer(picture: &Picture, width: usize, room: usize) -> Vec<String> {
     footer
 }
 
+/// Counts of the states that the bars do not tell apart: all four, or those that there are, or those in few characters.
+fn states(all: &CohortLine, width: usize) -> String {
+    let named = [
+        ("pending", UpdateState::Pending),
+        ("in progress", UpdateState::InProgress),
+        ("failed", UpdateState::Failed),
+        ("cancelled", UpdateState::Cancelled),
+    ];
+    let told = |least: u64, show: &dyn Fn(u64) -> String| {
+        let counted = named.iter().map(|(name, state)| (name, all.of(*state)));
+        let words = counted.filter(|(_, count)| *count >= least);
+        words
+            .map(|(name, count)| format!("{name} {}", show(count)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let forms = [told(0, &show_count), told(1, &show_count), told(1, &text::short)];
+    let fits = forms.iter().position(|form| text::width(form) <= width);
+    forms[fits.unwrap_or(forms.len() - 1)].clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_count_is_cut_where_it_can_be_shortened() {
+        let line = CohortLine {
+            name: crate::model::CohortName::all(),
+            states: [0, 1_689, 22, 280, 9, 0],
+        };
+        assert_eq!(states(&line, 60), "pending 1,689 in progress 22 failed 9 cancelled 0");
+        assert_eq!(states(&line, 38), "pending 1,689 in progress 22 failed 9");
+        assert_eq!(states(&line, 36), "pending 1.7k in progress 22 failed 9");
+    }
 
     #[test]
     fn a_bar_shows_what_there_is_and_is_full_only_when_all_is_over() {

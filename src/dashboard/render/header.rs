@@ -17,7 +17,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     for part in parts(state, picture) {
         let gap = if shown.is_empty() { " " } else { "  " };
         if text::width(&shown) + gap.len() + text::width(&part) > room {
-            break;
+            continue;
         }
         shown.push_str(gap);
         shown.push_str(&part);
@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     frame.render_widget(Line::from(Span::styled(shown, state.style(Tint::Strong))), area);
 }
 
-/// The most important first.
+/// The most important first; what does not fit is left out.
 fn parts(state: &State, picture: &Picture) -> Vec<String> {
     let name = text::fit(&picture.name, 32);
     let mut parts = vec![format!("squall {} {name}", picture.mode.word())];

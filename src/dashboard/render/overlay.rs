@@ -80,7 +80,7 @@ fn told(life: &Life, picture: &Picture) -> Vec<String> {
         return vec![text.to_owned(), "with `--set scenario.trace=on`.".to_owned()];
     };
     let moments: Vec<_> = happened.iter().map(|&(at, happening)| Moment { at, happening }).collect();
-    let story = Story::tell(&moments, &life.names, picture.at);
+    let story = Story::so_far(&moments, &life.names, picture.at);
     story.to_string().lines().map(str::to_owned).collect()
 }
 

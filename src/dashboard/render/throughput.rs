@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::model::{show_count, show_size};
-use crate::play::{Expected, Picture, ThroughputRow};
+use crate::play::{Expected, Picture, Stands, ThroughputRow};
 
 use super::super::state::{Pane, State};
 use super::{Tint, framed, lines, text};
@@ -81,10 +81,10 @@ fn sparks(bars: &[f64], room: usize) -> String {
 }
 
 fn expectation(expected: &Expected, width: usize, state: &State) -> Line<'static> {
-    let (mark, tint) = match expected.holds {
-        Some(true) => ("✓", Tint::Good),
-        Some(false) => ("✗", Tint::Bad),
-        None => ("?", Tint::Quiet),
+    let (mark, tint) = match expected.stands {
+        Stands::Holds => ("✓", Tint::Good),
+        Stands::Fails => ("✗", Tint::Bad),
+        Stands::NotYet => ("·", Tint::Quiet),
     };
     let now = format!(": now {}", text::measured(expected.value, expected.unit));
     let that = text::fit(&expected.text, width.saturating_sub(2 + text::width(&now)));

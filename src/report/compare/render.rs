@@ -7,7 +7,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::model::{show_count, show_duration, show_size};
 use crate::report::markdown::{code, escape};
-use crate::report::text::{counted, cut};
+use crate::report::words::{counted, cut};
 
 use super::{Comparison, GateRow, SideRow};
 
@@ -33,13 +33,13 @@ pub fn compare_text(comparison: &Comparison) -> String {
     let level = format!("{} % intvl", comparison.level);
     let _ = writeln!(
         text,
-        "{:<22}{:>10}{:>11}{:>9}{level:>18}{:>8}   verdict",
+        "{:<21} {:>11} {:>11}{:>9}{level:>18}{:>8}   verdict",
         "gate", "base", "cand", "change", "band"
     );
     for row in &comparison.gates {
         let _ = writeln!(
             text,
-            "{:<22}{:>10}{:>11}{:>9}{:>18}{:>8}   {}",
+            "{:<21} {:>11} {:>11}{:>9}{:>18}{:>8}   {}",
             cut(&row.gate, 21),
             value(row.base_median, &row.unit),
             value(row.candidate_median, &row.unit),
@@ -50,7 +50,7 @@ pub fn compare_text(comparison: &Comparison) -> String {
         );
     }
     for gate in &comparison.not_measured {
-        let _ = writeln!(text, "{:<22}not measured by every run", cut(gate, 21));
+        let _ = writeln!(text, "{:<21} not measured by every run", cut(gate, 21));
     }
     for that in &comparison.broken_expectations {
         let _ = writeln!(text, "expectation held before, fails now: {that}");

@@ -15,13 +15,14 @@ use askama::Template;
 
 use super::fleets::{SideBySide, side_by_side};
 use super::recording::Recording;
+use super::rerun::rerun_command;
 use super::summary::Summary;
-use super::text::{counted, judgement, length, rerun_command};
+use super::words::{counted, judgement, length};
 
 pub(super) use timeline::Columns;
 
 use svg::Chart;
-use tables::{Broken, Cohort, Expected, Grid, Matrix, StuckDevice, Timing};
+use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing};
 
 /// Largest resolved scenario that is shown whole.
 const SCENARIO_MAX: usize = 200_000;
@@ -45,6 +46,7 @@ struct Page<'a> {
     timings: Vec<Timing>,
     fleets: Option<SideBySide>,
     matrix: Matrix,
+    faults: Vec<Fault>,
     grid: Grid,
     slowest: Vec<stories::Slow>,
     phases: Vec<(&'static str, &'static str)>,
@@ -74,6 +76,7 @@ pub(super) fn html(run: &Recording) -> String {
         timings: tables::timings(summary),
         fleets: side_by_side(summary),
         matrix: tables::matrix(summary),
+        faults: tables::faults(summary),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
         phases: PHASES.map(|phase| (stories::class(phase), phase)).to_vec(),

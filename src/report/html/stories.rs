@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::measure::{Happening, TraceLine, TraceNames};
 use crate::report::recording::Recording;
-use crate::report::text::span as shown;
 use crate::report::untrusted::clean;
+use crate::report::words::span as shown;
 use crate::story::{Moment, Story};
 use crate::time::SimTime;
 

@@ -1,8 +1,9 @@
 //! The tables of the page, as text in cells.
 
 use crate::model::{LEGAL, Phase, UpdateState, show_count, show_size};
-use crate::report::summary::{MetricRow, Summary};
-use crate::report::text::{counted, limit_of, span, value_of};
+use crate::report::summary::{FaultRow, MetricRow, Summary};
+use crate::report::text::missed_because;
+use crate::report::words::{counted, limit_of, span, value_of};
 
 use super::axis;
 
@@ -60,6 +61,15 @@ pub(super) struct Cell {
     /// `seen`, `hole`, `illegal` or nothing.
     pub(super) class: &'static str,
     pub(super) tip: String,
+}
+
+/// What came of a fault.
+pub(super) struct Fault {
+    pub(super) name: String,
+    pub(super) kind: String,
+    /// Planned, done, missed.
+    pub(super) counts: [String; 3],
+    pub(super) because: String,
 }
 
 /// In which phases each fault struck.
@@ -227,6 +237,31 @@ pub(super) fn matrix(summary: &Summary) -> Matrix {
         heads: targets.iter().map(|phase| phase.word()).collect(),
         rows: rows.collect(),
     }
+}
+
+pub(super) fn faults(summary: &Summary) -> Vec<Fault> {
+    let rows = summary.faults.iter().map(|fault| Fault {
+        name: fault.name.clone(),
+        kind: fault.kind.clone(),
+        counts: [
+            fault.planned.map_or_else(|| chance_of(fault), show_count),
+            show_count(fault.done),
+            fault.missed.map_or_else(|| "–".to_owned(), show_count),
+        ],
+        because: missed_because(fault).unwrap_or_default(),
+    });
+    rows.collect()
+}
+
+/// What is planned of a fault that strikes single messages, requests or operations.
+fn chance_of(fault: &FaultRow) -> String {
+    let tried = fault
+        .tried
+        .map_or_else(String::new, |tried| format!("{} ", show_count(tried)));
+    fault.strikes.as_ref().map_or_else(
+        || "–".to_owned(),
+        |strikes| format!("{} % of {tried}{strikes}", fault.chance_percent.unwrap_or(100.0)),
+    )
 }
 
 pub(super) fn grid(summary: &Summary) -> Grid {

@@ -1,0 +1,39 @@
+//! The command that plays a run again.
+
+use std::fmt::Write;
+
+use super::summary::ScenarioRow;
+
+/// The command that plays the same again. It stands on one line, however long, so that it can be copied.
+pub fn rerun_command(mode: &str, scenario: &ScenarioRow) -> String {
+    let mut command = format!("squall {mode} {} --seed {}", quoted(&scenario.name), scenario.seed);
+    for (key, value) in &scenario.overrides {
+        let _ = match key.as_str() {
+            "scenario.seed" => Ok(()),
+            "devices" => write!(command, " -d {}", quoted(value)),
+            _ => write!(command, " --set {}", quoted(&format!("{key}={value}"))),
+        };
+    }
+    command
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:/@=%+,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rerun_command_survives_a_shell() {
+        assert_eq!(quoted("fleet.demo.count=50"), "fleet.demo.count=50");
+        assert_eq!(quoted("scenario.duration=30 s"), "'scenario.duration=30 s'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}
