@@ -494,7 +494,7 @@ fn a_fleet_too_large_is_refused_with_the_arithmetic() {
     assert!(told.starts_with("error: 2,000 devices need 6,100 file descriptors"), "{told}");
     assert!(told.contains("may hold 400 here"), "{told}");
     let fitting = match can_split() {
-        true => "devices fit; use `-d 936`",
+        true => "devices fit; use `-d 937`",
         false => "100 devices fit; use `-d 100`",
     };
     assert!(told.contains(fitting), "{told}");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -81,7 +82,8 @@ fn both_storms_update_every_device() {
 }
 
 /// The server is stopped for 5 s while devices come in, a few at a time. Each of them tries again and again; what it waited in all is in the
-/// times from the planned moment alone, and a harness that counted from each try would not have seen it.
+/// times from the planned moment alone, and a harness that counted from each try would not have seen it. Without the stall both take from
+/// 1.7 s to 4.1 s: the device subscribes a drawn while after it has connected.
 #[test]
 fn a_server_that_stalls_shows_in_times_from_the_plan_and_not_in_raw_ones() {
     let played = run(
@@ -91,7 +93,7 @@ fn a_server_that_stalls_shows_in_times_from_the_plan_and_not_in_raw_ones() {
         firmware.app = { "1.0.0" = { size = "8 KiB" } }
         fleet.few = { count = 300, runs = "app@1.0.0", arrive = "30/s" }
         fault = [{ inject = "freeze", who = "server", at = "3s", for = "5s" }]
-        expect = ["connect_time p(99) > 4s", "connect_time max < 8s", "connect_time_raw p(99) < 2s", "connects{result:timeout} count > 300"]
+        expect = ["connect_time p(99) > 6500ms", "connect_time_raw p(99) < 5500ms", "connects{result:timeout} count > 200"]
         "#,
         &["env"],
         &[],
@@ -139,19 +141,24 @@ fn a_starved_harness_says_so_and_blames_no_server() {
         return;
     }
     let processor = processor();
-    let _burners = Burners::on(&processor);
+    let place = processor.clone();
+    // The harness is up by then, in most cases: starting among the others would only take long.
+    let burners = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_secs(1));
+        Burners::on(&place)
+    });
     let (output, summary) = run(
         r#"
-        scenario = { duration = "4s" }
+        scenario = { duration = "6s", ends = "duration" }
         server.tls = "off"
-        firmware.app = { "1.0.0" = { size = "8 KiB" }, "1.1.0" = { size = "8 KiB" } }
-        fleet.few = { count = 60, runs = "app@1.0.0", arrive = "60/s" }
-        step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+        firmware.app = { "1.0.0" = { size = "8 KiB" } }
+        fleet.few = { count = 60, runs = "app@1.0.0", arrive = "60/s from 1s" }
         expect = ["connect_time p(99) < 1ms"]
         "#,
-        &["nice", "-n", "12", "taskset", "-c", &processor],
+        &["nice", "-n", "15", "taskset", "-c", &processor],
         &[],
     );
+    drop(burners.join().unwrap());
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(102), "{told}{}", text(&output.stderr));
     assert_eq!(summary["expectations"][0]["passed"], false, "{told}");

@@ -54,9 +54,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// All that they did.
-    pub fn all(&self) -> f64 {
-        self.ours + self.others
+    /// Whether they did more than in another second, whole percents of them; of two alike, in which they did more for us.
+    pub fn exceeds(&self, other: &Load) -> bool {
+        let all = |load: &Load| ((load.ours + load.others) * 1e2) as u32;
+        (all(self), self.ours) > (all(other), other.ours)
     }
 }
 
@@ -173,7 +174,10 @@ impl Readings {
         let late = self.late.max(self.late_at_rest);
         (late > LATE_MAX).then(|| LargestFleet {
             devices: self.part(LATE_MAX.as_secs_f64() / late.as_secs_f64()),
-            basis: "no processor was full; if lateness grows as the fleet does".to_owned(),
+            basis: format!(
+                "{} ms late is too late, and lateness grows at least as the fleet does",
+                late.as_millis()
+            ),
         })
     }
 
@@ -306,7 +310,7 @@ mod tests {
         );
         let (devices, basis) = carried(Readings { late, ..calm() });
         assert_eq!(
-            (devices, basis.starts_with("no processor was full")),
+            (devices, basis.starts_with("100 ms late is too late")),
             (25_000, true),
             "{basis}"
         );

@@ -126,7 +126,7 @@ impl Watch {
             others: (part(busy, busy_before) - ours).max(0.0),
             cores,
         };
-        if self.readings.busiest.is_none_or(|busiest| busiest.all() < load.all()) {
+        if self.readings.busiest.is_none_or(|busiest| load.exceeds(&busiest)) {
             self.readings.busiest = Some(load);
         }
     }
