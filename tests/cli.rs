@@ -1,5 +1,7 @@
 //! The command line as a whole: help, bad input, starters, completions, what a machine can carry.
 
+mod advise;
+mod picture;
 mod schemas;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,10 +11,12 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 18] = [
     "run",
     "sim",
     "explore",
+    "advise",
+    "picture",
     "replay",
     "check",
     "serve",

@@ -507,19 +507,32 @@ fn a_planted_bug_that_needs_one_cut_in_two_hundred_is_found_by_exhaustion_and_fa
 
 #[test]
 fn planted_bugs_are_found_in_a_few_seeds_and_the_first_ends_the_search() {
-    for (defect, rule, within) in [
-        ("forget-swap", "always-bootable", 12),
-        ("wrap-backoff", "waits-in-bounds", 12),
-        ("skip-content-range-check", "only-the-range-asked-for", 12),
-        ("none", "", 3),
+    for (scenario, defect, rule, within) in [
+        ("planted", "fleet.field.defect=forget-swap", "always-bootable", 12),
+        ("planted", "fleet.field.defect=wrap-backoff", "waits-in-bounds", 12),
+        (
+            "planted",
+            "fleet.field.defect=skip-content-range-check",
+            "only-the-range-asked-for",
+            12,
+        ),
+        ("planted", "fleet.field.defect=none", "", 3),
+        (
+            "planted-server",
+            "server.defect=offer-once",
+            "subscribe-brings-the-manifest",
+            12,
+        ),
+        ("planted-server", "server.defect=forget-results", "ends-are-final", 12),
+        ("planted-server", "server.defect=none", "", 3),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let (defect, seeds) = (format!("fleet.field.defect={defect}"), within.to_string());
+        let seeds = within.to_string();
         let arguments = [
             "explore",
-            "planted",
+            scenario,
             "--set",
-            &defect,
+            defect,
             "--seeds",
             &seeds,
             "--first",
@@ -544,6 +557,61 @@ fn planted_bugs_are_found_in_a_few_seeds_and_the_first_ends_the_search() {
 }
 
 #[test]
+fn a_failing_seed_keeps_the_files_of_its_scenario_and_replays_without_the_originals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, scenario) = (folder.path().join("images"), folder.path().join("own/filed.toml"));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(scenario.parent().unwrap()).unwrap();
+    let image = &load(Source::Example("quickstart".to_owned()), &Overrides::default())
+        .unwrap()
+        .versions[1]
+        .image
+        .clone();
+    std::fs::write(images.join("app.bin"), image).unwrap();
+    let text = r#"
+        scenario = { duration = "60s" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { file = "../images/app.bin" } }
+        fleet.demo = { count = 2, runs = "app@1.0.0", defect = "succeed-without-boot" }
+        step = [{ at = "2s", deploy = "app@1.1.0", to = "all" }]
+        fault = [{ name = "lag", inject = "delay 100ms", who = "all", at = "start" }]"#;
+    std::fs::write(&scenario, text).unwrap();
+    assert_exit(
+        &squall(&["explore", scenario.to_str().unwrap(), "--seeds", "1"], folder.path()),
+        100,
+    );
+    std::fs::remove_dir_all(&images).unwrap();
+    let failure = latest(&folder).join("failures/1");
+    assert_exit(&replay(&failure, &[]), 100);
+    assert_exit(&replay(&failure, &["--without", "lag"]), 100);
+    let shrunk = replay(&failure.join("shrunk.toml"), &[]);
+    assert_exit(&shrunk, 100);
+    assert!(stderr(&shrunk).contains("it fails as seed 1 does"), "{shrunk:?}");
+}
+
+#[test]
+fn seeds_that_prefer_what_is_new_are_the_same_with_any_number_of_jobs_and_replay_as_they_were_played() {
+    let explore = |jobs: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments =
+            "explore planted --set fleet.field.defect=skip-content-range-check --seeds 20 --no-shrink --prefer-new --jobs";
+        let arguments: Vec<_> = arguments.split(' ').chain([jobs]).collect();
+        assert_exit(&squall(&arguments, folder.path()), 100);
+        (kept(&latest(&folder)), folder)
+    };
+    let (found, folder) = explore("3");
+    assert_eq!(found, explore("1").0);
+    // Every other seed is played without some fault; one of those is among them.
+    let odd = found
+        .keys()
+        .find(|seed| *seed % 2 == 1 && **seed < 16)
+        .expect("half of the seeds are odd");
+    let failure = latest(&folder).join("failures").join(odd.to_string());
+    let resolved = std::fs::read_to_string(failure.join("resolved.toml")).unwrap();
+    assert_eq!(resolved.matches("[[fault]]").count(), 10, "{resolved}");
+    assert_exit(&replay(&failure, &[]), 100);
+}
+
+#[test]
 fn an_outage_is_lengthened_until_hasty_retries_keep_the_fleet_away() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = folder.path().join("storm.toml");
@@ -563,6 +631,12 @@ fn an_outage_is_lengthened_until_hasty_retries_keep_the_fleet_away() {
     assert_eq!(rows.len(), 14);
     assert!(stays("250ms").is_some(), "{found}");
     assert_eq!(stays("500ms..30000ms full"), None, "{found}");
+    let page = std::fs::read_to_string(latest(&folder).join("outage.html")).unwrap();
+    assert_eq!(
+        page.matches("<svg viewBox=\"0 0 620").count(),
+        2,
+        "constant and jittered waits"
+    );
 }
 
 #[test]

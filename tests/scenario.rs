@@ -1,7 +1,9 @@
 //! Tests of `scenario` across modules.
 
+mod detection;
 mod incidents;
 mod playing;
+mod summaries;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

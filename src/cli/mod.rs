@@ -1,5 +1,6 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
+mod advise;
 mod bench;
 mod check;
 mod compare;
@@ -11,6 +12,7 @@ mod flags;
 mod image;
 mod interrupt;
 mod new;
+mod picture;
 mod profiles;
 mod qemu;
 mod refusal;
@@ -62,7 +64,7 @@ Examples:
   squall serve                               the OTA server alone, for real devices";
 
 /// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge", "advise"];
+const NOT_YET: &[&str] = &["merge"];
 
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
@@ -80,6 +82,10 @@ enum Command {
     Sim(sim::SimArgs),
     /// Plays many seeds of a scenario in virtual time and keeps those that fail
     Explore(explore::ExploreArgs),
+    /// Tries stage sizes, soak times and offer rates of a staged rollout, and prints the plans that no other beats
+    Advise(advise::AdviseArgs),
+    /// Plays scenarios in virtual time and draws what the expectation that the first one fails came to in each
+    Picture(picture::PictureArgs),
     /// Tells the life of one device of a run, or plays a simulation again and compares
     Replay(replay::ReplayArgs),
     /// Makes reports of a run again from its data
@@ -123,6 +129,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Explore(args) => explore::run(&args),
+        Command::Advise(args) => advise::run(&args),
+        Command::Picture(args) => picture::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),

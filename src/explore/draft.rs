@@ -102,6 +102,16 @@ impl Draft {
         changed
     }
 
+    /// The same with this value, written as given, whether the key has had one or not.
+    pub(super) fn having(&self, at: usize, key: &str, value: &str) -> Draft {
+        if self.value(at, key).is_some() {
+            return self.with(at, key, value);
+        }
+        let mut more = self.clone();
+        more.blocks[at].lines.push(format!("{key} = {value}"));
+        more
+    }
+
     fn of<'d>(&'d self, noun: &'d str) -> impl Iterator<Item = &'d Block> {
         self.blocks.iter().filter(move |block| block.noun() == noun)
     }

@@ -5,6 +5,7 @@
 //! does not heal is found by playing every shorter one.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -77,9 +78,10 @@ impl Retry {
 }
 
 impl Storm {
-    /// The scenario as it is resolved; `None` if it has no outage at a fixed time.
+    /// The scenario as it is resolved; `None` if it has no outage at a fixed time. It is played without its steps: a device that
+    /// restarts for its update is away as well, for a reason of its own.
     pub fn new(resolved: &str, within: Duration) -> Option<Storm> {
-        let draft = Draft::read(resolved).without_all("expect");
+        let draft = Draft::read(resolved).without_all("expect").without_all("step");
         let outage = draft
             .positions("fault")
             .into_iter()
@@ -118,14 +120,14 @@ impl Storm {
     }
 
     /// Tries one way to wait with longer and longer outages; `None` where `halt` says so.
-    fn boundary(&self, retry: Retry, halt: &(dyn Fn() -> bool + Sync)) -> Result<Option<Boundary>, String> {
+    fn boundary(&self, retry: Retry, folder: &Path, halt: &(dyn Fn() -> bool + Sync)) -> Result<Option<Boundary>, String> {
         let mut boundary = Boundary {
             retry,
             heals: None,
             stays: None,
         };
         for seconds in OUTAGES {
-            let source = Source::Stdin(self.scenario(retry, seconds));
+            let source = Source::Beside(folder.to_owned(), self.scenario(retry, seconds));
             let plan = load(source, &Overrides::default()).map_err(|errors| errors.to_string())?;
             let outcome = play_watched(Arc::new(plan), &mut |_, _| match halt() {
                 true => Pulse::Interrupt,
@@ -143,13 +145,14 @@ impl Storm {
         Ok(Some(boundary))
     }
 
-    /// Tries every way to wait, some at the same time; those that `halt` cut off are missing.
+    /// Tries every way to wait, some at the same time, the scenario's files in `folder`; those that `halt` cut off are missing.
     ///
     /// # Errors
     /// If the scenario cannot be loaded with an outage of another length.
     pub fn search(
         &self,
         jobs: NonZeroUsize,
+        folder: &Path,
         halt: &(dyn Fn() -> bool + Sync),
         tell: &(dyn Fn(&Boundary) + Sync),
     ) -> Result<Vec<Boundary>, String> {
@@ -158,7 +161,7 @@ impl Storm {
         let work = || {
             let mut found = Vec::new();
             while let Some((at, retry)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, *ways.get(at)?))) {
-                if let Some(boundary) = self.boundary(retry, halt)? {
+                if let Some(boundary) = self.boundary(retry, folder, halt)? {
                     tell(&boundary);
                     found.push((at, boundary));
                 }

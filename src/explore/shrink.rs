@@ -3,6 +3,7 @@
 //! Tables go first, then devices, times and sizes, round after round until nothing more goes or the plays are used up. Bounded in plays
 //! and not in time, so that a seed shrinks to the same scenario on every machine.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{parse_duration, parse_size};
@@ -14,6 +15,12 @@ use super::failure::Failure;
 
 /// Seeds tried with fewer devices: whom chance picks changes with their number.
 const SEEDS: u64 = 24;
+/// Plays for which the first attempt may be given other ids, and for what follows from that.
+const RENUMBERING: u32 = 1_000;
+/// So few devices are few enough.
+const FEW: u64 = 3;
+/// Ids that the first attempt is given where nothing else makes devices few: with fewer of them, ids that a failure needs are not reached.
+const FIRST_ATTEMPTS: u64 = 10;
 /// Sizes that images are cut down to, as they are written, bytes.
 const SIZES: [(&str, u64); 3] = [("16 KiB", 16 << 10), ("64 KiB", 64 << 10), ("256 KiB", 256 << 10)];
 
@@ -50,33 +57,28 @@ pub fn shrink(resolved: &str, fleet: bool, plays: u32, fails: &mut dyn FnMut(&st
     if !work.take(best) {
         return None;
     }
-    loop {
-        let before = work.best.clone();
-        work.leave_out(if fleet {
-            &["fault", "step", "fleet", "expect", "cohort", "firmware", "link"]
-        } else {
-            &["fault", "expect"]
-        });
-        if fleet {
-            work.fewer_devices();
-            work.simpler_faults();
-            work.smaller_images();
-            work.shorter();
+    work.cut_down(fleet);
+    let complete = work.left > 0;
+    let mut played = plays - work.left;
+    if fleet && complete {
+        // The last resort has plays of its own, all of few devices.
+        work.left = RENUMBERING;
+        if work.renumbered() {
+            work.cut_down(fleet);
         }
-        if work.best == before || work.left == 0 {
-            break;
-        }
+        played += RENUMBERING - work.left;
     }
     Some(Shrunk {
         draft: work.best,
-        plays: plays - work.left,
-        complete: work.left > 0,
+        plays: played,
+        complete: complete && work.left > 0,
     })
 }
 
-/// True if a scenario fails in this way (see [`Failure::kind`]); false as well where it is no scenario, or `halt` says so.
-pub fn fails_as(kind: &str, scenario: &str, halt: &dyn Fn() -> bool) -> bool {
-    let Ok(plan) = load(Source::Stdin(scenario.to_owned()), &Overrides::default()) else {
+/// True if a scenario, its files in `folder`, fails in this way (see [`Failure::kind`]); false as well where it is no scenario, or `halt`
+/// says so.
+pub fn fails_as(kind: &str, folder: &Path, scenario: &str, halt: &dyn Fn() -> bool) -> bool {
+    let Ok(plan) = load(Source::Beside(folder.to_owned(), scenario.to_owned()), &Overrides::default()) else {
         return false;
     };
     let outcome = play_watched(Arc::new(plan), &mut |_, _| match halt() {
@@ -108,6 +110,52 @@ impl Work<'_> {
         fails
     }
 
+    /// Leaves out and cuts down, round after round, until nothing more goes.
+    fn cut_down(&mut self, fleet: bool) {
+        loop {
+            let before = self.best.clone();
+            self.leave_out(if fleet {
+                &["fault", "step", "fleet", "expect", "cohort", "firmware", "link"]
+            } else {
+                &["fault", "expect"]
+            });
+            if fleet {
+                self.fewer_devices();
+                self.simpler_faults();
+                self.smaller_images();
+                self.shorter();
+            }
+            if self.best == before || self.left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Few devices of the one fleet, with other ids of attempts; false where that is no help, or none is needed.
+    fn renumbered(&mut self) -> bool {
+        let positions = |noun| self.best.positions(noun).first().copied();
+        let [Some(general), Some(server), Some(fleet)] = ["scenario", "server", "fleet"].map(positions) else {
+            return false;
+        };
+        if self.best.devices() <= FEW || self.best.count("fleet") > 1 {
+            return false;
+        }
+        let seed = self.seed(general);
+        let tries = (1..=FEW).flat_map(|count| (0..SEEDS).map(move |more| (count, seed.wrapping_add(more))));
+        let mut tries = tries.flat_map(|(count, seed)| (1..=FIRST_ATTEMPTS).map(move |first| (count, seed, first)));
+        tries.any(|(count, seed, first)| {
+            let draft = self.best.with(fleet, "count", &count.to_string());
+            let draft = draft.with(general, "seed", &seed.to_string());
+            self.take(draft.having(server, "first_attempt", &first.to_string()))
+        })
+    }
+
+    /// The seed of the smallest.
+    fn seed(&self, general: usize) -> u64 {
+        let seed = self.best.value(general, "seed").and_then(|seed| seed.parse().ok());
+        seed.unwrap_or(0)
+    }
+
     fn leave_out(&mut self, nouns: &[&str]) {
         for noun in nouns {
             // From the last on, so that positions of those before stay.
@@ -121,11 +169,7 @@ impl Work<'_> {
         let Some(general) = self.best.positions("scenario").first().copied() else {
             return;
         };
-        let seed: u64 = self
-            .best
-            .value(general, "seed")
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or(0);
+        let seed = self.seed(general);
         for at in self.best.positions("fleet") {
             let count: u64 = self.best.value(at, "count").and_then(|count| count.parse().ok()).unwrap_or(0);
             let fewer = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500]

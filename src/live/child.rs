@@ -200,7 +200,7 @@ impl ChildServer {
             epoch_monotonic_ns: self.epoch_monotonic_ns,
             audit: true,
             devices: self.devices,
-            defect: None,
+            defect: self.start.plan.defect.map(|defect| defect.word().to_owned()),
         };
         let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
         if let Some(input) = &mut self.input {
@@ -363,6 +363,7 @@ mod tests {
             delay: Default::default(),
             deadline: None,
             first_attempt: crate::model::AttemptId::FIRST,
+            defect: None,
         }
     }
 

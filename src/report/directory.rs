@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use crate::measure::Trace;
 use crate::play::Outcome;
+use crate::scenario::Plan;
 
 use super::csv::{devices_csv, timeline_csv};
 use super::histograms::write_histograms;
-use super::html::html;
+use super::html::{OutagePage, html, outage_html};
 use super::junit::junit;
 use super::recording::Recording;
 use super::summary::Summary;
@@ -96,6 +97,7 @@ impl RunDirectory {
     pub fn write(&self, outcome: &Outcome) -> Result<(), ReportError> {
         let summary = Summary::of(outcome);
         let mut written = vec![
+            self.put_files(&outcome.plan),
             self.put("scenario.toml", &outcome.plan.source),
             self.put("resolved.toml", &outcome.plan.resolved),
             self.put("summary.json", &summary.to_json()),
@@ -111,6 +113,20 @@ impl RunDirectory {
         }
         written.push(self.reports(&summary));
         written.into_iter().collect()
+    }
+
+    /// Keeps the files that a scenario names, so that its resolved form can be played from here.
+    ///
+    /// # Errors
+    /// [`ReportError`] of the first that cannot be copied.
+    pub fn put_files(&self, plan: &Plan) -> Result<(), ReportError> {
+        for (name, file) in &plan.files {
+            let path = self.path.join(name);
+            let folder = path.parent().unwrap_or(&self.path);
+            at(folder, fs::create_dir_all(folder))?;
+            at(&path, fs::copy(file, &path).map(drop))?;
+        }
+        Ok(())
     }
 
     /// What is made of the data that stands in the folder by now.
@@ -129,6 +145,14 @@ impl RunDirectory {
     /// [`ReportError`] if it cannot be written.
     pub fn put_shrunk(&self, scenario: &str) -> Result<(), ReportError> {
         self.put("shrunk.toml", scenario)
+    }
+
+    /// Writes which outages a fleet comes back from.
+    ///
+    /// # Errors
+    /// [`ReportError`] if it cannot be written.
+    pub fn put_outage(&self, page: &OutagePage) -> Result<(), ReportError> {
+        self.put("outage.html", &outage_html(page))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), ReportError> {

@@ -31,10 +31,11 @@ pub use compare::{
 };
 pub use directory::{ReportError, RunDirectory, timestamp};
 pub use file::{Format, FormatError};
+pub use html::{AfterOutage, OutagePage, Panel, RetryRow, panels};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
-pub use rerun::rerun_command;
+pub use rerun::{quoted, rerun_command};
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,

@@ -394,6 +394,10 @@ impl Check<'_> {
             let hint = "no fleet and no fault names it";
             warnings.add(link.at, format!("link `{}` is never used", link.name), hint);
         }
+        if let Some(defect) = &self.file.server.defect {
+            let message = format!("the server has a bug planted in it: {}", defect.value);
+            warnings.add(defect.at, message, "what it breaks says nothing of a sound server");
+        }
         for fleet in &self.file.fleets {
             if let Some(defect) = &fleet.defect {
                 let message = format!("fleet `{}` has a bug planted in it: {}", fleet.name, defect.value);

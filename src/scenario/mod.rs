@@ -128,6 +128,7 @@ fn make(
         seed: file.general.seed,
         hash: written::hash(file, &images, &trusted),
         resolved: written::resolved(file, &name),
+        files: written::kept_files(file, folder),
         name,
         description: file.general.description.clone(),
         overrides,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::faults::{Absence, Cheat, LinkProfile, PlannedFault, PlannedServerFaul
 use crate::luck::Luck;
 use crate::measure::Measure;
 use crate::model::{AttemptId, CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
-use crate::server::{Limits, ServiceTime};
+use crate::server::{Defect, Limits, ServiceTime};
 use crate::time::SimTime;
 use crate::verdict::Expectation;
 
@@ -36,6 +37,8 @@ pub struct Plan {
     pub source: String,
     /// Every default and the seed written out, as TOML.
     pub resolved: String,
+    /// Files that `resolved` names: how it calls each, relative to its own folder, and where it is.
+    pub files: Vec<(PathBuf, PathBuf)>,
     /// What `check --strict` would refuse.
     pub warnings: Vec<String>,
     /// Steps and faults happen within it.
@@ -193,6 +196,8 @@ pub struct ServerPlan {
     pub deadline: Option<Duration>,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// A bug planted in it.
+    pub defect: Option<Defect>,
 }
 
 impl ServerPlan {

@@ -101,6 +101,7 @@ impl Resolver<'_> {
             delay: server.delay.clone(),
             deadline: server.deadline,
             first_attempt: server.first_attempt,
+            defect: server.defect.as_ref().map(|defect| defect.value),
         }
     }
 

@@ -97,6 +97,11 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             ("limits", Table("limits"), "what the embedded server refuses beyond"),
             ("first_attempt", Count, "id of the first attempt; 1 by default"),
+            (
+                "defect",
+                Text,
+                "a bug planted in the embedded server, to see it found, or none",
+            ),
         ],
     ),
     (

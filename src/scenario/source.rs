@@ -15,6 +15,8 @@ pub enum Source {
     Path(PathBuf),
     /// Text of standard input, which the caller has read.
     Stdin(String),
+    /// A text whose paths are relative to a folder: a resolved scenario, and its files beside it.
+    Beside(PathBuf, String),
     /// A built-in example, by name.
     Example(String),
 }
@@ -61,6 +63,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("rural", include_str!("../../scenarios/rural.toml")),
     ("cheats", include_str!("../../scenarios/cheats.toml")),
     ("planted", include_str!("../../scenarios/planted.toml")),
+    ("planted-rare", include_str!("../../scenarios/planted-rare.toml")),
+    ("planted-server", include_str!("../../scenarios/planted-server.toml")),
     ("staged-rollout", include_str!("../../scenarios/staged-rollout.toml")),
     ("server-crash", include_str!("../../scenarios/server-crash.toml")),
     ("retry-storm", include_str!("../../scenarios/retry-storm.toml")),
@@ -96,6 +100,12 @@ impl Source {
                 name: "stdin".to_owned(),
                 text,
                 folder: PathBuf::new(),
+            }),
+            Source::Beside(folder, text) => Ok(Given {
+                label: "the resolved scenario".to_owned(),
+                name: "resolved".to_owned(),
+                text,
+                folder,
             }),
             Source::Example(name) => match example(&name) {
                 Some(text) => Ok(Given {

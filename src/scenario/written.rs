@@ -1,6 +1,7 @@
 //! The scenario written out again, every default and the seed included, in an order of its own; and the hash of what is played.
 
 use std::fmt::Write as _;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -86,6 +87,31 @@ pub(super) fn hash(file: &ScenarioFile, images: &[Image], trusted: &[Option<Veri
     file.faults.iter().for_each(|row| out.fault(row));
     let digest = Sha256::digest(out.text.as_bytes());
     Hex(&digest[..8]).to_string()
+}
+
+/// Files that the resolved scenario names, to be kept beside it: how it calls each, and where it is. A key of a certificate is a secret and
+/// stays where it is.
+pub(super) fn kept_files(file: &ScenarioFile, folder: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let images = file.versions.iter().filter_map(|version| match &version.image {
+        ImageFile::File(words) => Some(words),
+        ImageFile::Generated { .. } => None,
+    });
+    let trusted = file.fleets.iter().filter_map(|fleet| fleet.trusts.as_ref());
+    let all = images.chain(trusted).chain(&file.qemu.bootloader);
+    let relative = all.filter(|words| !Path::new(&words.text).is_absolute());
+    relative
+        .map(|words| (PathBuf::from(kept_name(&words.text)), folder.join(&words.text)))
+        .collect()
+}
+
+/// A path as the resolved scenario has it: nothing outside of its own folder.
+fn kept_name(written: &str) -> String {
+    let path = Path::new(written);
+    if path.is_absolute() {
+        return written.to_owned();
+    }
+    let below = path.components().filter(|part| matches!(part, Component::Normal(_)));
+    below.collect::<PathBuf>().to_string_lossy().into_owned()
 }
 
 fn sorted_versions(file: &ScenarioFile) -> Vec<&VersionFile> {
@@ -183,6 +209,9 @@ impl Writer {
         if server.first_attempt != AttemptId::FIRST {
             self.raw("first_attempt", server.first_attempt.number());
         }
+        if let Some(defect) = &server.defect {
+            self.text("defect", defect.value.word());
+        }
         let limits = &server.limits;
         let written = [
             ("connections", limits.connections.map(|count| count.to_string())),
@@ -213,7 +242,7 @@ impl Writer {
         }
         self.text("machine", qemu.machine);
         if let Some(bootloader) = &qemu.bootloader {
-            self.text("bootloader", &bootloader.text);
+            self.text("bootloader", &kept_name(&bootloader.text));
         }
         self.text("boot_timeout", &exact_time(qemu.boot_timeout));
     }
@@ -227,7 +256,7 @@ impl Writer {
                 self.text("pattern", pattern);
             }
             (ImageFile::File(_), Some(image)) => self.text("file", &format!("{} {}", image.digest, image.bytes.len())),
-            (ImageFile::File(words), None) => self.text("file", &words.text),
+            (ImageFile::File(words), None) => self.text("file", &kept_name(&words.text)),
         }
         if let Some(flaw) = &version.flaw {
             self.text("flaw", flaw.value.word());
@@ -269,7 +298,7 @@ impl Writer {
         self.raw("flash", &fleet.flash.written);
         match (&fleet.trusts, key) {
             (None, _) => {}
-            (Some(words), None) => self.text("trusts", &words.text),
+            (Some(words), None) => self.text("trusts", &kept_name(&words.text)),
             (Some(_), Some(key)) => self.text("trusts", &Hex(&key.hash()).to_string()),
         }
         match fleet.sleep {

@@ -174,7 +174,9 @@ impl Server {
         let stamp = self.stamp;
         self.ledger.apply(stamp, &record);
         self.set_deadline(stamp, &record);
-        out.push(ServerOutput::Record { stamp, record });
+        if !self.forgets(&record) {
+            out.push(ServerOutput::Record { stamp, record });
+        }
     }
 
     /// Says when and by what the changes that follow are made. Their time never goes back, whatever the machine's clock does.

@@ -10,11 +10,11 @@ use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, Report, decode_results, encode_cloud};
 use crate::wire::{Packet, Publish, Topic, topic};
 
-use super::Server;
 use super::attempts::{Attempt, AttemptIndex, Results};
 use super::connections::Kind;
 use super::io::{ConnectionId, ServerOutput, ServerOutputs};
 use super::record::{DeviceNumber, Record};
+use super::{Defect, Server};
 
 impl Server {
     /// Sends the manifest of a device's Pending attempt for the first time, if the device is online, the deployment not paused,
@@ -32,10 +32,11 @@ impl Server {
         if self.ledger.deployments.at(self.ledger.attempts.at(pending).deployment).paused {
             return false;
         }
-        if current.is_some_and(|current| self.ledger.holds(current)) || !self.may_offer(device, now) {
+        let holds = current.is_some_and(|current| self.ledger.holds(current)) && !self.is_planted(Defect::SupersedeEarly);
+        if holds || !self.may_offer(device, now) {
             return false;
         }
-        if let Some(current) = current {
+        if let Some(current) = current.filter(|_| !self.is_planted(Defect::SkipSupersession)) {
             self.end(current, UpdateState::Cancelled, StateReason::Superseded, out);
         }
         self.send_manifest(connection, pending, now, out);
@@ -51,6 +52,7 @@ impl Server {
             return;
         };
         match self.ledger.registry.at(device).current {
+            Some(_) if self.is_planted(Defect::OfferOnce) => {}
             Some(current) => {
                 self.send_manifest(connection, current, now, out);
                 self.send_cancel(connection, current, out);
@@ -104,6 +106,14 @@ impl Server {
         let Ok(message) = decode_results(payload) else {
             return false;
         };
+        let known = self
+            .ledger
+            .attempts
+            .find(message.attempt)
+            .filter(|_| self.is_planted(Defect::BelieveLate));
+        if let Some(known) = known {
+            self.believe_late(known, device, &message.report, out);
+        }
         let Some(current) = self.ledger.registry.at(device).current else {
             return false;
         };
@@ -136,6 +146,27 @@ impl Server {
         used
     }
 
+    /// What [`Defect::BelieveLate`] does with results of an attempt that has ended otherwise.
+    fn believe_late(&mut self, index: AttemptIndex, device: DeviceNumber, report: &Report, out: &mut ServerOutputs) {
+        let attempt = self.ledger.attempts.at(index);
+        let Report::Results {
+            succeeded,
+            failed,
+            canceled,
+        } = report
+        else {
+            return;
+        };
+        let artifacts = self.artifacts(attempt);
+        let Some(results) = Results::reported(succeeded, failed, canceled, artifacts) else {
+            return;
+        };
+        let state = results.state(artifacts);
+        if attempt.device == device && attempt.state.ended() && state.ended() && attempt.state != state {
+            self.end(index, state, StateReason::Results, out);
+        }
+    }
+
     fn refuse(&mut self, index: AttemptIndex, error: u64, out: &mut ServerOutputs) -> bool {
         let attempt = self.ledger.attempts.at(index).id;
         self.commit(Record::AttemptRefused { attempt, error }, out);
@@ -145,7 +176,10 @@ impl Server {
 
     fn learn(&mut self, index: AttemptIndex, results: Results, out: &mut ServerOutputs) -> bool {
         let attempt = self.ledger.attempts.at(index);
-        let (id, state) = (attempt.id, results.state(self.artifacts(attempt)));
+        let (id, mut state) = (attempt.id, results.state(self.artifacts(attempt)));
+        if state == UpdateState::Failed && results.succeeded != 0 && self.is_planted(Defect::FavorSuccess) {
+            state = UpdateState::Succeeded;
+        }
         if attempt.results != results {
             let record = Record::ResultsKnown { attempt: id, results };
             self.commit(record, out);
@@ -231,7 +265,8 @@ impl Server {
     }
 
     fn arm_chase(&mut self, connection: ConnectionId, now: SimTime) {
-        let at = (!self.chase.is_zero()).then(|| now + self.chase);
+        let chases = !self.chase.is_zero() && !self.is_planted(Defect::NeverChase);
+        let at = chases.then(|| now + self.chase);
         self.connections.chase(connection, at);
     }
 

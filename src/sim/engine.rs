@@ -17,7 +17,7 @@ use crate::luck::Purpose;
 use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{Admission, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs};
+use crate::server::{Admission, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp};
 use crate::time::SimTime;
 use crate::verdict::Auditor;
 use crate::wire::{ImageAnswer, ImageHead};
@@ -124,7 +124,7 @@ impl Engine {
             queue: Queue::new(kind),
             edges: indices().map(edge).collect(),
             ports: indices().map(|_| Port::default()).collect(),
-            server: Server::new(server_config(&plan)),
+            server: server(&plan, Vec::new()),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
             auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
             process: Process::new(&plan),
@@ -391,7 +391,16 @@ fn head_of(answer: &ImageAnswer) -> ImageHead {
     }
 }
 
-/// The server of the plan, its secrets drawn from the seed.
+/// The server of the plan, as it stands after `records`, with the bug that is planted in it.
+fn server(plan: &Plan, records: Vec<(Stamp, Record)>) -> Server {
+    let mut server = Server::restore(server_config(plan), records);
+    if let Some(defect) = plan.server.defect {
+        server.plant(defect);
+    }
+    server
+}
+
+/// How the server of the plan is set up, its secrets drawn from the seed.
 fn server_config(plan: &Plan) -> ServerConfig {
     let mut artifact_key = [0; 32];
     for (ordinal, word) in artifact_key.chunks_exact_mut(8).enumerate() {

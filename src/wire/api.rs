@@ -44,7 +44,7 @@ pub struct ChildOrders {
     /// Devices that will come; zero where that is not known.
     #[serde(default)]
     pub devices: u64,
-    /// A defect that a test plants in it.
+    /// A bug that is planted in it, by its word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
 }

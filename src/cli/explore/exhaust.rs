@@ -1,11 +1,9 @@
 //! A fault at every flash operation, or every message, of one update: one simulation for each, in which it strikes every device there.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use crate::cli::refusal::Refusal;
 use crate::explore::{Draft, Exploration, Halt, Hooks, News, Tally, explore};
-use crate::scenario::{Overrides, Plan, Source, load};
 
 use super::summary::Counted;
 use super::teller::Teller;
@@ -57,7 +55,7 @@ pub(super) fn exhaust(search: &Search<'_>, what: Exhaust, teller: &mut Teller<'_
             jobs: search.jobs,
         };
         let hooks = Hooks {
-            plan: &|number| plan(&plain.with_more(&what.fault(kind, number))),
+            plan: &|number| search.plan_of(&plain.with_more(&what.fault(kind, number)), None),
             keep: &|number, outcome| Ok(search.keep(&folder(kind, number), outcome)?),
             halt: &|| search.halt(),
         };
@@ -95,10 +93,4 @@ pub(super) fn exhaust(search: &Search<'_>, what: Exhaust, teller: &mut Teller<'_
 /// Where a failure is kept: `power-cut-12`.
 fn folder(kind: &str, number: u64) -> String {
     format!("{}-{number}", kind.replace(' ', "-"))
-}
-
-fn plan(draft: &Draft) -> Result<Arc<Plan>, Refusal> {
-    let source = Source::Stdin(draft.to_string());
-    let plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
-    Ok(Arc::new(plan))
 }

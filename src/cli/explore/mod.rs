@@ -2,21 +2,23 @@
 //! operation, or every message, of one update.
 
 mod exhaust;
+mod guided;
 mod outage;
 mod summary;
 mod teller;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 
-use crate::explore::{Exploration, Halt, Hooks, News, Tally, explore};
+use crate::explore::{Draft, Exploration, Halt, Hooks, News, Tally, explore};
 use crate::model::parse_duration;
 use crate::play::Outcome;
 use crate::report::{ReportError, RunDirectory};
-use crate::scenario::Plan;
+use crate::scenario::{Overrides, Plan, Source, load};
 
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
@@ -35,12 +37,13 @@ Examples:
   squall explore fleet.toml --seed 5000 --seeds 200 -d 100
   squall explore fleet.toml --for 10m --jobs 2
   squall explore planted --set fleet.field.defect=forget-swap --first
+  squall explore fleet.toml --prefer-new
   squall explore quickstart -d 5 --exhaust flash
   squall explore retry-storm --outage --within 2m --set server.delay=400us
 A failing seed prints a line with the command that plays it again; its files are below failures/ in the run directory. The first of
 each rule or expectation is shrunk: the smallest scenario that fails alike is shrunk.toml, and the faults left in it are to blame.
 --exhaust leaves out the scenario's own faults and expectations, and tells in which phases each fault struck, and in which never.
---outage lengthens the scenario's own outage, leaves out its expectations, and gives every fleet one `reconnect` after the other.";
+--outage lengthens the scenario's own outage, leaves out its steps and expectations, and gives every fleet one `reconnect` after the other.";
 
 /// Arguments of `squall explore`.
 #[derive(Args, Clone, Debug)]
@@ -62,6 +65,9 @@ pub struct ExploreArgs {
     /// Stops at the first seed that fails
     #[arg(long, conflicts_with = "exhaust")]
     first: bool,
+    /// Plays every other seed without some of the faults: near those by which something new was reached
+    #[arg(long, conflicts_with_all = ["exhaust", "outage"])]
+    prefer_new: bool,
     /// Neither shrinks the first seed of each failure nor looks for the faults to blame
     #[arg(long)]
     no_shrink: bool,
@@ -112,6 +118,7 @@ fn search(args: &ExploreArgs) -> Result<u8, Refusal> {
     let storm = args.outage.then(|| outage::storm(&first, within)).transpose()?;
     let began = now();
     let directory = RunDirectory::create(&args.output.out, &first.name, began)?;
+    directory.put_files(&first)?;
     directory.log(&format!("exploration of `{}`, from seed {}, began", first.name, first.seed))?;
     let interrupt = Interrupt::listen();
     let search = Search {
@@ -131,6 +138,7 @@ fn search(args: &ExploreArgs) -> Result<u8, Refusal> {
     }
     let mut teller = Teller::new(&search);
     let (counted, tally) = match args.exhaust {
+        None if args.prefer_new => (Counted::Seeds { first: first.seed }, guided::seeds(&search, &mut teller)?),
         None => (Counted::Seeds { first: first.seed }, seeds(&search, &source, &mut teller)?),
         Some(what) => exhaust::exhaust(&search, what, &mut teller)?,
     };
@@ -155,7 +163,7 @@ fn search(args: &ExploreArgs) -> Result<u8, Refusal> {
 }
 
 /// Seed after seed of the scenario.
-fn seeds(search: &Search<'_>, source: &crate::scenario::Source, teller: &mut Teller<'_>) -> Result<Tally, Refusal> {
+fn seeds(search: &Search<'_>, source: &Source, teller: &mut Teller<'_>) -> Result<Tally, Refusal> {
     let args = search.args;
     let exploration = Exploration {
         first: search.first.seed,
@@ -192,6 +200,17 @@ fn seeds(search: &Search<'_>, source: &crate::scenario::Source, teller: &mut Tel
 }
 
 impl Search<'_> {
+    /// The plan of a scenario in the form of the resolved one, with another seed where one is given.
+    fn plan_of(&self, draft: &Draft, seed: Option<u64>) -> Result<Arc<Plan>, Refusal> {
+        let source = Source::Beside(self.directory.path().to_owned(), draft.to_string());
+        let overrides = Overrides {
+            seed,
+            ..Overrides::default()
+        };
+        let plan = load(source, &overrides).map_err(|errors| Refusal::told(errors.to_string()))?;
+        Ok(Arc::new(plan))
+    }
+
     /// Writes the files of an outcome that did not pass.
     fn keep(&self, folder: &str, outcome: &Outcome) -> Result<(), ReportError> {
         let (plan, status) = (&outcome.plan, outcome.status());

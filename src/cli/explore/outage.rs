@@ -9,6 +9,7 @@ use crate::cli::results::put;
 use crate::explore::{Boundary, OUTAGES, Storm};
 use crate::model::show_duration;
 use crate::play::Status;
+use crate::report::{AfterOutage, OutagePage, RetryRow};
 use crate::scenario::Plan;
 
 use super::Search;
@@ -37,15 +38,19 @@ pub(super) fn search(search: &Search<'_>, storm: &Storm) -> Result<u8, Refusal> 
             eprintln!("{}", row(boundary));
         }
     };
-    let found = storm.search(search.jobs, &|| search.interrupt.asked(), &tell);
+    let found = storm.search(search.jobs, search.directory.path(), &|| search.interrupt.asked(), &tell);
     let found = found.map_err(Refusal::told)?;
     let text = table(search.first, storm, &found);
     for line in text.lines() {
         search.directory.log(line)?;
     }
+    search.directory.put_outage(&page(search.first, storm, &found))?;
     match output.json {
         true => put(&json(search.first, storm, &found)),
         false => put(&text),
+    }
+    if !output.quiet {
+        eprintln!("chart: {}", search.directory.path().join("outage.html").display());
     }
     Ok(match search.interrupt.asked() {
         true => Status::Interrupted.exit_code(),
@@ -53,18 +58,56 @@ pub(super) fn search(search: &Search<'_>, storm: &Storm) -> Result<u8, Refusal> 
     })
 }
 
-fn table(plan: &Plan, storm: &Storm, found: &[Boundary]) -> String {
-    let heading = format!(
-        "{}: the server is gone from {} on; back is who has 99 % of devices online {} after it",
-        plan.name,
+/// What was tried, and what counts as being back.
+fn heading(storm: &Storm) -> String {
+    format!(
+        "the server is gone from {} on; back is who has 99 % of devices online {} after it",
         show_duration(storm.at),
         show_duration(storm.within)
-    );
-    let columns: String = OUTAGES
-        .iter()
-        .skip(1)
-        .map(|seconds| format!("{:>4}", length(*seconds)))
-        .collect();
+    )
+}
+
+/// The same as a page with charts.
+fn page(plan: &Plan, storm: &Storm, found: &[Boundary]) -> OutagePage {
+    let row = |boundary: &Boundary| RetryRow {
+        first: show_duration(boundary.retry.first),
+        written: boundary.retry.written(),
+        jittered: boundary.retry.jittered,
+        after: tried().map(|seconds| after(boundary, seconds)).collect(),
+        never: never(boundary),
+    };
+    OutagePage {
+        name: plan.name.clone(),
+        what: heading(storm),
+        outages: tried().map(length).collect(),
+        rows: found.iter().map(row).collect(),
+    }
+}
+
+/// Outages that are shown: none at all is no column.
+fn tried() -> impl Iterator<Item = u64> {
+    OUTAGES.into_iter().filter(|seconds| *seconds > 0)
+}
+
+fn after(boundary: &Boundary, seconds: u64) -> AfterOutage {
+    match boundary.stays {
+        Some(stays) if seconds > stays => AfterOutage::NotTried,
+        Some(stays) if seconds == stays => AfterOutage::Away,
+        Some(_) | None => AfterOutage::Back,
+    }
+}
+
+fn never(boundary: &Boundary) -> String {
+    match boundary.stays {
+        Some(0) => "never there".to_owned(),
+        Some(seconds) => length(seconds),
+        None => "-".to_owned(),
+    }
+}
+
+fn table(plan: &Plan, storm: &Storm, found: &[Boundary]) -> String {
+    let heading = format!("{}: {}", plan.name, heading(storm));
+    let columns: String = tried().map(|seconds| format!("{:>4}", length(seconds))).collect();
     let mut text = format!("{heading}\n{:<22}{columns}  never back from\n", "reconnect");
     for boundary in found {
         text.push_str(&row(boundary));
@@ -75,20 +118,13 @@ fn table(plan: &Plan, storm: &Storm, found: &[Boundary]) -> String {
 
 /// A way to retry, with a mark for each outage: `█` where the fleet comes back, `×` for the first where it does not, nothing beyond.
 fn row(boundary: &Boundary) -> String {
-    let cells = OUTAGES.iter().skip(1).map(|&seconds| {
-        let mark = match boundary.stays {
-            Some(stays) if seconds > stays => " ",
-            Some(stays) if seconds == stays => "×",
-            Some(_) | None => "█",
-        };
-        format!("{mark:>4}")
+    let cells = tried().map(|seconds| match after(boundary, seconds) {
+        AfterOutage::Back => "   █",
+        AfterOutage::Away => "   ×",
+        AfterOutage::NotTried => "    ",
     });
-    let never = match boundary.stays {
-        Some(0) => "never there".to_owned(),
-        Some(seconds) => length(seconds),
-        None => "-".to_owned(),
-    };
-    format!("{:<22}{}  {never}", boundary.retry.written(), cells.collect::<String>())
+    let cells: String = cells.collect();
+    format!("{:<22}{cells}  {}", boundary.retry.written(), never(boundary))
 }
 
 fn length(seconds: u64) -> String {

@@ -102,10 +102,11 @@ impl<'a> Teller<'a> {
     fn shrink(&mut self, folder: &str, failure: &Failure) {
         let search = self.search;
         let below = format!("failures/{folder}");
-        let read = std::fs::read_to_string(search.directory.path().join(&below).join("resolved.toml"));
+        let beside = search.directory.path().join(&below);
+        let read = std::fs::read_to_string(beside.join("resolved.toml"));
         // An expectation speaks of the fleet as it is; what breaks a rule breaks it whatever the fleet.
         let fleet = !matches!(failure, Failure::Expectation { .. });
-        let mut fails = |scenario: &str| fails_as(failure.kind(), scenario, &|| search.interrupt.asked());
+        let mut fails = |scenario: &str| fails_as(failure.kind(), &beside, scenario, &|| search.interrupt.asked());
         let Some(shrunk) = read.ok().and_then(|text| shrink(&text, fleet, SHRINKING, &mut fails)) else {
             return;
         };

@@ -64,7 +64,7 @@ fn without(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
             Refusal::bad_input(&format!("`--without {name}`: the run has no fault of this name: {hint}"))
         })?;
     }
-    let source = Source::Stdin(draft.to_string());
+    let source = Source::Beside(recorded.folder.clone(), draft.to_string());
     let plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
     let interrupt = Interrupt::listen();
     let outcome = args.simulate(Arc::new(plan), &interrupt, &|_| false);

@@ -1,5 +1,6 @@
 //! The scenario that a failing seed came down to, played again: it has to fail as that seed did.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::INTERNAL;
@@ -32,7 +33,7 @@ pub(super) fn play(args: &ReplayArgs) -> Result<u8, Refusal> {
                 Refusal::bad_input(&format!("`--without {name}`: it has no fault of this name, but `{known}`"))
             })?;
         }
-        let source = Source::Stdin(draft.to_string());
+        let source = Source::Beside(args.run.parent().map(Path::to_owned).unwrap_or_default(), draft.to_string());
         plan = load(source, &Overrides::default()).map_err(|errors| Refusal::told(errors.to_string()))?;
     }
     let beside = args.run.parent().filter(|folder| folder.join("summary.json").is_file());

@@ -2,6 +2,7 @@
 
 use crate::model::{UpdateState, show_count};
 use crate::report::recording::Recording;
+use crate::report::summary::Summary;
 
 use super::axis::{Scale, TimeAxis, Unit, span};
 use super::distributions::{data_used, deploy_curves, phase_times, spectrum};
@@ -40,7 +41,7 @@ impl<'a> Time<'a> {
         Time {
             run,
             axis: TimeAxis::new(end),
-            marks: marks(run, end),
+            marks: marks(&run.summary, end),
             from: points.from,
             to: points.to,
         }
@@ -143,8 +144,8 @@ fn legend(lines: &[Line]) -> Vec<(String, String)> {
 }
 
 /// Steps that fired and faults that have a time, in order.
-fn marks(run: &Recording, end: f64) -> Vec<Mark> {
-    let steps = run.summary.steps.iter().filter_map(|step| {
+pub(super) fn marks(summary: &Summary, end: f64) -> Vec<Mark> {
+    let steps = summary.steps.iter().filter_map(|step| {
         Some(Mark {
             name: step.name.clone(),
             what: format!("step {} at {}: {}", step.name, span(step.at_s?), step.what),
@@ -152,7 +153,7 @@ fn marks(run: &Recording, end: f64) -> Vec<Mark> {
             to: None,
         })
     });
-    let windows = run.summary.windows.iter().map(|window| {
+    let windows = summary.windows.iter().map(|window| {
         let to = window.to_s.unwrap_or(end).min(end);
         Mark {
             name: window.name.clone(),

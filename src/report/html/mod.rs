@@ -6,6 +6,8 @@
 mod axis;
 mod charts;
 mod distributions;
+mod outage;
+mod panels;
 mod stories;
 mod svg;
 mod tables;
@@ -19,6 +21,9 @@ use super::rerun::rerun_command;
 use super::summary::Summary;
 use super::words::{counted, judgement, length};
 
+pub(super) use outage::outage_html;
+pub use outage::{AfterOutage, OutagePage, RetryRow};
+pub use panels::{Panel, panels};
 pub(super) use timeline::Columns;
 
 use svg::Chart;

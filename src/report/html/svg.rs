@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use super::axis::{Scale, TimeAxis, Unit};
 
-const WIDTH: f64 = 620.0;
+pub(super) const WIDTH: f64 = 620.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 14.0;
-const BOTTOM: f64 = 44.0;
+pub(super) const BOTTOM: f64 = 44.0;
 /// Height of the part that holds the curves.
 const PLOT: f64 = 190.0;
 /// Height of one row of labels above it.
@@ -184,6 +184,16 @@ impl Canvas {
         }
     }
 
+    /// A dot at a place, with what it says.
+    pub(super) fn dot(&mut self, class: &str, x: f64, y: f64, text: &str) {
+        let (x, y) = (Canvas::x(x), self.y(y));
+        let _ = write!(
+            self.body,
+            "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"><title>{}</title></circle>",
+            escape(text)
+        );
+    }
+
     /// An upright bar between two places.
     pub(super) fn bar(&mut self, class: &str, from: f64, to: f64, low: f64, high: f64) {
         let (x, width) = (Canvas::x(from), (Canvas::x(to) - Canvas::x(from)).max(0.6));
@@ -252,6 +262,11 @@ impl Canvas {
                 escape(&mark.what)
             );
         }
+    }
+
+    /// What was drawn, for a picture of several, and how high it is without the labels of a horizontal axis.
+    pub(super) fn into_parts(self) -> (String, f64) {
+        (self.body, self.top + self.height)
     }
 
     /// The chart, with what a reader that does not see it is told.

@@ -16,6 +16,7 @@ use super::super::fields::Need::{Optional, Required};
 use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
 use super::super::{links, presets};
 use super::flash::FlashFile;
+use super::general::read_defect;
 use super::link::LinkFile;
 use super::quirks;
 use super::shares::{Shares, one_of};
@@ -423,7 +424,7 @@ impl FleetFile {
             self.retry = sdk.value.retry();
         }
         self.quirks = quirks::read(fields);
-        self.defect = read_defect(fields);
+        self.defect = read_defect(fields, Defect::from_word, Defect::ALL.iter().map(|defect| defect.word()));
         self.heartbeat = read_heartbeat(fields);
     }
 
@@ -455,23 +456,6 @@ fn read_pick(node: &Node) -> Option<Pick> {
         }
         Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Array(_) | Value::Table(_) => None,
     }
-}
-
-/// A bug by its name, or `none`.
-fn read_defect(fields: &Fields<'_>) -> Option<Written<Defect>> {
-    let words = || Defect::ALL.iter().map(|defect| defect.word());
-    let read = fields.parsed("defect", "\"succeed-after-rollback\"", |word| match Defect::from_word(word) {
-        Some(defect) => Ok(Some(defect)),
-        None if word == "none" => Ok(None),
-        None => Err(Complaint::new(
-            format!("unknown defect `{}` of {}", cut(word), fields.subject),
-            suggest(word, words(), "defects"),
-        )),
-    })?;
-    Some(Written {
-        value: read.value?,
-        at: read.at,
-    })
 }
 
 /// A time within the bounds of the SDK's build option, or `off`.

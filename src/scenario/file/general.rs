@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Optional, Required};
-use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, cut, show};
+use super::super::fields::{Complaint, Fields, Keys, TIME, Written, as_text, cut, show, suggest};
 use super::super::plan::{Ends, Settle};
 use super::shares::one_of;
 use super::target::{self, TargetFile};
 use crate::model::{AttemptId, parse_duration, parse_event_rate};
-use crate::server::{Limits, ServiceTime};
+use crate::server::{Defect, Limits, ServiceTime};
 
 pub(super) const GENERAL: Keys = &[
     ("name", Optional),
@@ -137,6 +137,7 @@ pub(super) const SERVER: Keys = &[
     ("deadline", Optional),
     ("limits", Optional),
     ("first_attempt", Optional),
+    ("defect", Optional),
 ];
 
 /// `[server]`.
@@ -153,6 +154,8 @@ pub(in super::super) struct ServerFile {
     pub deadline: Option<Duration>,
     /// Id of the first attempt.
     pub first_attempt: AttemptId,
+    /// A bug planted in the embedded server.
+    pub defect: Option<Written<Defect>>,
 }
 
 /// `tls` of `[server]`: files as they are written, relative to the scenario.
@@ -175,6 +178,7 @@ impl ServerFile {
             delay: ServiceTime::default(),
             deadline: None,
             first_attempt: AttemptId::FIRST,
+            defect: None,
         };
         let Some(entry) = entry else { return server };
         let Some(fields) = Fields::new("the server".into(), entry.key_at, &entry.node, SERVER, problems) else {
@@ -205,6 +209,7 @@ impl ServerFile {
             server.first_attempt = first;
         }
         server.deadline = read_deadline(&fields);
+        server.defect = read_defect(&fields, Defect::from_word, Defect::ALL.iter().map(|defect| defect.word()));
         if let Some(limits) = fields.node("limits") {
             server.limits = read_limits(limits, &fields);
         }
@@ -225,6 +230,7 @@ impl ServerFile {
         self.tls = if encrypted { TlsFile::Auto } else { TlsFile::Off };
         self.limits = Limits::open();
         (self.on_disk, self.delay, self.deadline) = (false, ServiceTime::default(), None);
+        self.defect = None;
     }
 }
 
@@ -283,6 +289,27 @@ fn read_deadline(fields: &Fields<'_>) -> Option<Duration> {
         },
     };
     fields.read(words, read).and_then(|deadline| deadline.value)
+}
+
+/// A bug by its name, or `none`; of `words` one is meant where there is no such name.
+pub(super) fn read_defect<'w, D>(
+    fields: &Fields<'_>,
+    of: impl Fn(&str) -> Option<D>,
+    words: impl Iterator<Item = &'w str> + Clone,
+) -> Option<Written<D>> {
+    let example = words.clone().next().unwrap_or_default();
+    let read = fields.parsed("defect", &format!("\"{example}\""), |word| match of(word) {
+        Some(defect) => Ok(Some(defect)),
+        None if word == "none" => Ok(None),
+        None => Err(Complaint::new(
+            format!("unknown defect `{}` of {}", cut(word), fields.subject),
+            suggest(word, words.clone(), "defects"),
+        )),
+    })?;
+    Some(Written {
+        value: read.value?,
+        at: read.at,
+    })
 }
 
 pub(super) const LIMITS: Keys = &[

@@ -5,10 +5,10 @@ use crate::faults::ServerCondition;
 use crate::luck::Purpose;
 use crate::model::{AdminAction, DeviceIndex};
 use crate::play::Sighting;
-use crate::server::{AdminError, Admission, Server};
+use crate::server::{AdminError, Admission};
 use crate::wire::{DownloadError, DownloadEvent};
 
-use super::{Engine, Event, Work, server_config};
+use super::{Engine, Event, Work, server};
 
 /// A change that was asked for and not answered.
 pub(super) struct Asked {
@@ -66,7 +66,7 @@ impl Engine {
         let written = self.plan.luck().draw(Purpose::CrashSync, 0, self.crashes) & 1 == 1;
         self.crashes += 1;
         let records = self.process.kill(written);
-        self.server = Server::restore(server_config(&self.plan), records);
+        self.server = server(&self.plan, records);
         self.audit_anew();
         self.admission = Admission::new(self.plan.server.limits.clone(), u64::MAX);
         for device in self.devices() {
