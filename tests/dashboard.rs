@@ -225,3 +225,27 @@ fn a_filter_finds_devices_by_id_and_follows_a_life() {
     assert_eq!(life.device.id, "demo-00013");
     assert!(life.happened.as_ref().unwrap().len() > 10);
 }
+
+#[test]
+fn a_device_that_was_not_offered_its_update_is_not_called_done() {
+    let scenario = r#"
+        scenario = { duration = "30s" }
+        server.limits.offers = "1/s"
+        firmware.app = ["1.0.0", "1.1.0"]
+        fleet.demo = { count = 20, runs = "app@1.0.0" }
+        step = [{ at = "5s", deploy = "app@1.1.0", to = "all" }]
+        expect = ["devices count == 20"]
+    "#;
+    let ask = Ask {
+        devices: 100,
+        ..Ask::default()
+    };
+    let picture = pictures(scenario, &ask)
+        .into_iter()
+        .find(|picture| picture.open > 15)
+        .unwrap();
+    let mut shown = Shown::new(200, 60);
+    let text = shown.draw(&picture);
+    assert!(text.contains("waits until the server offers it"), "{text}");
+    assert!(!text.contains("the server does not know yet"), "{text}");
+}

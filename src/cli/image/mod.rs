@@ -7,8 +7,13 @@ mod show;
 
 use clap::{Args, Subcommand};
 
+const EXAMPLES: &str = "Examples:
+  squall image make --version 1.1.0 --size 256KiB -o app.bin     an image; `--sign ed25519` signs it
+  squall image inspect app.bin                                   header, TLVs, digest, build id, and what is wrong";
+
 /// Arguments of `squall image`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,

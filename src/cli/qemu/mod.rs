@@ -12,8 +12,13 @@ use crate::qemu::{BOOTLOADER, Qemu, SLOT_SIZE};
 
 use super::refusal::Refusal;
 
+const EXAMPLES: &str = "Examples:
+  squall qemu run app-1.0.0.bin                                  one board, its console, and a port for updates
+  squall qemu sweep app-1.0.0.bin --update app-1.1.0.bin         power cut at every page erase of the update";
+
 /// Arguments of `squall qemu`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct QemuArgs {
     #[command(subcommand)]
     command: QemuCommand,

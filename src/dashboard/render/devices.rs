@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::model::{Why, show_count};
+use crate::model::{UpdateState, Why, show_count};
 use crate::play::{HeldBy, OpenDevice, Picture};
 
 use super::super::state::{Pane, State};
@@ -62,7 +62,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture
     for device in picture.slowest.iter().skip(first).take(room) {
         let mark = if Some(device.index) == state.device { ">" } else { " " };
         let open = device.open_for.map_or_else(|| "-".to_owned(), text::lasted);
-        let (done, reason) = (done(device), why_of(device));
+        let (done, reason) = (done(device), why_within(device, why));
         let line = row(mark, [&device.id, &device.group, device.phase.word(), &open, &done, &reason]);
         let tint = if mark == ">" {
             state.style(Tint::Strong)
@@ -98,8 +98,19 @@ pub(super) fn why_of(device: &OpenDevice) -> String {
     }
 }
 
+/// The same where there is room for so much; a fault that is over is told only if it leaves room for the reason.
+fn why_within(device: &OpenDevice, room: usize) -> String {
+    let why = why_of(device);
+    let over = matches!(&device.fault, Some(HeldBy { ago: Some(_), .. }));
+    match over && text::width(&why) > room {
+        true => explained(device),
+        false => why,
+    }
+}
+
 fn explained(device: &OpenDevice) -> String {
     match &device.why {
+        Some(Why::AtRest) if device.state == UpdateState::Pending => "waits until the server offers it".to_owned(),
         Some(Why::AtRest) if device.open_for.is_some() => "done; the server does not know yet".to_owned(),
         Some(Why::Downloading { received, total }) if device.rate.is_some() => {
             let rate = device.rate.unwrap_or_default();

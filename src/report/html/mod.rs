@@ -52,6 +52,8 @@ struct Page<'a> {
     fleets: Option<SideBySide>,
     matrix: Matrix,
     faults: Vec<Fault>,
+    /// Whether any was missed for a reason that is known.
+    because: bool,
     grid: Grid,
     slowest: Vec<stories::Slow>,
     phases: Vec<(&'static str, &'static str)>,
@@ -82,6 +84,7 @@ pub(super) fn html(run: &Recording) -> String {
         fleets: side_by_side(summary),
         matrix: tables::matrix(summary),
         faults: tables::faults(summary),
+        because: summary.faults.iter().any(|fault| !fault.missed_because.is_empty()),
         grid: tables::grid(summary),
         slowest: stories::slowest(run),
         phases: PHASES.map(|phase| (stories::class(phase), phase)).to_vec(),
