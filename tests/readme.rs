@@ -129,7 +129,10 @@ const ELSEWHERE: [(&str, &str); 10] = [
         "tests/explore.rs, after an exploration that fails",
     ),
     ("squall serve", "tests/host: it serves until it is ended"),
-    ("squall run storm", "tests/storm.rs, in small: only a machine that is idle carries them whole"),
+    (
+        "squall run storm",
+        "tests/storm.rs, in small: only a machine that is idle carries them whole",
+    ),
     ("squall qemu", "tests/qemu.rs, together with the client of the next lines"),
 ];
 
