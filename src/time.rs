@@ -8,6 +8,8 @@ use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Nanoseconds since the start of the run, up to 2^64 - 2.
 ///
 /// Kept as one more than their number, so that a moment that may be missing takes no more room: most of an idle device's state is
@@ -53,6 +55,19 @@ impl SimTime {
 impl Default for SimTime {
     fn default() -> Self {
         SimTime::ZERO
+    }
+}
+
+/// As nanoseconds.
+impl Serialize for SimTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.as_nanos())
+    }
+}
+
+impl<'de> Deserialize<'de> for SimTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(SimTime::from_nanos)
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Verbs that are there.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "run",
     "sim",
     "explore",
@@ -22,6 +22,7 @@ const VERBS: [&str; 18] = [
     "serve",
     "report",
     "compare",
+    "merge",
     "image",
     "bench",
     "qemu",

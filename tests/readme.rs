@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -122,6 +122,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
         "squall bench sim",
         "a measurement of minutes; a small one is beside `src/cli/bench.rs`",
     ),
+    ("squall bench download", "a measurement, by hand"),
     ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
     ("squall explore planted", ".ci/planted, for each bug"),
     (

@@ -15,6 +15,7 @@ mod readme;
 mod report;
 mod scenario;
 mod server;
+mod shards;
 mod sim;
 mod storm;
 mod target;

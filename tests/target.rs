@@ -76,6 +76,35 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
     assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
     assert!(said(&ran).contains("external, mqtts://127.0.0.1:"), "{}", said(&ran));
 
+    // A second run finds there what it needs, its deployment gets a name of its own, and a simulation of it comes to the same.
+    let again = squall(folder.path(), &["run", "there.toml", "--twin"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(
+        said(&again).contains("the same in sim passed: states are alike"),
+        "{}",
+        said(&again)
+    );
+    let latest = folder.path().join("runs/latest");
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(latest.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(
+        summary["twin"]["states"],
+        serde_json::json!([{ "name": "succeeded", "run": 20, "sim": 20 }])
+    );
+    let ratio = &summary["twin"]["times"][0]["ratio"];
+    assert!(ratio["med"].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratio}");
+    let page = std::fs::read_to_string(latest.join("report.html")).unwrap();
+    assert!(page.contains("The same in virtual time"));
+    let path = folder.path().join("there.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replace(r#""1.1.0" = { size = "8 KiB" }"#, r#""1.1.0" = { size = "12 KiB" }"#),
+    )
+    .unwrap();
+    let other = squall(folder.path(), &["run", "there.toml"]);
+    assert_eq!(other.status.code(), Some(1), "{}", said(&other));
+    assert!(said(&other).contains("it has another image of app@1.1.0"), "{}", said(&other));
+
     // What it does not trust it does not speak to.
     scenario(
         &folder,
@@ -150,6 +179,88 @@ esac
     let ran = squall(folder.path(), &["run", "there.toml", "--allow-exec"]);
     assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
     assert!(said(&ran).contains("it tells nothing"), "{}", said(&ran));
+}
+
+#[test]
+fn a_broker_that_asks_for_passwords_and_certificates_gets_both() {
+    if !crate::foreign_tool("mosquitto") || !crate::foreign_tool("mosquitto_passwd") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // Names that differ: OpenSSL takes a certificate of its own issuer's name for one that nobody else has signed.
+    let named = |params: &mut rcgen::CertificateParams, name: &str| params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    named(&mut authority, "authority");
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(at("ca.pem"), authority.pem()).unwrap();
+    for (name, host) in [("broker", "127.0.0.1"), ("devices", "devices.example")] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut certificate = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+        named(&mut certificate, name);
+        let certificate = certificate.signed_by(&key, &authority).unwrap();
+        std::fs::write(at(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(at(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let users: String = (0..3).map(|number| format!("few-{number:05}:correct horse\n")).collect();
+    std::fs::write(at("users"), users).unwrap();
+    let hashed = Command::new("mosquitto_passwd").arg("-U").arg(at("users")).output().unwrap();
+    assert!(hashed.status.success(), "{}", said(&hashed));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let here = folder.path().display();
+    let config = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {here}/users\ncafile {here}/ca.pem\n\
+         certfile {here}/broker.pem\nkeyfile {here}/broker.key\nrequire_certificate true\n"
+    );
+    std::fs::write(at("mosquitto.conf"), config).unwrap();
+    let mut broker = Command::new("mosquitto");
+    broker
+        .arg("-c")
+        .arg(at("mosquitto.conf"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Given to root, it would change to a user of its own, who may not read these files.
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for name in ["users", "broker.key"] {
+        std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let _broker = Program(broker.spawn().unwrap());
+    within_seconds(10, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+
+    std::fs::write(at("right"), "correct horse\n").unwrap();
+    std::fs::write(at("wrong"), "correct hoarse\n").unwrap();
+    let plays = |server: &str, expect: &str| {
+        let text = format!(
+            r#"
+scenario = {{ duration = "4s", ends = "duration" }}
+server = {{ target = "mqtts://127.0.0.1:{port}", {server} }}
+firmware.app = ["1.0.0"]
+fleet.few = {{ count = 3, runs = "app@1.0.0", connack_timeout = "10s" }}
+expect = [{expect}]
+"#
+        );
+        std::fs::write(at("broker.toml"), text).unwrap();
+        let ran = squall(folder.path(), &["run", "broker.toml"]);
+        assert_eq!(ran.status.code(), Some(0), "{server}: {}", said(&ran));
+        said(&ran)
+    };
+    let certificate = r#"cert = "./devices.pem", cert_key = "./devices.key""#;
+    plays(
+        &format!(r#"ca = "./ca.pem", key = "./right", {certificate}"#),
+        r#""devices{session:online} share == 100 %", "connects{result:ok} count == 3""#,
+    );
+    // Believing anybody is said, and does not replace the password.
+    let told = plays(
+        &format!(r#"insecure = true, key = "./wrong", {certificate}"#),
+        r#""connects{result:auth} count >= 3", "connects{result:ok} count == 0""#,
+    );
+    assert!(told.contains("any certificate of the server was believed"), "{told}");
+    assert!(!told.contains("hoarse"), "a secret is shown: {told}");
+    plays(
+        r#"ca = "./ca.pem", key = "./right""#,
+        r#""connects{result:ok} count == 0", "connects count >= 3""#,
+    );
 }
 
 /// Serves whatever lies at `path` by then to whoever asks, from the offset that is asked for.

@@ -94,6 +94,7 @@ fn advise(args: &AdviseArgs) -> Result<u8, Refusal> {
         bad: args.bad_versions(&plan)?,
         plan: &plan,
     };
+    advice.check()?;
     let worst = advice.measure()?;
     put(&advice.table(&worst));
     Ok(0)
@@ -188,6 +189,16 @@ struct Advice<'a> {
 }
 
 impl Advice<'_> {
+    /// What every plan or bad version would be refused for is said before anything is played.
+    fn check(&self) -> Result<(), Refusal> {
+        let sets = self.trials.first().map(|trial| trial.sets.as_slice()).unwrap_or_default();
+        for bad in &self.bad {
+            let changes = self.args.scenario.changes.and(&[sets, bad.as_slice()].concat());
+            changes.plan(self.source)?;
+        }
+        Ok(())
+    }
+
     /// Tries every plan; over threads, with one result however many there are.
     fn measure(&self) -> Result<Vec<Worst>, Refusal> {
         let next = AtomicUsize::new(0);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::live::{Took, measure_downloads};
 use crate::model::{show_count, show_size};
 use crate::play::{Outcome, Status};
 use crate::scenario::{Overrides, Plan, Source, load};
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   squall bench sim                                   10,000, 100,000 and 1,000,000 devices
   squall bench sim --devices 100000                  one size
+  squall bench download                              devices' downloads beside a bare loop and curl
 
 Measure on a machine that does nothing else. docs/performance.md has figures, and the commands that make the others.";
 
@@ -36,12 +38,15 @@ Measure on a machine that does nothing else. docs/performance.md has figures, an
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// What is measured: `sim`
+    /// What is measured: `sim` or `download`
     #[arg(value_name = "WHAT")]
     what: String,
     /// Sizes of the fleet, played from the smallest on
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), default_values_t = [10_000, 100_000, 1_000_000])]
     devices: Vec<u32>,
+    /// Downloads of each client and size, of `download`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), default_value_t = 400)]
+    downloads: u32,
 }
 
 /// One size.
@@ -60,15 +65,55 @@ struct Figures {
 pub fn run(args: &BenchArgs) -> u8 {
     match args.what.as_str() {
         "sim" => sim(&args.devices).map_or_else(|refusal| refusal.tell(), |()| 0),
-        "run" | "download" => {
+        "download" => download(args.downloads).map_or_else(|refusal| refusal.tell(), |()| 0),
+        "run" => {
             eprintln!("error: not supported yet: bench `{}`", args.what);
             BAD_INPUT
         }
         other => {
-            eprintln!("error: unknown bench `{other}`: there is `sim`");
+            eprintln!("error: unknown bench `{other}`: there are `sim` and `download`");
             BAD_INPUT
         }
     }
+}
+
+/// Sizes of the images that are downloaded, bytes.
+const IMAGES: [usize; 2] = [64 << 10, 1 << 20];
+
+fn download(downloads: u32) -> Result<(), Refusal> {
+    let program = std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;
+    for size in IMAGES {
+        for tls in [true, false] {
+            let how = if tls { "over TLS" } else { "without TLS" };
+            let took = measure_downloads(&program, tls, size, downloads).map_err(|problem| Refusal::internal(&problem))?;
+            let shown = show_size(size as f64);
+            put(&format!(
+                "bench download: {downloads} of {shown} {how}, a connection each, 16 at once\n"
+            ));
+            put("  client                  MiB/s   of bare   processor, each   MiB a processor second   of bare\n");
+            let bare = took.iter().find(|took| took.client == "bare hyper").cloned();
+            took.iter().for_each(|took| put(&download_line(took, bare.as_ref())));
+        }
+    }
+    Ok(())
+}
+
+fn download_line(took: &Took, bare: Option<&Took>) -> String {
+    let mib = took.bytes as f64 / f64::from(1 << 20);
+    let by = |time: Duration| mib / time.as_secs_f64().max(1e-9);
+    let of_bare = |rate: fn(&Took) -> Duration| {
+        let bare = bare.map_or(0.0, |bare| rate(bare).as_secs_f64());
+        format!("{:.0} %", 100.0 * bare / rate(took).as_secs_f64().max(1e-9))
+    };
+    format!(
+        "  {:<20} {:>8.1} {:>9} {:>14.0} us {:>24.1} {:>9}\n",
+        took.client,
+        by(took.wall),
+        of_bare(|took| took.wall),
+        took.cpu.as_secs_f64() * 1e6 / f64::from(took.downloads),
+        by(took.cpu),
+        of_bare(|took| took.cpu),
+    )
 }
 
 fn sim(sizes: &[u32]) -> Result<(), Refusal> {
@@ -158,6 +203,23 @@ fn peak_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_downloads_took_is_set_against_the_bare_loop() {
+        let took = |client, millis: u64| Took {
+            client,
+            downloads: 10,
+            bytes: 10 << 20,
+            wall: Duration::from_millis(millis),
+            cpu: Duration::from_millis(millis / 2),
+        };
+        let line = download_line(&took("squall's devices", 125), Some(&took("bare hyper", 100)));
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["squall's", "devices", "80.0", "80", "%", "6200", "us", "161.3", "81", "%"]
+        );
+    }
 
     #[test]
     fn the_workload_updates_every_device_and_keeps_it_alive() {

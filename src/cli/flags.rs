@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use clap::Args;
 
 use crate::luck::text_key;
+use crate::model::Split;
 use crate::play::{Outcome, RunEnd};
 use crate::report::{Style, Summary, summary_text};
 use crate::scenario::{Overrides, Plan, Source, load};
@@ -42,6 +43,31 @@ pub struct ChangeFlags {
     /// Length of the run, for example `30s`
     #[arg(long, value_name = "TIME")]
     pub duration: Option<String>,
+}
+
+/// Which part of the fleet is played.
+#[derive(Args, Clone, Debug)]
+pub struct ShardFlags {
+    /// Plays this part of the fleet only, for example 3/16; `squall merge` adds all parts up
+    #[arg(long, value_name = "N/OF", conflicts_with_all = ["repeat", "baseline", "save_baseline"])]
+    pub shard: Option<Split>,
+}
+
+impl ShardFlags {
+    /// The plan of the shard that is asked for, or all of it.
+    pub(super) fn of(&self, plan: Arc<Plan>) -> Result<Arc<Plan>, Refusal> {
+        let Some(split) = self.shard.filter(|split| !split.is_whole()) else {
+            return Ok(plan);
+        };
+        let sharded = Plan::clone(&plan).sharded(split);
+        sharded.map(Arc::new).map_err(|problems| {
+            let told = problems.iter().map(|problem| format!("\n  {problem}"));
+            Refusal::bad_input(&format!(
+                "`--shard {split}`: this scenario cannot be split:{}",
+                told.collect::<String>()
+            ))
+        })
+    }
 }
 
 /// Where results go and how they look.

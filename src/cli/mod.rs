@@ -11,6 +11,7 @@ mod explore;
 mod flags;
 mod image;
 mod interrupt;
+mod merge;
 mod new;
 mod picture;
 mod profiles;
@@ -63,9 +64,6 @@ Examples:
   squall check scenarios/*.toml              what is wrong with them, if anything is
   squall serve                               the OTA server alone, for real devices";
 
-/// Commands of the contract that are not there yet: refused by name.
-const NOT_YET: &[&str] = &["merge"];
-
 /// Simulates device fleets and load-tests over-the-air firmware updates.
 #[derive(Parser, Debug)]
 #[command(name = "squall", version, about, after_help = EXIT_CODES, max_term_width = 120)]
@@ -92,6 +90,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Compares runs with a baseline, or two sides measured in turn
     Compare(compare::CompareArgs),
+    /// Adds the shards of a run up, and judges the whole
+    Merge(merge::MergeArgs),
     /// Says whether scenarios can be played, and what is wrong with them if not
     Check(check::CheckArgs),
     /// Serves whatever device connects
@@ -116,10 +116,6 @@ enum Command {
 
 /// Parses the arguments, carries the command out, returns its exit code.
 pub fn main() -> ExitCode {
-    if let Some(word) = std::env::args().nth(1).filter(|word| NOT_YET.contains(&word.as_str())) {
-        eprintln!("error: not supported yet: command `{word}`");
-        return ExitCode::from(BAD_INPUT);
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error),
@@ -134,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Image(args) => image::run(&args),

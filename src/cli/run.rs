@@ -4,15 +4,17 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
 
 use crate::live::{Needs, PlayOptions, Progress, check_access, export, find_boards, make_room};
 use crate::play::{Outcome, Status, Viewer};
-use crate::report::{RunDirectory, prometheus_text, timestamp};
+use crate::report::{RunDirectory, moment, prometheus_text, timestamp};
 use crate::scenario::{AdminPlan, Plan};
 
 use super::compare::BaselineFlags;
+use super::flags::ShardFlags;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
 use super::screen::{self, LiveScreen};
@@ -25,8 +27,10 @@ Examples:
   squall run my.toml -d 2000 --seed 3                your file, other size, other luck
   squall run my.toml --set fleet.demo.link=lan       one value changed
   squall run my.toml --repeat 7 --save-baseline main seven runs, kept to compare with
+  squall run my.toml --twin                          and in virtual time: where do the two part?
   squall run my.toml --metrics 127.0.0.1:9464        live figures for Prometheus
   squall run my.toml --target mqtts://broker:8883    against a server that is there already
+  squall run my.toml --shard 3/16 --start-at 2026-11-23T14:05:00Z    one of sixteen machines
   squall run my.toml -q --json > summary.json        for a script";
 
 /// Arguments of `squall run`.
@@ -42,6 +46,14 @@ pub struct RunArgs {
     /// Plays N times with the same seed, each into a folder of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
     repeat: Option<u32>,
+    /// Plays the file in virtual time afterwards, and reports where the two part
+    #[arg(long, conflicts_with = "shard")]
+    twin: bool,
+    #[command(flatten)]
+    split: ShardFlags,
+    /// Moment at which all shards begin, in UTC: 2026-11-23T14:05:00Z
+    #[arg(long, value_name = "TIME", requires = "shard", value_parser = moment)]
+    start_at: Option<SystemTime>,
     #[command(flatten)]
     baselines: BaselineFlags,
     /// Address of the server under test, in place of what the file says: mqtts://HOST:PORT, or mqtt:// without TLS. One outside loopback
@@ -83,6 +95,8 @@ fn play(args: &RunArgs) -> Result<u8, Refusal> {
         progress: args.progress(),
         screen: args.shows_screen().then(|| (args.output.color(), args.fps)),
         viewers: args.export()?.into_iter().collect(),
+        start_at: args.start_at,
+        twin: args.twin,
         verbose: args.output.verbose,
         ..Live::prepare(&[&*plan], args.output.quiet)?
     };
@@ -128,6 +142,10 @@ pub(super) struct Live {
     verbose: bool,
     /// Who else watches.
     viewers: Vec<Viewer>,
+    /// When time zero is, if somebody says.
+    start_at: Option<SystemTime>,
+    /// Whether the plan is played in virtual time afterwards.
+    twin: bool,
 }
 
 impl Live {
@@ -150,6 +168,8 @@ impl Live {
             screen: None,
             verbose: false,
             viewers: Vec::new(),
+            start_at: None,
+            twin: false,
         })
     }
 }
@@ -171,7 +191,7 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
         viewers.push(viewer);
         listener
     });
-    let outcome = crate::live::play(
+    let mut outcome = crate::live::play(
         Arc::clone(plan),
         PlayOptions {
             server_program: live.server_program.clone(),
@@ -180,12 +200,16 @@ pub(super) fn play_live(live: &Live, plan: &Arc<Plan>, directory: &RunDirectory)
             progress: live.progress,
             viewers,
             before_exit: crate::dashboard::restore,
+            start_at: live.start_at,
             started_at: Some(timestamp(began)),
         },
     );
     shown.into_iter().for_each(LiveScreen::close);
     told.into_iter().for_each(|listener| listener.close(&outcome));
     directory.log(&format!("ended after {} s: {}", outcome.elapsed, outcome.status().word()))?;
+    if live.twin && !matches!(outcome.status(), Status::Interrupted | Status::Error) {
+        outcome.twin = Some(Box::new(crate::sim::play(Arc::clone(plan))));
+    }
     directory.write(&outcome)?;
     Ok(outcome)
 }
@@ -219,7 +243,20 @@ impl RunArgs {
     fn plan(&self) -> Result<Arc<Plan>, Refusal> {
         let changed = self.target.iter().map(|target| format!("server.target={target}"));
         let changes = self.scenario.changes.and(&changed.collect::<Vec<_>>());
-        changes.plan(&self.scenario.source()?)
+        let plan = self.split.of(changes.plan(&self.scenario.source()?)?)?;
+        if !plan.split.is_whole() && plan.server.target.is_none() {
+            return Err(Refusal::bad_input(
+                &"`--shard` needs a server that all shards meet: name it with `target` in the file, or with `--target`",
+            ));
+        }
+        if let Some(moment) = self.start_at.filter(|moment| *moment <= now()) {
+            let problem = format!(
+                "`--start-at {}` is over: name a moment to come, with time for every shard to get ready",
+                timestamp(moment)
+            );
+            return Err(Refusal::bad_input(&problem));
+        }
+        Ok(plan)
     }
 
     fn check_metrics(&self) -> Result<(), Refusal> {

@@ -14,6 +14,7 @@ use crate::sim::{Pulse, play_shown, play_watched};
 use crate::time::SimTime;
 
 use super::compare::BaselineFlags;
+use super::flags::ShardFlags;
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;
 use super::report::ReportFlags;
@@ -47,6 +48,8 @@ pub struct SimArgs {
     reports: ReportFlags,
     #[command(flatten)]
     baselines: BaselineFlags,
+    #[command(flatten)]
+    split: ShardFlags,
     /// Plays N seeds, from the scenario's seed on, each into a folder of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
@@ -75,7 +78,7 @@ fn play(args: &SimArgs) -> Result<u8, Refusal> {
     args.reports.check(args.repeat.unwrap_or(1) as usize)?;
     args.baselines.check(&args.output.out)?;
     let source = args.scenario.source()?;
-    let first = args.scenario.plan(&source, None)?;
+    let first = args.split.of(args.scenario.plan(&source, None)?)?;
     if !args.output.quiet {
         first.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     }

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::{AdminAction, CohortName, CohortRule, DeploymentName, DeviceId, Whom};
 use crate::wire::api::{
-    CohortBody, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody, TimesView,
+    CohortBody, CohortView, DeploymentBody, DeviceBody, DevicesBody, FirmwareBody, JudgeView, MembersBody, Problem, TagsBody,
+    TimesView,
 };
 
 /// How long one change may take: an image of megabytes, or a thousand devices.
@@ -96,6 +97,16 @@ impl Admin {
         self.ask(&["v1", "times"]).await
     }
 
+    /// The rule of a cohort, as text; `None` for one by hand.
+    ///
+    /// # Errors
+    ///
+    /// What the server said against it, or what happened on the way.
+    pub async fn rule_of(&self, cohort: &CohortName) -> Result<Option<String>, String> {
+        let found: CohortView = self.ask(&["v1", "cohorts", cohort.as_str()]).await?;
+        Ok(found.rule)
+    }
+
     async fn ask<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, String> {
         let asked = self.at(Method::GET, path).timeout(TIMEOUT).send().await;
         let answer = asked.map_err(|error| format!("management API: {}", chain(&error)))?;
@@ -104,13 +115,15 @@ impl Admin {
         serde_json::from_slice(&body).map_err(|error| format!("management API: the answer is none: {error}"))
     }
 
-    /// Opens the event stream behind event number `after`.
+    /// Opens the event stream behind event number `after`, or with what happens next.
     ///
     /// # Errors
     ///
     /// What the server said against it, or what happened on the way.
-    pub async fn events(&self, after: u64) -> Result<Response, String> {
-        let asked = self.at(Method::GET, &["v1", "events"]).query(&[("after", after)]);
+    pub async fn events(&self, after: Option<u64>) -> Result<Response, String> {
+        let asked = self
+            .at(Method::GET, &["v1", "events"])
+            .query(&after.map(|after| ("after", after)).as_slice());
         let answer = asked
             .send()
             .await

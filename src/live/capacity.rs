@@ -81,7 +81,7 @@ impl Needs {
     /// Of a plan on this machine.
     pub fn of(plan: &Plan) -> Needs {
         let capacity = Capacity::look();
-        let devices = plan.devices.len() as u64;
+        let devices = plan.played_count() as u64;
         let spread = descriptors::spread(plan);
         let a_device = if plan.server.tls == TlsPlan::Off {
             A_PLAIN_DEVICE
@@ -95,7 +95,7 @@ impl Needs {
                 capacity.descriptors.map(|(limit, _)| limit),
                 if spread.own_tables { spread.shards } else { 1 },
             ),
-            ports: (devices * PORTS_A_DEVICE, capacity.ports, sources(plan.devices.len())),
+            ports: (devices * PORTS_A_DEVICE, capacity.ports, sources(plan.played_count())),
             memory: (devices * a_device, capacity.memory_bytes),
             cores: capacity.cores,
         }

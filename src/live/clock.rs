@@ -1,6 +1,6 @@
 //! The one place that reads the real clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
@@ -23,6 +23,17 @@ impl Clock {
             zero: Instant::now() + lead,
             zero_monotonic_ns: monotonic_ns().saturating_add(lead_ns),
         }
+    }
+
+    /// A clock whose time zero is a moment of the machine's own clock.
+    ///
+    /// # Errors
+    ///
+    /// How late it is, where that moment is over.
+    #[expect(clippy::disallowed_methods, reason = "the live clock is the one place that reads it")]
+    pub fn starting_at(moment: SystemTime) -> Result<Clock, Duration> {
+        let lead = moment.duration_since(SystemTime::now());
+        lead.map(Clock::starting_in).map_err(|late| late.duration())
     }
 
     /// The present; time zero until it has come.

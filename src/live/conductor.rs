@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::faults::{ServerCondition, ServerFaultKind};
 use crate::measure::Trend;
-use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent};
+use crate::model::{AdminAction, DeviceIndex, IngestKey, Prompt, ServerEvent, show_duration};
 use crate::play::{Directive, Director, Mode, Outcome, Sighting, Viewer};
 use crate::scenario::{AdminPlan, Plan, TlsPlan};
 use crate::time::SimTime;
@@ -24,6 +24,7 @@ use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
 use super::certificate::{LATE_MAX, Readings};
+use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
 use super::clock::{Clock, lateness_at_rest};
 use super::descriptors::{room, spread};
@@ -54,7 +55,7 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
     let readings = Readings {
         late_at_rest: lateness_at_rest(LATE_MAX).await,
-        devices: plan.devices.len() as u64,
+        devices: plan.played_count() as u64,
         fitting: room().map(|(_, devices)| devices),
         ..Readings::default()
     };
@@ -63,7 +64,7 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
         None => ChildServer::spawn(
             &options.server_program,
             &plan.server,
-            plan.devices.len() as u64,
+            plan.played_count() as u64,
             options.log.as_deref(),
         )
         .map(|server| (Server::Own(Box::new(server)), None)),
@@ -79,10 +80,18 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
         prepared = prepare(&plan, &director, &mut server, access, &options.images) => Some(prepared),
         _ = interrupts.recv() => None,
     };
+    let clock = match options.start_at {
+        None => Ok(Clock::starting_in(LEAD)),
+        Some(moment) => Clock::starting_at(moment).map_err(|late| {
+            let late = show_duration(late.max(Duration::from_millis(1)));
+            format!("not ready at the moment of `--start-at`, which was {late} ago: choose a later one")
+        }),
+    };
+    let prepared = prepared.map(|prepared| prepared.and_then(|stage| Ok((stage, clock?))));
     match prepared {
-        Some(Ok(stage)) => {
+        Some(Ok((stage, clock))) => {
             let show = Show::new(options.progress, plan.duration);
-            let conductor = Conductor::new(director, server, stage, show, options.viewers, readings);
+            let conductor = Conductor::new(director, server, stage, show, options.viewers, (clock, readings));
             return conductor.play(interrupts, options.started_at).await;
         }
         Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
@@ -132,12 +141,19 @@ async fn equip(plan: &Arc<Plan>, director: &Director, way: Way) -> Result<Stage,
     let steward = way.steward;
     let (told, events) = unbounded_channel();
     let following = match steward.api() {
-        Some(admin) => tokio::spawn(events::follow(admin.clone(), told, crashes(plan))),
+        Some(admin) => {
+            let begun = match plan.server.target {
+                None => None,
+                // What others did there before is none of this run; what is done from here on must not be missed.
+                Some(_) => Some(admin.events(None).await?),
+            };
+            tokio::spawn(events::follow(admin.clone(), told, begun, crashes(plan)))
+        }
         // Nothing is told, and that never ends.
         None => tokio::spawn(std::future::pending()),
     };
     for action in director.setup() {
-        let prepared = steward.carry_out(action).await;
+        let prepared = steward.prepare(action).await;
         prepared.map_err(|problem| format!("the server refused a preparation: {problem}"))?;
     }
     for _ in &shards {
@@ -271,7 +287,7 @@ impl Conductor {
         stage: Stage,
         show: Show,
         viewers: Vec<Viewer>,
-        readings: Readings,
+        (clock, readings): (Clock, Readings),
     ) -> Conductor {
         if !viewers.is_empty() {
             director.watch();
@@ -279,7 +295,6 @@ impl Conductor {
         let (requests, asked) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
         tokio::spawn(administer(stage.steward.clone(), asked, answer, stage.troubled));
-        let clock = Clock::starting_in(LEAD);
         for shard in &stage.shards {
             // A shard that is gone has said so.
             let _ = shard.orders.send(Order::Start(clock));
@@ -307,9 +322,9 @@ impl Conductor {
         }
     }
 
-    /// Devices are dealt to shards by their number in the run.
+    /// Devices are dealt to shards by their number among those that are played.
     fn shard_of(&self, device: DeviceIndex) -> usize {
-        device.at() % self.shards.len()
+        self.director.split().position(device) % self.shards.len()
     }
 
     async fn play(mut self, mut interrupts: UnboundedReceiver<()>, started_at: Option<String>) -> Outcome {
@@ -383,7 +398,7 @@ impl Conductor {
     fn on_events(&mut self, lines: Vec<EventLine>) {
         for line in lines {
             let at = self.server.stamped(&self.clock, line.at_ns);
-            self.sight(at, Sighting::Server(line.event));
+            self.sight(at, Sighting::Server(self.server.named(line.event)));
         }
     }
 
@@ -558,13 +573,14 @@ fn crashes(plan: &Plan) -> bool {
 /// Carries out changes one after the other, in the order of the Director. What a server that is `troubled` did not answer is asked
 /// again; that a thing exists then says that it had been made.
 async fn administer(steward: Steward, mut asked: UnboundedReceiver<Request>, answers: UnboundedSender<Answer>, troubled: bool) {
+    let mut changes = Changes::of(steward);
     while let Some((request, action)) = asked.recv().await {
-        let mut made = steward.carry_out(action.clone()).await;
+        let mut made = changes.carry_out(action.clone()).await;
         let mut again = false;
         while troubled && matches!(made, Err(Unmade::Unanswered(_))) && !answers.is_closed() {
             again = true;
             tokio::time::sleep(ASK_PAUSE).await;
-            made = steward.carry_out(action.clone()).await;
+            made = changes.carry_out(action.clone()).await;
         }
         let result = match made {
             Err(Unmade::Exists(_)) if again => Ok(()),

@@ -28,7 +28,7 @@ pub struct TooLarge {
 ///
 /// [`TooLarge`], with the arithmetic.
 pub fn make_room(plan: &Plan) -> Result<(), TooLarge> {
-    let devices = plan.devices.len() as u64;
+    let devices = plan.played_count() as u64;
     let limit = raised();
     fits(
         devices,
@@ -40,7 +40,7 @@ pub fn make_room(plan: &Plan) -> Result<(), TooLarge> {
 /// How the devices of a plan are spread over threads; [`make_room`] has found that they fit.
 pub(super) fn spread(plan: &Plan) -> Spread {
     // Guests are started by one thread for all, whose pipes would be in its own table alone: fleets with boards have one table.
-    let spread = Spread::of(plan.devices.len() as u64, raised(), plan.bench.is_none());
+    let spread = Spread::of(plan.played_count() as u64, raised(), plan.bench.is_none());
     spread.unwrap_or(Spread::WHOLE)
 }
 

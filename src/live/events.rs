@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Response;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::wire::api::{EventLine, Problem};
@@ -16,14 +17,26 @@ const AWAY_MAX: Duration = Duration::from_secs(600);
 /// Pause before it is looked for again.
 const AWAY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Follows the stream until it ends, and says why it did. It is opened again, behind the last event seen, only where the server is
-/// one that `comes_back`: one that runs keeps it open.
-pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>, comes_back: bool) -> String {
+/// Follows the stream until it ends, and says why it did: one that has `begun`, or from the first event on. It is opened again, behind
+/// the last event seen, only where the server is one that `comes_back`: one that runs keeps it open.
+pub(crate) async fn follow(
+    admin: Admin,
+    events: UnboundedSender<Vec<EventLine>>,
+    mut begun: Option<Response>,
+    comes_back: bool,
+) -> String {
     let mut after = 0;
     let mut away = Duration::ZERO;
     loop {
         let before = after;
-        let why = follow_once(&admin, &events, &mut after).await;
+        let opened = match begun.take() {
+            Some(stream) => Ok(stream),
+            None => admin.events(Some(after)).await,
+        };
+        let why = match opened {
+            Ok(stream) => follow_once(stream, &events, &mut after).await,
+            Err(problem) => problem,
+        };
         if after != before {
             away = Duration::ZERO;
         }
@@ -35,12 +48,8 @@ pub(crate) async fn follow(admin: Admin, events: UnboundedSender<Vec<EventLine>>
     }
 }
 
-/// Follows the stream behind the event `after`, which grows with what is seen.
-async fn follow_once(admin: &Admin, events: &UnboundedSender<Vec<EventLine>>, after: &mut u64) -> String {
-    let mut stream = match admin.events(*after).await {
-        Ok(stream) => stream,
-        Err(problem) => return problem,
-    };
+/// Follows the stream to its end; `after` is the number of the last event seen.
+async fn follow_once(mut stream: Response, events: &UnboundedSender<Vec<EventLine>>, after: &mut u64) -> String {
     let mut lines = Lines::default();
     loop {
         match stream.chunk().await {

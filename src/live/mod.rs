@@ -11,11 +11,13 @@ mod berth;
 mod board;
 mod capacity;
 mod certificate;
+mod changes;
 mod child;
 mod clock;
 mod conductor;
 mod descriptors;
 mod download;
+mod downloads;
 mod events;
 mod exporter;
 mod gauges;
@@ -35,6 +37,7 @@ mod stream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::play::{Director, Mode, Outcome, Viewer};
 use crate::scenario::Plan;
@@ -45,6 +48,7 @@ pub use board::{NoBoards, find_boards};
 pub use capacity::{Capacity, Needs, timer_lateness};
 pub use certificate::LATE_MAX;
 pub use descriptors::{TooLarge, make_room};
+pub use downloads::{Took, measure_downloads};
 pub use exporter::export;
 
 /// How a plan is played in real time.
@@ -62,6 +66,8 @@ pub struct PlayOptions {
     pub viewers: Vec<Viewer>,
     /// What is done before the second signal ends the process at once.
     pub before_exit: fn(),
+    /// When time zero is, where several processes are to begin together.
+    pub start_at: Option<SystemTime>,
     /// When the run begins, RFC 3339, for the report.
     pub started_at: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! The server under test: a process of our own, or one that is there already and is left as it is.
 
 use crate::faults::ServerCondition;
+use crate::model::ServerEvent;
 use crate::time::SimTime;
 
+use super::changes::step_named;
 use super::child::ChildServer;
 use super::clock::Clock;
 
@@ -44,6 +46,14 @@ impl Server {
         match self {
             Server::Own(server) => clock.stamped(server.epoch_monotonic_ns, at_ns),
             Server::Foreign => clock.now(),
+        }
+    }
+
+    /// The event with deployments called as their steps are.
+    pub fn named(&self, event: ServerEvent) -> ServerEvent {
+        match self {
+            Server::Own(_) => event,
+            Server::Foreign => step_named(event),
         }
     }
 

@@ -41,7 +41,7 @@ const TASKS_A_LOOK: u32 = 8;
 pub(crate) struct ShardSetup {
     /// Number of the shard, from zero, and of how many.
     pub number: u32,
-    /// How devices are spread: they are dealt by their number in the run.
+    /// How devices are spread: they are dealt by their number among those that are played.
     pub spread: Spread,
     /// What is played.
     pub plan: Arc<Plan>,
@@ -227,7 +227,7 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Pla
         clock,
         dialer: Rc::new(Dialer::new(
             setup.tls,
-            setup.plan.devices.len(),
+            setup.plan.played_count(),
             setup.spread.shards,
             Arc::clone(&setup.gauges),
         )),
@@ -315,8 +315,10 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
             },
             ..config.clone()
         });
-        for index in (fleet.first.0..fleet.first.0 + fleet.count).filter(|index| index % setup.spread.shards == setup.number) {
-            let index = DeviceIndex(index);
+        let played = (fleet.first.0..fleet.first.0 + fleet.count)
+            .map(DeviceIndex)
+            .filter(|index| plan.split.holds(*index));
+        for index in played.filter(|index| plan.split.position(*index) as u32 % setup.spread.shards == setup.number) {
             let behaviors = Arc::clone(&fleet.behaviors);
             let device = Device::new(
                 plan.identity(index),

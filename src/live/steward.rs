@@ -71,6 +71,44 @@ impl Steward {
     }
 }
 
+impl Steward {
+    /// Carries out a preparation. What a server has from an earlier run, or from another shard of this one, is fine where it is the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Steward::carry_out`]; that a thing of this name is there and is another.
+    pub async fn prepare(&self, action: AdminAction) -> Result<(), Unmade> {
+        let wanted = match &action {
+            AdminAction::CreateCohort { cohort, rule } => Some((cohort.clone(), written(rule))),
+            _ => None,
+        };
+        let slug = matches!(action, AdminAction::CreateFirmware { .. });
+        let version = match &action {
+            AdminAction::CreateVersion { firmware, .. } => Some(firmware.clone()),
+            _ => None,
+        };
+        let Err(Unmade::Exists(why)) = self.carry_out(action).await else {
+            return Ok(());
+        };
+        match (slug, version, wanted, self) {
+            (true, ..) => Ok(()),
+            (_, Some(firmware), ..) => Err(Unmade::Refused(format!(
+                "it has another image of {firmware}, from an earlier run or somebody else: give this one another version, or play it \
+                 against a fresh server"
+            ))),
+            (_, _, Some((cohort, rule)), Steward::Api(admin)) => match admin.rule_of(&cohort).await {
+                Ok(found) if found == rule => Ok(()),
+                Ok(found) => Err(Unmade::Refused(format!(
+                    "it has another cohort `{cohort}`, {}: give this one another name",
+                    found.map_or_else(|| "by hand".to_owned(), |rule| format!("where {rule}"))
+                ))),
+                Err(why) => Err(Unmade::Unanswered(why)),
+            },
+            _ => Err(Unmade::Exists(why)),
+        }
+    }
+}
+
 impl Program {
     async fn carry_out(&self, action: &AdminAction) -> Result<(), String> {
         let told = |why: &dyn std::fmt::Display| format!("{}: {why}", self.path.display());

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Phase;
 use crate::time::SimTime;
 
@@ -18,7 +20,7 @@ pub struct FaultName {
 }
 
 /// Counts of one fault of the plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultFigures {
     /// Its name in the scenario.
     pub name: Arc<str>,
@@ -71,6 +73,27 @@ impl FaultFigures {
         self.devices += devices;
         if let Some(each) = each {
             self.planned = Some(self.planned.unwrap_or(0) + devices * each);
+        }
+    }
+
+    /// Adds what came of it at other devices.
+    pub(super) fn add(&mut self, other: &FaultFigures) {
+        self.devices += other.devices;
+        self.planned = match (self.planned, other.planned) {
+            (None, None) => None,
+            (one, other) => Some(one.unwrap_or(0) + other.unwrap_or(0)),
+        };
+        self.done += other.done;
+        self.missed += other.missed;
+        self.spared += other.spared;
+        self.on += other.on;
+        self.phases.iter_mut().zip(other.phases).for_each(|(sum, more)| *sum += more);
+        self.seen = match (self.seen, other.seen) {
+            (Some((first, last)), Some((earlier, later))) => Some((first.min(earlier), last.max(later))),
+            (one, other) => one.or(other),
+        };
+        for (why, count) in &other.reasons {
+            *self.reasons.entry(Arc::clone(why)).or_default() += count;
         }
     }
 

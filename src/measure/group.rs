@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{AttemptResult, BootReason, ConnectResult, Phase};
 
 use super::trend::Trend;
 
 /// Counters and trends of a set of devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Group {
     /// Ended attempts, by [`AttemptResult`].
     pub attempts: [u64; AttemptResult::ALL.len()],
@@ -66,7 +68,7 @@ pub struct Group {
 }
 
 /// A distribution of bytes a second.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rates(pub Trend);
 
 impl Default for Rates {
@@ -131,6 +133,60 @@ pub(super) enum Entry {
 }
 
 impl Group {
+    /// Adds the figures of other devices.
+    pub(super) fn add(&mut self, other: &Group) {
+        let sums = |sums: &mut [u64], more: &[u64]| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        sums(&mut self.attempts, &other.attempts);
+        sums(&mut self.connects, &other.connects);
+        sums(&mut self.boots, &other.boots);
+        let Group {
+            rollbacks,
+            transitions,
+            faults_done,
+            faults_not_done,
+            manifests,
+            manifests_again,
+            messages_up,
+            messages_down,
+            flash_erases,
+            flash_writes,
+            requests,
+            retries,
+            resumes,
+            restarts,
+            bytes_up,
+            bytes_down,
+            image_bytes,
+            wasted_bytes,
+            ..
+        } = other;
+        self.rollbacks += rollbacks;
+        self.transitions += transitions;
+        self.faults_done += faults_done;
+        self.faults_not_done += faults_not_done;
+        self.manifests += manifests;
+        self.manifests_again += manifests_again;
+        self.messages_up += messages_up;
+        self.messages_down += messages_down;
+        self.flash_erases += flash_erases;
+        self.flash_writes += flash_writes;
+        self.requests += requests;
+        self.retries += retries;
+        self.resumes += resumes;
+        self.restarts += restarts;
+        self.bytes_up += bytes_up;
+        self.bytes_down += bytes_down;
+        self.image_bytes += image_bytes;
+        self.wasted_bytes += wasted_bytes;
+        self.update_time.add(&other.update_time);
+        self.deploy_time.add(&other.deploy_time);
+        self.connect_time.add(&other.connect_time);
+        self.connect_time_raw.add(&other.connect_time_raw);
+        self.download_rate.0.add(&other.download_rate.0);
+        let visits = self.phase_time.iter_mut().zip(&other.phase_time);
+        visits.for_each(|(sum, more)| sum.add(more));
+    }
+
     pub(super) fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Attempt(result) => self.attempts[result as usize] += 1,

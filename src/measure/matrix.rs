@@ -1,12 +1,14 @@
 //! The transition matrix: how often each pair was seen with each cause, and which of the legal ones were.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Cause, LEGAL, Phase, Transition};
 
 const PHASES: usize = Phase::ALL.len();
 const CAUSES: usize = Cause::ALL.len();
 
 /// Counts of transitions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Matrix {
     counts: Vec<u64>,
     /// Transitions outside the contract's table that damaged storage explains.

@@ -39,7 +39,7 @@ pub use matrix::Matrix;
 pub use metric::Kind;
 pub use places::Register;
 pub use query::{Aggregate, Comparison, Label, LabelKey, Measure, Metric, Op, OwnKey};
-pub use recorder::{Measured, Recorder};
+pub use recorder::{Measured, Part, Recorder};
 pub use series::{Series, is_stuck};
 pub use snapshot::{AttemptSnapshot, DeviceSnapshot};
 pub use timeline::{AnswerClass, Happened, Timeline, TimelineRow};

@@ -3,6 +3,7 @@
 mod downloads;
 mod faults;
 mod life;
+mod part;
 mod server;
 
 use std::cmp::Reverse;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{AttemptId, Carried, DeviceIndex, FlashCounts, LEGAL, Selector, Tags};
+use crate::model::{AttemptId, Carried, DeviceIndex, FlashCounts, LEGAL, Selector, Split, Tags};
 use crate::time::SimTime;
 
 use super::board::{Board, Note, Noted};
@@ -75,7 +76,11 @@ pub struct Recorder {
     /// Flash operations that were counted of each device, where somebody asks for them during the run.
     flash: Option<Vec<FlashCounts>>,
     harness: Option<HarnessFigures>,
+    /// Image bytes of each second in which some came, with its end: where parts are added up, rates cannot be.
+    seconds: Option<Vec<(SimTime, u64)>>,
 }
+
+pub use part::Part;
 
 impl Recorder {
     /// Lays down every series.
@@ -113,6 +118,21 @@ impl Recorder {
             trace: setup.trace.then(Trace::default),
             warmup: SimTime::from(setup.warmup),
             ..Recorder::default()
+        }
+    }
+
+    /// Only the devices of this shard are played and counted; called before anything is observed.
+    pub fn play_only(&mut self, split: Split) {
+        self.roster.split = split;
+        self.seconds = Some(Vec::new());
+        self.count_anew();
+    }
+
+    /// Counts the devices anew.
+    fn count_anew(&mut self) {
+        self.roster.count_anew();
+        for series in &mut self.requested {
+            series.count_anew(&self.roster);
         }
     }
 
@@ -232,6 +252,9 @@ impl Recorder {
         let lasted = at.since(self.second.unwrap_or(SimTime::ZERO)).as_nanos();
         self.second = Some(at);
         let bytes = u128::from(self.happened.image_bytes);
+        if let Some(seconds) = self.seconds.as_mut().filter(|_| bytes > 0) {
+            seconds.push((at, self.happened.image_bytes));
+        }
         if bytes > 0 && at >= self.warmup {
             self.throughput.0.record_amount((bytes * 1_000_000_000 / lasted) as u64);
         }
@@ -374,6 +397,9 @@ impl Recorder {
 
     /// Changes one device, and every gauge that a change of this kind can alter.
     fn change<T>(&mut self, kind: Changing, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
+        if !self.roster.split.holds(device) {
+            return self.roster.change(device, change);
+        }
         for series in &mut self.requested {
             series.take_out(kind, device, &self.roster.rows[device.at()]);
         }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceIndex, FailureReason, Few, FirmwareVersion, Key, Phase,
-    Session, Tags, UpdateState,
+    Session, Split, Tags, UpdateState,
 };
 use crate::time::SimTime;
 
@@ -58,7 +60,7 @@ impl<T: Ord + Clone> Names<T> {
 }
 
 /// One attempt of one device: what the device showed and what the server told, which arrive independently of each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AttemptRow {
     pub(super) id: AttemptId,
     /// Known once the server has told of it.
@@ -141,6 +143,28 @@ impl VisitClock {
 }
 
 impl Row {
+    /// A device that nothing has happened to.
+    pub(super) fn at_rest(tags: Arc<Tags>) -> Row {
+        Row {
+            fleet: 0,
+            tags,
+            cohorts: Few::None,
+            runs: Few::None,
+            boot_at: SimTime::ZERO,
+            phase: Phase::Idle,
+            session: Session::Off,
+            phase_since: SimTime::ZERO,
+            clock: VisitClock::default(),
+            sequence: 0,
+            current: None,
+            attempts: Few::None,
+            fetching: None,
+            carried: Carried::default(),
+            damaged: false,
+            open: false,
+        }
+    }
+
     /// The attempt of the newest deployment that reached the device.
     pub(super) fn newest(&self) -> Option<&AttemptRow> {
         self.attempts.iter().rev().find(|attempt| attempt.deployment.is_some())
@@ -206,6 +230,8 @@ pub(super) struct Roster {
     pub(super) deployments: Names<DeploymentName>,
     /// Faults in the order of the plan.
     pub(super) faults: Vec<FaultFigures>,
+    /// Which of the devices are counted.
+    pub(super) split: Split,
     pub(super) by_phase: [u64; Phase::ALL.len()],
     pub(super) by_session: [u64; Session::ALL.len()],
     pub(super) by_state: [u64; UpdateState::ALL.len()],
@@ -226,31 +252,33 @@ impl Roster {
             let row = roster.row_of(device);
             roster.rows.push(row);
         }
-        let count = roster.rows.len() as u64;
-        roster.by_phase[Phase::Idle as usize] = count;
-        roster.by_session[Session::Off as usize] = count;
-        roster.by_state[UpdateState::None as usize] = count;
+        roster.count_anew();
         roster
+    }
+
+    /// Counts every device that is counted, as it stands.
+    pub(super) fn count_anew(&mut self) {
+        self.by_phase = [0; Phase::ALL.len()];
+        self.by_session = [0; Session::ALL.len()];
+        self.by_state = [0; UpdateState::ALL.len()];
+        self.open = 0;
+        let split = self.split;
+        let rows = (0..).map(DeviceIndex).zip(&mut self.rows);
+        for (_, row) in rows.filter(|(device, _)| split.holds(*device)) {
+            self.by_phase[row.phase as usize] += 1;
+            self.by_session[row.session as usize] += 1;
+            self.by_state[row.state() as usize] += 1;
+            row.open = row.is_open();
+            self.open += u64::from(row.open);
+        }
     }
 
     fn row_of(&mut self, device: CensusDevice) -> Row {
         Row {
             fleet: self.fleets.number(&device.fleet),
             runs: device.runs.iter().map(|firmware| self.firmware.number(firmware)).collect(),
-            tags: device.tags,
-            cohorts: Few::None,
             boot_at: device.boot_at,
-            phase: Phase::Idle,
-            session: Session::Off,
-            phase_since: SimTime::ZERO,
-            clock: VisitClock::default(),
-            sequence: 0,
-            current: None,
-            attempts: Few::None,
-            fetching: None,
-            carried: Carried::default(),
-            damaged: false,
-            open: false,
+            ..Row::at_rest(device.tags)
         }
     }
 
@@ -291,9 +319,22 @@ impl Roster {
         named.map(|(at, _)| DeviceIndex(at as u32))
     }
 
+    /// Makes the row of a device one that was kept elsewhere.
+    pub(super) fn adopt(&mut self, device: DeviceIndex, adopted: Row) {
+        let row = &mut self.rows[device.at()];
+        *row = Row {
+            fleet: row.fleet,
+            boot_at: row.boot_at,
+            ..adopted
+        };
+    }
+
     /// Carries out a change of one device and brings the counts over all of them up to date.
     pub(super) fn change<T>(&mut self, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
         let row = &mut self.rows[device.at()];
+        if !self.split.holds(device) {
+            return change(row);
+        }
         let (phase, session, state) = (row.phase, row.session, row.state());
         let answer = change(row);
         self.by_phase[phase as usize] -= 1;

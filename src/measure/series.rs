@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{DeviceIndex, FlashCounts, Key, Phase, Prompt};
 use crate::time::SimTime;
 
@@ -100,8 +102,8 @@ pub struct Series {
     figure: Figure,
 }
 
-#[derive(Debug)]
-enum Figure {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Figure {
     /// Devices in the selection and in the whole, kept up with every change.
     Gauge {
         part: u64,
@@ -138,6 +140,31 @@ impl Series {
             },
             selection,
             whole,
+        }
+    }
+
+    /// Counts the devices anew, where devices are what is counted.
+    pub(super) fn count_anew(&mut self, roster: &Roster) {
+        if let Figure::Gauge { part, whole } = &mut self.figure {
+            *part = count(&self.selection, roster);
+            *whole = count(&self.whole, roster);
+        }
+    }
+
+    /// What has come in so far.
+    pub(super) fn figure(&self) -> &Figure {
+        &self.figure
+    }
+
+    /// Adds what came in of other devices; devices themselves are counted anew.
+    pub(super) fn add(&mut self, other: &Figure) {
+        match (&mut self.figure, other) {
+            (Figure::Counter { part, whole }, Figure::Counter { part: more, whole: of }) => {
+                *part += more;
+                *whole += of;
+            }
+            (Figure::Trend(trend), Figure::Trend(more)) => trend.add(more),
+            _ => {}
         }
     }
 
@@ -185,7 +212,7 @@ impl Series {
         }
     }
 
-    /// Takes a device out of a gauge, ahead of a change of this kind.
+    /// Takes a device that is counted out of a gauge, ahead of a change of this kind.
     pub(super) fn take_out(&mut self, kind: Changing, device: DeviceIndex, row: &Row) {
         if let Figure::Gauge { part, whole } = &mut self.figure {
             *part -= u64::from(self.selection.may_lose(kind, device, row));
@@ -243,7 +270,11 @@ impl Series {
 
     /// Bytes that each device of the selection has used, of the sorts that are asked for.
     fn used(&self, roster: &Roster) -> Vec<u64> {
-        let rows = roster.rows.iter().enumerate();
+        let rows = roster
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| roster.split.holds(DeviceIndex(*at as u32)));
         let used = rows.filter_map(|(at, row)| {
             let sorts = row.carried.sorts(self.selection.asks_bytes());
             let in_selection = |(dir, bytes, amount): (&'static str, &'static str, u64)| {
@@ -375,8 +406,8 @@ fn narrows(label: &Label) -> bool {
 }
 
 fn count(selection: &Selection, roster: &Roster) -> u64 {
-    let rows = roster.rows.iter().enumerate();
-    rows.filter(|(at, row)| selection.holds_device(DeviceIndex(*at as u32), row))
+    let rows = (0..).map(DeviceIndex).zip(&roster.rows);
+    rows.filter(|(device, row)| roster.split.holds(*device) && selection.holds_device(*device, row))
         .count() as u64
 }
 

@@ -58,7 +58,7 @@ pub struct AttemptSnapshot<'a> {
 impl Recorder {
     /// Number of devices.
     pub fn device_count(&self) -> u64 {
-        self.roster.rows.len() as u64
+        self.roster.split.count(self.roster.rows.len()) as u64
     }
 
     /// Devices in a phase.
@@ -157,13 +157,19 @@ impl Recorder {
 
     /// Bytes that each device has used in both directions, with the overhead of TLS and TCP.
     pub fn data_used(&self) -> impl Iterator<Item = u64> {
-        let carried = self.roster.rows.iter().map(|row| row.carried);
+        let carried = self.counted().map(|device| self.roster.rows[device.at()].carried);
         carried.map(|carried| carried.up + carried.protocol + carried.image)
     }
 
     /// Every device as it stands.
     pub fn devices(&self) -> impl Iterator<Item = DeviceSnapshot<'_>> {
-        self.indices().map(|device| self.device(device))
+        self.counted().map(|device| self.device(device))
+    }
+
+    /// The devices that are counted, in their order.
+    pub(super) fn counted(&self) -> impl Iterator<Item = DeviceIndex> + use<> {
+        let split = self.roster.split;
+        self.indices().filter(move |device| split.holds(*device))
     }
 
     /// One device as it stands.

@@ -1,5 +1,7 @@
 //! The timeline: a row a second, merged into longer ones where a run lasts longer than the rows suffice.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{AttemptResult, Phase, Session, UpdateState};
 use crate::time::SimTime;
 
@@ -7,7 +9,7 @@ use crate::time::SimTime;
 const ROWS_MAX: usize = 4096;
 
 /// What was so at the end of an interval, and what happened in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineRow {
     /// End of the interval.
     pub at: SimTime,
@@ -19,6 +21,16 @@ pub struct TimelineRow {
     pub phases: [u64; Phase::ALL.len()],
     /// What happened.
     pub happened: Happened,
+}
+
+impl TimelineRow {
+    /// Other devices stand like this.
+    fn stand_with(&mut self, others: &TimelineRow) {
+        let sums = |sums: &mut [u64], more: &[u64]| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        sums(&mut self.sessions, &others.sessions);
+        sums(&mut self.states, &others.states);
+        sums(&mut self.phases, &others.phases);
+    }
 }
 
 crate::model::word_enum! {
@@ -54,7 +66,7 @@ impl AnswerClass {
 }
 
 /// What happened in an interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happened {
     /// Connections made up to the OTA SUBACK.
     pub connects_ok: u64,
@@ -97,7 +109,7 @@ impl Happened {
 }
 
 /// Rows of equal length in time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timeline {
     rows: Vec<TimelineRow>,
     /// Seconds that a row covers.
@@ -148,9 +160,64 @@ impl Timeline {
         self.stride *= 2;
     }
 
+    /// Several timelines as the one of all their devices: where one is over before another, its devices stay as they were.
+    pub(super) fn sum(mut parts: Vec<Timeline>) -> Timeline {
+        let stride = parts.iter().map(|part| part.stride).max().unwrap_or(1);
+        for part in &mut parts {
+            while part.stride < stride {
+                part.coarsen();
+            }
+        }
+        let longest = parts.iter().max_by_key(|part| (part.rows.len(), part.filled));
+        let Some((full, filled)) = longest.map(|part| (part.rows.len(), part.filled)) else {
+            return Timeline::default();
+        };
+        let row = |at: usize| {
+            let mut sum = TimelineRow::default();
+            for part in &parts {
+                let now = part.row(at);
+                let Some(stands) = now.or_else(|| part.rows().last()) else {
+                    continue;
+                };
+                sum.stand_with(stands);
+                if let Some(now) = now {
+                    sum.at = sum.at.max(now.at);
+                    sum.happened.add(&now.happened);
+                }
+            }
+            sum
+        };
+        Timeline {
+            rows: (0..full).map(row).collect(),
+            stride,
+            filled,
+            under_way: if filled > 0 { row(full) } else { TimelineRow::default() },
+        }
+    }
+
+    /// Makes every row cover twice the time; a row without a neighbor is under way again.
+    fn coarsen(&mut self) {
+        if !self.rows.len().is_multiple_of(2)
+            && let Some(lone) = self.rows.pop()
+        {
+            let later = std::mem::take(&mut self.under_way);
+            let mut happened = lone.happened;
+            happened.add(&later.happened);
+            let last = if self.filled > 0 { later } else { lone };
+            self.under_way = TimelineRow { happened, ..last };
+            self.filled += self.stride;
+        }
+        self.halve();
+    }
+
     /// Seconds that a row covers.
     pub const fn stride(&self) -> u64 {
         self.stride
+    }
+
+    fn row(&self, at: usize) -> Option<&TimelineRow> {
+        let under_way = (self.filled > 0 && at == self.rows.len()).then_some(&self.under_way);
+        self.rows.get(at).or(under_way)
     }
 
     /// Rows in order of time; the last one may cover less time than the others.
@@ -182,6 +249,20 @@ mod tests {
     fn a_short_run_has_a_row_a_second() {
         assert_eq!(timeline(90).rows().count(), 90);
         assert_eq!(timeline(90).rows().last().unwrap().at, SimTime::from_secs(90));
+    }
+
+    #[test]
+    fn timelines_of_unequal_length_sum_up_at_the_coarser_of_their_strides() {
+        let (short, long) = (timeline(90), timeline(5_000));
+        assert_eq!((short.stride(), long.stride()), (1, 2));
+        let both = Timeline::sum(vec![short, long.clone()]);
+        let happened = |timeline: &Timeline| timeline.rows().map(|row| row.happened.requests).sum::<u64>();
+        assert_eq!((happened(&both), both.rows().count()), (5_090, long.rows().count()));
+        assert_eq!(
+            both.rows().nth(44).map(|row| (row.at, row.happened.requests)),
+            Some((SimTime::from_secs(90), 4))
+        );
+        assert_eq!(both.rows().nth(45).map(|row| row.happened.requests), Some(2));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::model::{DeviceId, DeviceIndex, Observation, ServerEvent, Transition};
 use crate::time::SimTime;
 
 use super::happening::{FaultCame, Happening, TraceNames};
-use super::line;
+use super::line::{self, LineError, TraceLine};
 
 /// One happening of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,21 @@ impl Trace {
         });
     }
 
+    /// Takes a line that was written elsewhere; `device` tells whose it is. One of a kind that is not known is passed over.
+    pub(super) fn read_line(&mut self, line: &str, device: impl FnOnce(&str) -> Option<DeviceIndex>) -> Result<(), LineError> {
+        let Some(read) = TraceLine::read(line, &mut self.names)? else {
+            return Ok(());
+        };
+        let device = device(&read.device).ok_or(LineError::Field("device"))?;
+        self.push(read.at, device, read.happening);
+        Ok(())
+    }
+
+    /// More rows did not fit elsewhere.
+    pub(super) fn leave_out(&mut self, rows: u64) {
+        self.left_out += rows;
+    }
+
     /// Rows that did not fit.
     pub fn left_out(&self) -> u64 {
         self.left_out
@@ -105,10 +120,10 @@ impl Trace {
         self.rows.is_empty()
     }
 
-    /// The rows in the order (time, device, the device's own sequence).
+    /// The rows in the order (time to the microsecond, which is what lines show, device, the device's own sequence).
     pub fn sorted(&self) -> Vec<TraceRow> {
         let mut rows = self.rows.clone();
-        rows.sort_unstable_by_key(|row| (row.at, row.device, row.sequence));
+        rows.sort_unstable_by_key(|row| (row.at.as_nanos() / 1_000, row.device, row.sequence));
         rows
     }
 

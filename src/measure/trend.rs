@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::query::Aggregate;
 use super::recorder::Measured;
@@ -13,7 +14,7 @@ use crate::time::SimTime;
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 
 /// What a histogram counts in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Grain {
     /// Microseconds, told in seconds.
     #[default]
@@ -23,7 +24,8 @@ enum Grain {
 }
 
 /// A distribution of times, or of amounts: times to the microsecond below 2 ms and to a part in a thousand above.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Packed", into = "Packed")]
 pub struct Trend {
     grain: Grain,
     /// Made at the first value, so that a series without values costs nothing.
@@ -33,6 +35,52 @@ pub struct Trend {
     min_us: u64,
     max_us: u64,
     too_long: u64,
+}
+
+/// A distribution as it is written: the counts of its histogram's buckets, and what is known to the last digit.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    grain: Grain,
+    counts: Vec<(u64, u64)>,
+    sum: u128,
+    min: u64,
+    max: u64,
+    too_long: u64,
+}
+
+impl From<Trend> for Packed {
+    fn from(trend: Trend) -> Packed {
+        let buckets = trend.histogram.iter().flat_map(|histogram| histogram.iter_recorded());
+        Packed {
+            grain: trend.grain,
+            counts: buckets
+                .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+                .collect(),
+            sum: trend.sum_us,
+            min: trend.min_us,
+            max: trend.max_us,
+            too_long: trend.too_long,
+        }
+    }
+}
+
+impl From<Packed> for Trend {
+    fn from(packed: Packed) -> Trend {
+        let mut trend = Trend {
+            grain: packed.grain,
+            ..Trend::default()
+        };
+        for (value, times) in packed.counts {
+            trend.take_times(value.clamp(packed.min, packed.max), times);
+        }
+        Trend {
+            sum_us: packed.sum,
+            min_us: packed.min,
+            max_us: packed.max,
+            too_long: packed.too_long,
+            ..trend
+        }
+    }
 }
 
 impl Trend {
@@ -62,7 +110,7 @@ impl Trend {
 
     /// Both distributions as one; they count in the same grain.
     #[must_use]
-    pub(super) fn with(mut self, other: &Trend) -> Trend {
+    pub fn with(mut self, other: &Trend) -> Trend {
         debug_assert_eq!(self.grain, other.grain);
         let Some(more) = &other.histogram else { return self };
         let (sum_us, min_us, max_us) = (self.sum_us + other.sum_us, self.min_us, self.max_us.max(other.max_us));
@@ -72,7 +120,11 @@ impl Trend {
             min_us.min(other.min_us)
         };
         let histogram = self.histogram.get_or_insert_with(empty);
-        histogram.add(&**more).expect("the histogram grows");
+        // Value by value, so that it grows as one that all values were recorded in: reports show that to the byte.
+        for step in more.iter_recorded() {
+            let recorded = histogram.record_n(step.value_iterated_to(), step.count_since_last_iteration());
+            recorded.expect("the histogram grows");
+        }
         Trend {
             count: self.count + other.count,
             too_long: self.too_long + other.too_long,
@@ -81,6 +133,11 @@ impl Trend {
             max_us,
             ..self
         }
+    }
+
+    /// Takes the values of another distribution, which counts in the same grain.
+    pub(super) fn add(&mut self, other: &Trend) {
+        *self = std::mem::take(self).with(other);
     }
 
     pub(super) fn record(&mut self, time: Duration) {
@@ -264,6 +321,14 @@ mod tests {
         assert_eq!(Trend::default().with(&both).with(&Trend::default()), both);
         let counted = Trend::of_counts([(2_000, 3), (5_000, 1)]);
         assert_eq!(counted, trend([2, 2, 5, 2]));
+    }
+
+    #[test]
+    fn a_distribution_is_read_back_as_it_was_written() {
+        for written in [Trend::default(), trend([1, 7, 7, 90_001]), Trend::of_amounts()] {
+            let text = serde_json::to_string(&written).unwrap();
+            assert_eq!(serde_json::from_str::<Trend>(&text).unwrap(), written, "{text}");
+        }
     }
 
     #[test]

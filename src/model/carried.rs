@@ -1,7 +1,9 @@
 //! What a device wears and what crosses its path: flash operations, bytes on the wire.
 
+use serde::{Deserialize, Serialize};
+
 /// Flash operations of a device, all boots together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlashCounts {
     /// All of them.
     pub ops: u32,
@@ -12,7 +14,7 @@ pub struct FlashCounts {
 }
 
 /// Bytes that crossed the path of a device, overhead of TCP and TLS included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// Towards the server.
     pub up: u64,

@@ -74,6 +74,21 @@ pub enum ServerEvent {
     },
 }
 
+impl ServerEvent {
+    /// The device whose attempt it is about.
+    pub const fn device_of_attempt(&self) -> Option<&DeviceId> {
+        match self {
+            ServerEvent::StateChanged { device, .. } | ServerEvent::ManifestSent { device, .. } => Some(device),
+            ServerEvent::DeviceRegistered { .. }
+            | ServerEvent::DeviceConnected { .. }
+            | ServerEvent::DeviceDisconnected { .. }
+            | ServerEvent::CohortJoined { .. }
+            | ServerEvent::CohortLeft { .. }
+            | ServerEvent::RuleBroken { .. } => None,
+        }
+    }
+}
+
 word_enum! {
     /// Why the state of an attempt changed at the server.
     StateReason {

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Position of a device in a run: devices stand in the order (fleet name, number in the fleet), which is also the order in which
 /// simultaneous events are carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct DeviceIndex(pub u32);
 
 impl DeviceIndex {

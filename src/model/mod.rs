@@ -12,6 +12,7 @@ mod observation;
 mod phase;
 mod quantity;
 mod selector;
+mod split;
 mod text;
 mod why;
 mod words;
@@ -30,6 +31,7 @@ pub use quantity::{
     show_duration, show_size,
 };
 pub use selector::{GrammarError, Key, Pick, Selector, Term, Test, Who, closest, is_word};
+pub use split::{NoSplit, Split};
 pub use text::{FirmwareVersion, Secret, Slug, TextError, Url, Version};
 pub use why::Why;
 pub(crate) use words::word_enum;

@@ -1,6 +1,7 @@
 //! What a device lets its surroundings see. Metrics, checkers, stories and the trace are made of these; nothing flows back.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{AttemptId, BuildId};
 use super::manifest::{ArtifactResult, AttemptError};
@@ -226,7 +227,7 @@ word_enum! {
 }
 
 /// Why an attempt did not succeed, as the device knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FailureReason {
     /// The new image was reset before it was confirmed, and MCUboot put the old one back.
     ResetBeforeConfirm,

@@ -101,7 +101,7 @@ impl Faults {
                 plan.matching_at_start(&planned.who)
             }
         };
-        let devices = picked(plan, &planned.who, matching, Purpose::FaultPick, self.entries[fault].key);
+        let devices = picked_here(plan, planned, matching, self.entries[fault].key);
         let each = planned.planned_each().unwrap_or(0);
         self.entries[fault].sent = Some(devices.iter().map(|device| (*device, each)).collect());
         if let (Moment::Start | Moment::Time(_) | Moment::Step { .. }, Some(longest)) = (&planned.at, longest(planned))
@@ -203,7 +203,7 @@ impl Faults {
                 Some(sent) => sent,
                 None if known => {
                     let matching = plan.matching_at_start(&planned.who);
-                    let devices = picked(plan, &planned.who, matching, Purpose::FaultPick, entry.key);
+                    let devices = picked_here(plan, planned, matching, entry.key);
                     devices.into_iter().map(|device| (device, each)).collect()
                 }
                 None => Vec::new(),
@@ -236,6 +236,13 @@ impl Entry {
         let at = sent.binary_search_by_key(&device, |(device, _)| *device).ok()?;
         Some(&mut sent[at].1)
     }
+}
+
+/// Those of a fault's devices that are played here; it is dealt to all of the plan.
+fn picked_here(plan: &Plan, planned: &PlannedFault, matching: Vec<DeviceIndex>, key: u64) -> Vec<DeviceIndex> {
+    let mut devices = picked(plan, &planned.who, matching, Purpose::FaultPick, key);
+    devices.retain(|device| plan.split.holds(*device));
+    devices
 }
 
 /// The times of a moment that is one, or a step's.

@@ -1,5 +1,7 @@
 //! What goes into the Director and what comes out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::device::DeviceInput;
 use crate::faults::{Happening, Injection, ServerCondition};
 use crate::model::{AdminAction, Carried, DeviceIndex, FlashCounts, Observation, ServerEvent};
@@ -7,7 +9,7 @@ use crate::time::SimTime;
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
 /// Which driver plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Real sockets, real time.
     Run,
@@ -93,7 +95,7 @@ pub enum Directive {
 }
 
 /// How a run came to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunEnd {
     /// Nothing was left to happen and no attempt was open.
     Settled,

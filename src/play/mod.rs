@@ -16,6 +16,7 @@ mod picture;
 mod requests;
 mod server_faults;
 mod setup;
+mod shard;
 mod timeline;
 mod verbs;
 mod watching;
@@ -28,7 +29,7 @@ use crate::device::Jitter;
 use crate::faults::Happening;
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{
-    AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, UpdateState, Why,
+    AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, Split, UpdateState, Why,
 };
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -42,6 +43,7 @@ pub use picture::{
     ThroughputRow, Viewer, WaitsFor, came_word,
 };
 pub use server_faults::ServerFaultWindow;
+pub use shard::{SHARD_SCHEMA, ShardOutcome, Unmergeable, merge};
 
 use audited::Audited;
 use ending::{QUIET, Stage};
@@ -86,13 +88,7 @@ impl Director {
     /// A director at the start of a run.
     pub fn new(plan: Arc<Plan>, mode: Mode) -> Director {
         let census = census(&plan);
-        let recorder = Recorder::new(RecorderSetup {
-            census: census.clone(),
-            requested: plan.measures().cloned().collect(),
-            trace: plan.trace,
-            warmup: plan.warmup,
-            faults: counted(&plan),
-        });
+        let recorder = recorder(&plan, census.clone());
         let setup = RefereeSetup {
             builds: builds(&plan),
             images: images(&plan),
@@ -111,13 +107,18 @@ impl Director {
             next_second: SimTime::ZERO + SECOND,
             next_timeout: None,
             arrived: vec![false; plan.devices.len()],
-            arrivals_left: plan.devices.len(),
+            arrivals_left: plan.played_count(),
             left_open: BTreeMap::new(),
             errors: Errors::default(),
             watching: Watching::default(),
             plan,
             mode,
         };
+        if !director.plan.split.is_whole() {
+            let split = director.plan.split;
+            director.recorder.play_only(split);
+            director.referee.play_only(split);
+        }
         if !director.plan.server.tells() {
             director.referee.server_is_mute();
         }
@@ -131,7 +132,11 @@ impl Director {
     /// 1,000, cohorts, members. Answers to these are the driver's to check; an error ends the run by [`Director::fail`]. Events that
     /// the server tells meanwhile are sightings at [`SimTime::ZERO`].
     pub fn setup(&self) -> Vec<AdminAction> {
-        setup::actions(&self.plan)
+        // In virtual time every shard has a server of its own, which knows what the one of the whole knows.
+        match self.mode {
+            Mode::Run => setup::actions(&self.plan, self.plan.split),
+            Mode::Sim => setup::actions(&self.plan, Split::WHOLE),
+        }
     }
 
     /// Takes one thing that the driver saw.
@@ -158,6 +163,7 @@ impl Director {
             Sighting::Server(ServerEvent::RuleBroken { rule, device, evidence }) => {
                 self.audited.told(at, &rule, device.as_ref(), &evidence);
             }
+            Sighting::Server(event) if !self.concerns(&event) => {}
             Sighting::Server(event) => {
                 self.recorder.observe_server(at, &event);
                 self.referee.server(at, &event);
@@ -284,7 +290,11 @@ impl Director {
             self.recorder.observe_harness(harness.figures());
         }
         let measured = |expectation: &Expectation| self.recorder.value(&expectation.measure, now);
-        let judgements = self.judging.finish(&self.plan, &self.timeline, now, measured);
+        let judgements = match self.plan.split.is_whole() {
+            true => self.judging.finish(&self.plan, &self.timeline, now, measured),
+            // What is expected is expected of the whole.
+            false => Vec::new(),
+        };
         Outcome {
             plan: self.plan,
             mode: self.mode,
@@ -311,6 +321,7 @@ impl Director {
             errors: self.errors.into_rows(),
             started_at,
             harness,
+            twin: None,
         }
     }
 
@@ -343,7 +354,8 @@ impl Director {
     /// Cheaters are known from the start, and only the server is judged on them.
     fn plan_cheats(&mut self) {
         for (row, cheat) in (self.plan.first_cheat()..).zip(&self.plan.cheats) {
-            self.recorder.fault_planned(row as u16, cheat.devices.len() as u64, None);
+            let played = cheat.devices.iter().filter(|device| self.plan.split.holds(**device));
+            self.recorder.fault_planned(row as u16, played.count() as u64, None);
             cheat.devices.iter().for_each(|&device| self.referee.excuse(device));
         }
     }
@@ -438,10 +450,34 @@ impl Director {
         if let StepVerb::Deploy { packages, .. } = &step.verb {
             self.referee.deployed(&DeploymentName::new(step.name.as_str()), packages);
         }
-        for action in verbs::actions(&self.plan, step, &mut self.timeline, &mut self.recorder) {
+        let actions = verbs::actions(&self.plan, step, &mut self.timeline, &mut self.recorder);
+        if !self.carries_out_steps() {
+            self.requests.asked_elsewhere(now);
+            return;
+        }
+        for action in actions {
             let request = self.requests.ask(index);
             out.push(Directive::Admin { request, action });
         }
+    }
+
+    /// In real time all shards meet one server, and one of them tells it what the steps say.
+    fn carries_out_steps(&self) -> bool {
+        self.mode == Mode::Sim || self.plan.split.leads()
+    }
+
+    /// Which of the devices are played.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        self.plan.split
+    }
+
+    /// False for what the server tells of the attempts of another shard's devices.
+    pub fn concerns(&self, event: &ServerEvent) -> bool {
+        let split = self.plan.split;
+        let device = event.device_of_attempt().filter(|_| !split.is_whole());
+        let device = device.and_then(|device| self.recorder.device_index(device.as_str()));
+        device.is_none_or(|device| split.holds(device))
     }
 
     /// No arrival, timed step, timed expectation, running `for`, bounded fault or open attempt is left. Called after this second's judgements, which
@@ -546,6 +582,17 @@ fn holds(recorder: &Recorder, step: &PlannedStep, now: SimTime) -> bool {
     measured.is_some_and(|measured| {
         let enough = measure.aggregate != Aggregate::Share || measured.base >= step.min_count;
         enough && measure.comparison.is_some_and(|comparison| comparison.holds(measured.value))
+    })
+}
+
+/// A recorder laid out for a plan.
+fn recorder(plan: &Plan, census: Census) -> Recorder {
+    Recorder::new(RecorderSetup {
+        census,
+        requested: plan.measures().cloned().collect(),
+        trace: plan.trace,
+        warmup: plan.warmup,
+        faults: counted(plan),
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::measure::{HarnessFigures, Recorder, Trend};
 use crate::model::{DeviceIndex, Prompt, Why};
 use crate::scenario::Plan;
@@ -42,10 +44,12 @@ pub struct Outcome {
     pub started_at: Option<String>,
     /// How the harness fared; only in real time.
     pub harness: Option<HarnessReport>,
+    /// What the same plan came to in virtual time, where that was asked for.
+    pub twin: Option<Box<Outcome>>,
 }
 
 /// A device that was not at rest when the run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOpen {
     /// Which device.
     pub device: DeviceIndex,
@@ -56,7 +60,7 @@ pub struct LeftOpen {
 }
 
 /// How much was checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
     /// Invariants watched.
     pub rules: u32,
@@ -65,7 +69,7 @@ pub struct Checks {
 }
 
 /// One kind of trouble in the harness.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunError {
     /// What went wrong.
     pub message: String,
@@ -87,6 +91,11 @@ impl Errors {
 
     /// Counts one piece of trouble.
     pub(super) fn add(&mut self, message: String, device: Option<String>) {
+        self.add_times(message, 1, device);
+    }
+
+    /// Counts trouble that came so often.
+    pub(super) fn add_times(&mut self, message: String, count: u64, device: Option<String>) {
         let full = self.rows.len() >= Self::LIMIT;
         let known = self.rows.iter().position(|row| row.message == message);
         let message = if full && known.is_none() {
@@ -95,10 +104,10 @@ impl Errors {
             message
         };
         match known.or_else(|| self.rows.iter().position(|row| row.message == message)) {
-            Some(row) => self.rows[row].count += 1,
+            Some(row) => self.rows[row].count += count,
             None => self.rows.push(RunError {
                 message,
-                count: 1,
+                count,
                 first_device: device,
             }),
         }
@@ -111,7 +120,7 @@ impl Errors {
 }
 
 /// How the harness and the embedded server fared.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HarnessReport {
     /// False when the harness was the bottleneck: the figures are then not the server's.
     pub valid: bool,
@@ -162,7 +171,7 @@ impl HarnessReport {
 }
 
 /// An estimate of what a machine carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LargestFleet {
     /// Devices, two digits of them.
     pub devices: u64,
@@ -171,7 +180,7 @@ pub struct LargestFleet {
 }
 
 /// How a thread of the harness fared, percent of one core.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThreadFigures {
     /// What it is called.
     pub name: String,
@@ -182,7 +191,7 @@ pub struct ThreadFigures {
 }
 
 /// Lateness of timer wakes in an interval of the run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lateness {
     /// End of the interval.
     pub at: SimTime,
@@ -193,7 +202,7 @@ pub struct Lateness {
 }
 
 /// The machine that a run was made on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processor model.
     pub cpu: String,

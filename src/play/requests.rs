@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::time::SimTime;
 
+/// How long another shard's request may take to show: clocks of machines differ, and an image or a fleet takes a while.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+
 /// The directives that await an answer.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
@@ -27,6 +30,11 @@ impl Requests {
     pub(super) fn answered(&mut self, request: u64, at: SimTime) -> Option<usize> {
         self.last_answer = self.last_answer.max(Some(at));
         self.open.remove(&request)
+    }
+
+    /// Another shard asks for something: its answer is not told here.
+    pub(super) fn asked_elsewhere(&mut self, now: SimTime) {
+        self.last_answer = self.last_answer.max(Some(now + ELSEWHERE));
     }
 
     /// True when every request has its answer, the last one for at least `quiet`.

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{AdminAction, DeviceId, DeviceIndex, NewDevice};
+use crate::model::{AdminAction, DeviceId, DeviceIndex, NewDevice, Split};
 use crate::scenario::Plan;
 
 /// Most devices of one management request.
 pub(super) const BATCH: usize = 1_000;
 
 /// Firmware, versions, devices with their tags, cohorts, members; in this order, since each names what stands before it.
-pub(super) fn actions(plan: &Plan) -> Vec<AdminAction> {
+///
+/// Devices and members are those of `split`, the rest is the same for every shard: who comes later finds it there.
+pub(super) fn actions(plan: &Plan, split: Split) -> Vec<AdminAction> {
     let slugs: BTreeSet<_> = plan.versions.iter().map(|version| &version.firmware.slug).collect();
     let firmware = slugs
         .into_iter()
@@ -18,10 +20,15 @@ pub(super) fn actions(plan: &Plan) -> Vec<AdminAction> {
         firmware: version.firmware.clone(),
         image: version.image.clone().into(),
     });
-    let devices = plan.devices.chunks(BATCH).map(|batch| AdminAction::RegisterDevices {
+    let played: Vec<_> = (0..)
+        .map(DeviceIndex)
+        .zip(&plan.devices)
+        .filter(|(device, _)| split.holds(*device))
+        .collect();
+    let devices = played.chunks(BATCH).map(|batch| AdminAction::RegisterDevices {
         devices: batch
             .iter()
-            .map(|device| NewDevice {
+            .map(|(_, device)| NewDevice {
                 id: device.id.clone(),
                 tags: device.tags.as_ref().clone(),
             })
@@ -32,7 +39,9 @@ pub(super) fn actions(plan: &Plan) -> Vec<AdminAction> {
         rule: cohort.rule.clone(),
     });
     let members = plan.cohorts.iter().flat_map(|cohort| {
-        batches(plan, &cohort.members).map(|devices| AdminAction::Join {
+        let members: Vec<_> = cohort.members.iter().copied().filter(|device| split.holds(*device)).collect();
+        let batches: Vec<_> = batches(plan, &members).collect();
+        batches.into_iter().map(|devices| AdminAction::Join {
             cohort: cohort.name.clone(),
             devices,
         })

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::measure::Trace;
 use crate::play::Outcome;
@@ -14,6 +14,7 @@ use super::histograms::write_histograms;
 use super::html::{OutagePage, html, outage_html};
 use super::junit::junit;
 use super::recording::Recording;
+use super::shard::{SHARD, write_shard};
 use super::summary::Summary;
 use super::text::{Style, text_of};
 use super::untrusted::clean;
@@ -110,6 +111,9 @@ impl RunDirectory {
         ];
         if let Some(trace) = outcome.recorder.trace() {
             written.push(self.stream("trace.ndjson.zst", |file| write_trace(outcome, trace, file)));
+        }
+        if !outcome.plan.split.is_whole() {
+            written.push(self.stream(SHARD, |file| write_shard(outcome, file)));
         }
         written.push(self.reports(&summary));
         written.into_iter().collect()
@@ -241,6 +245,38 @@ pub fn timestamp(now: SystemTime) -> String {
     Moment::of(now).rfc_3339()
 }
 
+/// The moment that RFC 3339 in UTC with whole seconds says: `2026-11-23T14:05:09Z`.
+///
+/// # Errors
+/// How it is written, where it is none.
+pub fn moment(text: &str) -> Result<SystemTime, String> {
+    let wrong = || "a moment is written like 2026-11-23T14:05:00Z, in UTC".to_owned();
+    let digits: Vec<u64> = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let [year, month, day, hour, minute, second] = digits[..] else {
+        return Err(wrong());
+    };
+    // The year begins in March (Hinnant's algorithm, the other way round).
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year.saturating_sub(1), month + 9)
+    };
+    let of_era = (year % 400) * 365 + year % 400 / 4 - year % 400 / 100 + (153 * month.min(11) + 2) / 5 + day.saturating_sub(1);
+    let days = (year.min(9_999) / 400 * 146_097 + of_era)
+        .checked_sub(719_468)
+        .ok_or_else(wrong)?;
+    let moment =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400 + hour.min(23) * 3_600 + minute.min(59) * 60 + second.min(59));
+    // Whatever is out of range comes back as another text.
+    match timestamp(moment) == text {
+        true => Ok(moment),
+        false => Err(wrong()),
+    }
+}
+
 /// A moment taken apart, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Moment {
@@ -293,7 +329,6 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn after_1970(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -306,6 +341,20 @@ mod tests {
         assert_eq!(timestamp(after_1970(951_782_400)), "2000-02-29T00:00:00Z");
         assert_eq!(timestamp(after_1970(4_107_542_399)), "2100-02-28T23:59:59Z");
         assert_eq!(timestamp(after_1970(4_107_542_400)), "2100-03-01T00:00:00Z");
+        for seconds in [0, 1_795_442_709, 951_782_400, 951_868_799, 4_107_542_399, 4_107_542_400] {
+            assert_eq!(moment(&timestamp(after_1970(seconds))), Ok(after_1970(seconds)));
+        }
+        for wrong in [
+            "",
+            "now",
+            "2026-11-23",
+            "2026-02-30T00:00:00Z",
+            "2026-11-23T14:05:09+01:00",
+            "2026-11-23T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -18,9 +18,11 @@ mod prometheus;
 mod recording;
 mod rerun;
 mod series;
+mod shard;
 mod sum;
 mod summary;
 mod text;
+mod twin;
 mod untrusted;
 mod words;
 
@@ -29,16 +31,18 @@ pub use compare::{
     Side, SideRow, Sides, Terms, Verdict, compare, compare_junit, compare_markdown, compare_schema, compare_text, judge,
     save_baseline,
 };
-pub use directory::{ReportError, RunDirectory, timestamp};
+pub use directory::{ReportError, RunDirectory, moment, timestamp};
 pub use file::{Format, FormatError};
 pub use html::{AfterOutage, OutagePage, Panel, RetryRow, panels};
 pub use markdown::MARKDOWN_MARKER;
 pub use prometheus::prometheus_text;
 pub use recording::{Recording, RecordingError};
 pub use rerun::{quoted, rerun_command};
+pub use shard::read_shard;
 pub use summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     MachineRow, MetricRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowestRow, StuckRow, Summary, TransitionRow,
     summary_schema,
 };
 pub use text::{Style, summary_text, text_of};
+pub use twin::{Quantiles, TwinCount, TwinRow, TwinTime};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::faults::{Moment, PlannedFault, Target};
 use crate::measure::{Comparison, FaultFigures, Recorder, is_stuck};
-use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, UpdateState};
+use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, UpdateState, show_count};
 use crate::play::{HarnessReport, Mode, Outcome, RunEnd, ThreadFigures};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
@@ -14,11 +14,13 @@ use crate::verdict::Judgement;
 use super::failures::{failures, short};
 use super::fleets::{fleets, transitions};
 use super::series::metrics;
+use super::shard::SHARD;
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     LargestFleetRow, LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow,
     Summary, ThreadRow, WindowRow,
 };
+use super::twin::TwinRow;
 use super::untrusted::clean;
 
 /// Most stuck devices that are listed.
@@ -27,6 +29,13 @@ const STUCK_MAX: usize = 1000;
 const SLOW_MAX: usize = 50;
 
 pub(super) fn sum_up(outcome: &Outcome) -> Summary {
+    let mut summary = alone(outcome);
+    summary.twin = outcome.twin.as_deref().map(|twin| TwinRow::of(&summary, &alone(twin)));
+    summary
+}
+
+/// Without its twin.
+fn alone(outcome: &Outcome) -> Summary {
     let (plan, recorder) = (&outcome.plan, &outcome.recorder);
     let census = Census::of(recorder);
     let stuck = stuck(outcome);
@@ -91,6 +100,7 @@ pub(super) fn sum_up(outcome: &Outcome) -> Summary {
         notes: notes(outcome),
         fingerprint: format!("{:016x}", recorder.fingerprint()),
         harness: outcome.harness.as_ref().map(harness),
+        twin: None,
         files: files(outcome),
     }
 }
@@ -442,6 +452,14 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
         text,
     };
     let mut notes = Vec::new();
+    if !plan.split.is_whole() {
+        let (played, all) = (show_count(plan.played_count() as u64), show_count(plan.devices.len() as u64));
+        let text = format!(
+            "{}: {played} of {all} devices; `squall merge` judges what is expected of all",
+            plan.split
+        );
+        notes.push(note("shard", text));
+    }
     if let Some(target) = &plan.server.target {
         notes.push(note("server", format!("external, {}", clean(&target.address.to_string()))));
         if target.insecure {
@@ -544,6 +562,9 @@ fn files(outcome: &Outcome) -> BTreeMap<String, String> {
     ];
     if outcome.recorder.trace().is_some() {
         files.push(("trace", "trace.ndjson.zst"));
+    }
+    if !outcome.plan.split.is_whole() {
+        files.push(("shard", SHARD));
     }
     files
         .into_iter()

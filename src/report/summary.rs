@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::play::Outcome;
 
+use super::twin::TwinRow;
+
 /// Identifies the schema. Additions keep it; removals raise the number.
 pub const SUMMARY_SCHEMA: &str = "squall.summary/1";
 
@@ -77,6 +79,9 @@ pub struct Summary {
     pub fingerprint: String,
     /// How the harness fared; null in virtual time.
     pub harness: Option<HarnessRow>,
+    /// The same plan in virtual time, with `--twin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<TwinRow>,
     /// Files of the run directory by kind.
     pub files: BTreeMap<String, String>,
 }

@@ -29,6 +29,7 @@ mod resolve;
 mod schema;
 mod source;
 mod spans;
+mod split;
 mod start;
 mod target;
 mod text;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::luck::Luck;
+use crate::model::Split;
 
 use document::Texts;
 use error::Problems;
@@ -132,6 +134,7 @@ fn make(
         name,
         description: file.general.description.clone(),
         overrides,
+        split: Split::WHOLE,
         source: texts.0[0].text.clone(),
         warnings: Vec::new(),
         duration: file.general.duration.as_ref()?.value,

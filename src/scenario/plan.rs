@@ -12,7 +12,7 @@ use crate::device::{Behaviors, DeviceConfig, DeviceIdentity};
 use crate::faults::{Absence, Cheat, LinkProfile, PlannedFault, PlannedServerFault, Sleep};
 use crate::luck::Luck;
 use crate::measure::Measure;
-use crate::model::{AttemptId, CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Tags};
+use crate::model::{AttemptId, CohortName, CohortRule, DeviceId, DeviceIndex, FirmwareVersion, Selector, Slug, Split, Tags};
 use crate::server::{Defect, Limits, ServiceTime};
 use crate::time::SimTime;
 use crate::verdict::Expectation;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub versions: Vec<PlannedVersion>,
     /// Fleets by name.
     pub fleets: Vec<PlannedFleet>,
+    /// Which of the devices this process plays.
+    pub split: Split,
     /// Devices by (fleet name, number): a [`DeviceIndex`] is a position here.
     pub devices: Vec<PlannedDevice>,
     /// Cohorts by name, `all` left out.
@@ -146,6 +148,18 @@ impl Plan {
         };
         let devices = (0..self.devices.len() as u32).map(DeviceIndex);
         devices.filter(|device| start.matches(who, *device)).collect()
+    }
+
+    /// The devices that this process plays, in their order.
+    pub fn played(&self) -> impl Iterator<Item = DeviceIndex> + use<> {
+        let split = self.split;
+        let devices = (0..self.devices.len() as u32).map(DeviceIndex);
+        devices.filter(move |device| split.holds(*device))
+    }
+
+    /// How many devices this process plays.
+    pub fn played_count(&self) -> usize {
+        self.split.count(self.devices.len())
     }
 
     /// Every measure that the scenario names, so that series can be laid down before the run.

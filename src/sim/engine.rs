@@ -148,8 +148,9 @@ impl Engine {
     /// Plays until the Director stops.
     pub(super) fn run(&mut self, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) {
         self.set_up();
-        for (index, device) in Arc::clone(&self.plan).devices.iter().enumerate() {
-            self.push(DeviceIndex(index as u32), device.boot_at, Event::PowerOn);
+        let plan = Arc::clone(&self.plan);
+        for device in plan.played() {
+            self.push(device, plan.devices[device.at()].boot_at, Event::PowerOn);
         }
         let mut steps = 0_u64;
         let mut until = self.watched.then_some(SimTime::ZERO);
@@ -213,7 +214,7 @@ impl Engine {
 
     /// Closes the books.
     pub(super) fn finish(mut self) -> Outcome {
-        for index in (0..self.edges.len() as u32).map(DeviceIndex) {
+        for index in self.plan.played() {
             self.tell_carried(index);
             self.tell_flash(index);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::measure::{Census, Register};
-use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey};
+use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey, Split};
 use crate::model::{ServerEvent, UpdateState};
 use crate::time::SimTime;
 use crate::wire::ota::{DecodeError, Unreadable, decode_cloud, decode_results};
@@ -34,6 +34,8 @@ pub struct Referee {
     builds: Vec<Build>,
     views: Vec<View>,
     rules: Rules,
+    /// Whose devices are played.
+    split: Split,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,24 @@ impl Referee {
                 settling: Settling::default(),
             },
             builds,
+            split: Split::WHOLE,
         }
+    }
+
+    /// Only the devices of this shard are played.
+    pub fn play_only(&mut self, split: Split) {
+        self.split = split;
+    }
+
+    /// The names of all rules, in the order of findings.
+    pub fn rule_names() -> Vec<&'static str> {
+        let nobody = Census::default();
+        let referee = Referee::new(RefereeSetup {
+            builds: BTreeMap::new(),
+            images: Vec::new(),
+            census: &nobody,
+        });
+        referee.rules.tallies().iter().map(|tally| tally.rule.name).collect()
     }
 
     /// From here on the device is not held to these invariants of protocol section 9: a fault breaks them on purpose.
@@ -408,7 +427,7 @@ impl Referee {
             .attempts
             .finish(at, settled, |device| views[device.at()].lifted == Numbers::ALL);
         if settled {
-            self.rules.settling.settled(self.views.len() as u64);
+            self.rules.settling.settled(self.split.count(self.views.len()) as u64);
             for device in (0..self.views.len() as u32).map(DeviceIndex) {
                 let scene = scene(&self.views, &self.builds, at, device);
                 self.rules.messages.settled(&scene);

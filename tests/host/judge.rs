@@ -96,6 +96,7 @@ fn script(folder: &tempfile::TempDir, body: &str) -> PathBuf {
 
 fn options(server_program: PathBuf, log: &Path) -> PlayOptions {
     PlayOptions {
+        start_at: None,
         images: log.with_file_name("images"),
         server_program,
         log: Some(log.to_owned()),

@@ -11,7 +11,7 @@ use squall::luck::device_key;
 use squall::measure::{Census, CensusDevice, Measure, Recorder, RecorderSetup, Trend};
 use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
-    IngestKey, Observation, Phase, ServerEvent, Session, StateReason, Tags, Transition, UpdateState,
+    IngestKey, Observation, Phase, ServerEvent, Session, Split, StateReason, Tags, Transition, UpdateState,
 };
 use squall::play::{Checks, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd, ThreadFigures};
 use squall::scenario::{
@@ -80,6 +80,7 @@ pub fn plan() -> Plan {
         members: members.map(DeviceIndex).collect(),
     };
     Plan {
+        split: Split::WHOLE,
         name: "staged".to_owned(),
         description: None,
         seed: 1,
@@ -395,6 +396,7 @@ pub fn outcome(mode: Mode) -> Outcome {
         errors: Vec::new(),
         started_at: (mode == Mode::Run).then(|| "2026-11-23T14:05:09Z".to_owned()),
         harness: (mode == Mode::Run).then(harness),
+        twin: None,
     }
 }
 

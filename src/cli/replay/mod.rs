@@ -21,7 +21,7 @@ use super::interrupt::Interrupt;
 use super::refusal::Refusal;
 use super::screen::{self, Speed, watched};
 
-use recorded::Recorded;
+pub(super) use recorded::Recorded;
 
 /// Pictures that the screen shows in a second.
 const FPS: u32 = 10;

@@ -15,14 +15,14 @@ const SUMMARY_MAX: u64 = 64 << 20;
 const LINE_MAX: u64 = 1 << 20;
 
 /// A run directory whose summary was read.
-pub(super) struct Recorded {
+pub(in crate::cli) struct Recorded {
     pub(super) folder: PathBuf,
     pub(super) summary: Recap,
 }
 
 /// What of `summary.json` a replay needs.
 #[derive(Deserialize)]
-pub(super) struct Recap {
+pub(in crate::cli) struct Recap {
     pub(super) schema: String,
     pub(super) squall: Product,
     pub(super) mode: String,
@@ -78,7 +78,7 @@ impl Recap {
 
 impl Recorded {
     /// Reads the summary of a run directory.
-    pub(super) fn open(folder: &Path) -> Result<Recorded, Refusal> {
+    pub(in crate::cli) fn open(folder: &Path) -> Result<Recorded, Refusal> {
         let path = folder.join("summary.json");
         if !path.is_file() {
             return Err(Refusal::bad_input(&no_run(folder)));
@@ -99,7 +99,7 @@ impl Recorded {
     }
 
     /// Lines of the trace, or `None` where there is none.
-    pub(super) fn trace(&self) -> io::Result<Option<TraceLines>> {
+    pub(in crate::cli) fn trace(&self) -> io::Result<Option<TraceLines>> {
         match File::open(self.folder.join(TRACE)) {
             Ok(file) => Ok(Some(TraceLines {
                 reader: BufReader::new(zstd::Decoder::new(file)?),
@@ -121,7 +121,7 @@ impl Recorded {
 pub(super) const TRACE: &str = "trace.ndjson.zst";
 
 /// The lines of a trace, one after the other.
-pub(super) struct TraceLines {
+pub(in crate::cli) struct TraceLines {
     reader: BufReader<zstd::Decoder<'static, BufReader<File>>>,
     line: String,
     number: u64,
@@ -129,7 +129,7 @@ pub(super) struct TraceLines {
 
 impl TraceLines {
     /// The next line without its end, and its number from 1.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, &str)>, Damage> {
+    pub(in crate::cli) fn next(&mut self) -> Result<Option<(u64, &str)>, Damage> {
         self.line.clear();
         self.number += 1;
         let damage = |what: String| Damage { line: self.number, what };
@@ -147,7 +147,7 @@ impl TraceLines {
 /// A trace cannot be read on.
 #[derive(Debug, thiserror::Error)]
 #[error("{TRACE} is damaged in line {line}: {what}")]
-pub(super) struct Damage {
+pub(in crate::cli) struct Damage {
     pub(super) line: u64,
     pub(super) what: String,
 }

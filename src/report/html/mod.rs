@@ -27,7 +27,7 @@ pub use panels::{Panel, panels};
 pub(super) use timeline::Columns;
 
 use svg::Chart;
-use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing};
+use tables::{Broken, Cohort, Expected, Fault, Grid, Matrix, StuckDevice, Timing, Twin};
 
 /// Largest resolved scenario that is shown whole.
 const SCENARIO_MAX: usize = 200_000;
@@ -50,6 +50,7 @@ struct Page<'a> {
     cohorts: Vec<Cohort>,
     timings: Vec<Timing>,
     fleets: Option<SideBySide>,
+    twin: Option<Twin>,
     matrix: Matrix,
     faults: Vec<Fault>,
     /// Whether any was missed for a reason that is known.
@@ -82,6 +83,7 @@ pub(super) fn html(run: &Recording) -> String {
         cohorts: tables::cohorts(summary),
         timings: tables::timings(summary),
         fleets: side_by_side(summary),
+        twin: summary.twin.as_ref().map(tables::twin),
         matrix: tables::matrix(summary),
         faults: tables::faults(summary),
         because: summary.faults.iter().any(|fault| !fault.missed_because.is_empty()),

@@ -3,6 +3,7 @@
 use crate::model::{LEGAL, Phase, UpdateState, show_count, show_size};
 use crate::report::summary::{FaultRow, MetricRow, Summary};
 use crate::report::text::missed_because;
+use crate::report::twin::TwinRow;
 use crate::report::words::{counted, limit_of, span, value_of};
 
 use super::axis;
@@ -47,6 +48,22 @@ pub(super) struct Cohort {
 pub(super) struct Timing {
     pub(super) name: String,
     pub(super) cells: Vec<String>,
+}
+
+/// A run beside the simulation of the same plan.
+pub(super) struct Twin {
+    pub(super) verdict: String,
+    /// Counts that differ.
+    pub(super) parted: Vec<(String, Vec<String>)>,
+    pub(super) times: Vec<(String, Vec<String>)>,
+}
+
+pub(super) fn twin(row: &TwinRow) -> Twin {
+    Twin {
+        verdict: row.verdict(),
+        parted: row.parted(),
+        times: row.timings(),
+    }
 }
 
 /// Phase changes: rows are phases left, columns phases entered.

@@ -1,6 +1,7 @@
 //! The summary in 80 columns (contract, section 5), made of the numbers of `summary.json` alone.
 
 mod tables;
+mod twin;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -78,6 +79,7 @@ pub fn text_of(summary: &Summary, style: Style) -> String {
     page.errors(summary);
     page.coverage(summary);
     page.harness(summary);
+    page.twin(summary);
     for note in &summary.notes {
         page.entry(&note.about, &note.text);
     }

@@ -34,7 +34,8 @@ impl Engine {
             match output {
                 ServerOutput::Transmit { to, packet } => self.auditor.sent(self.now, to.0, packet),
                 ServerOutput::Close(line) => self.auditor.closed(line.0),
-                ServerOutput::Observed(event) => self.auditor.told(self.now, event),
+                ServerOutput::Observed(event) if self.director.concerns(event) => self.auditor.told(self.now, event),
+                ServerOutput::Observed(_) => {}
                 ServerOutput::Record { .. } | ServerOutput::Answer { .. } => {}
             }
         }
