@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod luck;
+pub mod memory;
 pub mod scratch;
 pub mod tables;
 pub mod time;

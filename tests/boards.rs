@@ -122,7 +122,11 @@ fn history(life: &[Value]) -> Vec<String> {
                 history.push(what.to_owned())
             }
             Some(what @ ("manifest" | "handler" | "returned" | "published" | "ended")) => {
-                history.push(format!("{attempt}{what} {} {}", word(line, "image"), word(line, "complete")))
+                let line = format!("{attempt}{what} {} {}", word(line, "image"), word(line, "complete"));
+                // A report that crosses a repeated manifest on its way is told again: how often is the network's matter.
+                if what != "published" || history.last() != Some(&line) {
+                    history.push(line);
+                }
             }
             Some(_) => {}
         }

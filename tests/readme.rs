@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -124,7 +124,6 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ),
     ("squall bench download", "a measurement, by hand"),
     ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
-    ("squall explore planted", ".ci/planted, for each bug"),
     (
         "squall replay runs/latest/failures/",
         "tests/explore.rs, after an exploration that fails",

@@ -203,7 +203,7 @@ fn a_broker_that_asks_for_passwords_and_certificates_gets_both() {
         std::fs::write(at(&format!("{name}.pem")), certificate.pem()).unwrap();
         std::fs::write(at(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
-    let users: String = (0..3).map(|number| format!("few-{number:05}:correct horse\n")).collect();
+    let users: String = (1..=3).map(|number| format!("few-{number:05}:correct horse\n")).collect();
     std::fs::write(at("users"), users).unwrap();
     let hashed = Command::new("mosquitto_passwd").arg("-U").arg(at("users")).output().unwrap();
     assert!(hashed.status.success(), "{}", said(&hashed));
@@ -233,7 +233,7 @@ fn a_broker_that_asks_for_passwords_and_certificates_gets_both() {
     let plays = |server: &str, expect: &str| {
         let text = format!(
             r#"
-scenario = {{ duration = "4s", ends = "duration" }}
+scenario = {{ duration = "6s", ends = "duration" }}
 server = {{ target = "mqtts://127.0.0.1:{port}", {server} }}
 firmware.app = ["1.0.0"]
 fleet.few = {{ count = 3, runs = "app@1.0.0", connack_timeout = "10s" }}

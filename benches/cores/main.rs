@@ -52,7 +52,7 @@ fn update(kib: u64, link: &str) -> Arc<Plan> {
         r#"
 scenario = {{ duration = "2h", trace = "off" }}
 firmware.app = {{ "1.0.0" = {{}}, "1.1.0" = {{ size = "{kib} KiB" }} }}
-fleet.one = {{ count = 1, runs = "app@1.0.0", link = "{link}", connack_timeout = "10s", flash = {{ like = "nrf52840", size = "8 MiB", slot = "3 MiB" }} }}
+fleet.one = {{ count = 1, runs = "app@1.0.0", link = "{link}", connack_timeout = "10s", flash = {{ like = "nrf52840", size = "8 MiB", slot = "3 MiB", page = "32 KiB" }} }}
 step = [{{ at = "1s", deploy = "app@1.1.0", to = "all" }}]
 "#
     ))
@@ -150,7 +150,7 @@ fn queue(criterion: &mut Criterion) {
             r#"
 scenario = {{ duration = "1h", ends = "duration", trace = "off" }}
 firmware.app = ["1.0.0"]
-fleet.idle = {{ count = {devices}, runs = "app@1.0.0", arrive = "over 1m" }}
+fleet.quiet = {{ count = {devices}, runs = "app@1.0.0", arrive = "over 1m" }}
 "#
         ));
         group.throughput(Throughput::Elements(devices));

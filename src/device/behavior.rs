@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::defect::Defect;
-use crate::model::{Artifact, BuildId, Digest, FirmwareVersion};
+use super::piece::Piece;
+use crate::model::{Artifact, BuildId, Digest, FirmwareVersion, Slug};
 
 /// What the versions of a run do on the devices of one fleet.
 #[derive(Clone, Debug, Default)]
@@ -27,18 +28,25 @@ impl Behaviors {
         let pairs = self
             .images
             .values()
-            .filter_map(|image| image.build_id.zip(image.own_build_id));
+            .filter_map(|image| image.build_id.zip(image.own_build_id.as_deref().copied()));
         pairs.filter(|(found, told)| found != told)
     }
 
-    /// Two neighboring pieces as one, where both are slices of the same image and follow each other in it.
-    pub(super) fn joined(&self, left: &Bytes, right: &Bytes) -> Option<Bytes> {
-        let image = self.images.values().find_map(|behavior| {
-            let start = position(&behavior.image, left)?;
-            let follows = position(&behavior.image, right) == Some(start + left.len());
-            follows.then_some((&behavior.image, start))
+    /// The bytes as flash keeps them: as a part of the image that they are a slice of.
+    pub(super) fn piece(&self, bytes: Bytes) -> Piece {
+        let part = self.images.values().find_map(|behavior| {
+            let start = position(&behavior.image, &bytes)?;
+            Some(Piece::of(&behavior.image, start..start + bytes.len()))
         });
-        image.map(|(image, start)| image.slice(start..start + left.len() + right.len()))
+        part.unwrap_or_else(|| bytes.into())
+    }
+
+    /// The fleet's copy of a slug that the fleet knows.
+    pub(super) fn share_slug(&self, slug: &mut Slug) {
+        let mut known = self.images.values().map(|image| &image.firmware.slug);
+        if let Some(same) = known.find(|known| *known == slug) {
+            slug.clone_from(same);
+        }
     }
 
     /// The image that begins with `head`.
@@ -59,7 +67,7 @@ impl Behaviors {
     }
 
     /// `bytes` as a slice of a known image that has the same at `offset`; of several, the one that `before` is a slice of.
-    pub(super) fn shared(&self, offset: u64, bytes: &Bytes, before: Option<&Bytes>) -> Option<Bytes> {
+    pub(super) fn shared(&self, offset: u64, bytes: &Bytes, before: Option<&[u8]>) -> Option<Bytes> {
         let start = usize::try_from(offset).ok()?;
         let mut found = None;
         for behavior in self.images.values() {
@@ -80,7 +88,7 @@ impl Behaviors {
 }
 
 /// Where in `image` the slice `part` begins, if it is one.
-fn position(image: &Bytes, part: &Bytes) -> Option<usize> {
+fn position(image: &[u8], part: &[u8]) -> Option<usize> {
     let start = (part.as_ptr() as usize).checked_sub(image.as_ptr() as usize)?;
     (start + part.len() <= image.len()).then_some(start)
 }
@@ -97,11 +105,11 @@ pub struct ImageBehavior {
     /// Its security counter: a bootloader that has seen a higher one does not start it.
     pub counter: u32,
     /// The image file. Flash pages that equal it are kept as slices of it, so that a fleet shares one copy and hashes it once.
-    pub image: Bytes,
+    pub image: Arc<Bytes>,
     /// The build id that is found in the image once it is downloaded, if it has a usable one (protocol 6.1).
     pub build_id: Option<BuildId>,
     /// The build id that it tells of itself when it runs: the same, unless the image is flawed.
-    pub own_build_id: Option<BuildId>,
+    pub own_build_id: Option<Arc<BuildId>>,
     /// Digest and signature hold. A whole copy of such an image in flash is not hashed again; any other is checked byte by byte, as a
     /// bootloader does.
     pub sound: bool,

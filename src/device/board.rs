@@ -12,6 +12,7 @@ use super::Device;
 use super::behavior::BootOutcome;
 use super::boot::{BootStage, Power};
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
+use super::piece::Piece;
 use super::slot::{Found, Mark, Slot, Trailer};
 use super::step::Step;
 use super::stretch::Stretch;
@@ -223,8 +224,8 @@ impl Device {
         let asked = self.flash.secondary.trailer.magic == Mark::Set;
         match flash {
             BoardFlash::OnTrial(digest) if asked && self.holds(&self.flash.secondary, self.config.image_at(), digest) => {
-                let image = self.behaviors.images[&digest].image.clone();
-                self.flash.primary = in_slot(image, false);
+                let image = Bytes::clone(&self.behaviors.images[&digest].image);
+                self.flash.primary = in_slot(self.behaviors.piece(image), false);
                 self.flash.secondary = Slot::default();
             }
             BoardFlash::Settled(digest) if !self.flash.primary.is_confirmed() && self.holds(&self.flash.primary, 0, digest) => {
@@ -259,8 +260,8 @@ impl Device {
         };
         let swapped = stood != known.as_ref().map(|image| &image.image);
         let wanted = swap::wanted(&self.flash.primary, &self.flash.secondary);
-        let bytes = known.as_ref().map(|image| image.image.clone()).unwrap_or_default();
-        self.flash.primary = in_slot(bytes, slots.confirmed);
+        let bytes = known.as_ref().map_or(Bytes::new(), |image| Bytes::clone(&image.image));
+        self.flash.primary = in_slot(self.behaviors.piece(bytes), slots.confirmed);
         self.flash.secondary = Slot::default();
         if slots.pending {
             self.flash.secondary.trailer = asked_for_a_trial();
@@ -308,7 +309,7 @@ fn is_boards(stretch: &Stretch) -> bool {
 }
 
 /// A slot with an image that stays, or that was swapped in to be tried.
-fn in_slot(image: Bytes, confirmed: bool) -> Slot {
+fn in_slot(image: Piece, confirmed: bool) -> Slot {
     let mut slot = match image.is_empty() {
         true => Slot::default(),
         false => Slot::holding(image),

@@ -73,7 +73,7 @@ pub(super) struct App {
     /// Names this boot.
     pub(super) run_id: u64,
     /// Its build id.
-    pub(super) build_id: Option<BuildId>,
+    pub(super) build_id: Option<Arc<BuildId>>,
     /// It confirms itself on its first connection, or never.
     confirms_online: bool,
     pub(super) never_confirms: bool,
@@ -131,7 +131,7 @@ impl App {
         why: BootReason,
         now: SimTime,
         run_id: u64,
-        build_id: Option<BuildId>,
+        build_id: Option<Arc<BuildId>>,
         outcome: BootOutcome,
         confirmed: bool,
     ) -> App {
@@ -387,7 +387,7 @@ impl Device {
         let found = slot.image(0, &self.behaviors);
         let own = found.and_then(|found| slot.own_build_id(0, &found));
         let record = self.flash.records.probation(self.probation_limit());
-        record.is_none_or(|record| Some(record.build_id) == own)
+        record.is_none_or(|record| Some(record.build_id) == own.as_deref().copied())
     }
 
     fn start_image(&mut self, why: BootReason, now: SimTime) {
@@ -437,7 +437,7 @@ impl Device {
         &mut self,
         why: BootReason,
         firmware: Arc<FirmwareVersion>,
-        build_id: Option<BuildId>,
+        build_id: Option<Arc<BuildId>>,
         outcome: BootOutcome,
         now: SimTime,
         out: &mut Outputs,
@@ -451,7 +451,7 @@ impl Device {
         };
         self.shown.running = Arc::clone(&firmware);
         out.push(DeviceOutput::Observed(Observation::Booted {
-            build_id,
+            build_id: build_id.as_deref().copied(),
             firmware: firmware.as_ref().clone(),
             confirmed,
             why,

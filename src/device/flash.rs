@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::behavior::Behaviors;
 use super::config::Chip;
 use super::defect::Defect;
 use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
+use super::piece::Piece;
 use super::records::Records;
 use super::slot::{Side, Slot, Trailer};
 use super::stretch::{Op, Stretch};
@@ -20,6 +19,7 @@ use super::tear::Tear;
 use super::traps::{Counted, Traps};
 use super::wear::Wear;
 use crate::mcuboot::SwapType;
+use crate::memory;
 use crate::model::{Observation, RecordKey, Share};
 use crate::time::SimTime;
 
@@ -74,8 +74,15 @@ pub(super) enum Progress {
 }
 
 impl Flash {
+    /// Has the work under way ready, which soon goes on.
+    pub(super) fn fetch_work(&self) {
+        if let Some(work) = &self.work {
+            memory::fetch(&**work);
+        }
+    }
+
     /// Flash with an image in the primary slot.
-    pub(super) fn new(image: Bytes) -> Flash {
+    pub(super) fn new(image: impl Into<Piece>) -> Flash {
         Flash {
             primary: Slot::holding(image),
             secondary: Slot::default(),
@@ -389,7 +396,7 @@ impl Flash {
                 }
             }
             Op::Copy { to, from, len } => {
-                if !self.copy(to, from, len, known) {
+                if !self.copy(to, from, len) {
                     observe(WRITTEN_TWICE);
                 }
             }
@@ -405,11 +412,11 @@ impl Flash {
         }
     }
 
-    pub(super) fn copy(&mut self, to: (Side, u32), from: (Side, u32), len: u32, known: &Behaviors) -> bool {
+    pub(super) fn copy(&mut self, to: (Side, u32), from: (Side, u32), len: u32) -> bool {
         let pieces: Vec<_> = self.slot(from.0).pieces(from.1..from.1 + len).collect();
         let target = self.slot(to.0);
         let mut pieces = pieces.into_iter();
-        pieces.all(|(distance, bytes)| target.write(to.1 + distance, bytes, known))
+        pieces.all(|(distance, bytes)| target.put(to.1 + distance, bytes))
     }
 
     /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
@@ -425,7 +432,7 @@ impl Flash {
                 let written = self.secondary.write(*at, bytes.clone(), known);
                 debug_assert!(written, "the page was erased");
             }
-            Stretch::Swap(swap) if swap.is_whole() => self.exchange(swap, chip, known, out),
+            Stretch::Swap(swap) if swap.is_whole() => self.exchange(swap, chip, out),
             Stretch::Swap(_)
             | Stretch::Store { .. }
             | Stretch::Delete { .. }
@@ -455,6 +462,8 @@ const UNALIGNED: Observation = Observation::FlashMisused {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use bytes::Bytes;
 
     use super::super::stretch::Bill;
     use super::super::swap::Swap;
@@ -486,7 +495,7 @@ mod tests {
             counter: 0,
             firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
-            image: (*image).clone(),
+            image: (*image).clone().into(),
             build_id: None,
             own_build_id: None,
             sound: true,

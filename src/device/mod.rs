@@ -12,6 +12,7 @@ mod board;
 mod boot;
 mod clean;
 mod config;
+mod content;
 mod defect;
 mod download;
 mod exchange;
@@ -21,7 +22,9 @@ mod flash;
 mod inbox;
 mod io;
 mod outbox;
+mod piece;
 mod records;
+mod rest;
 mod restore;
 mod sdk;
 mod session;
@@ -63,6 +66,7 @@ use shown::Shown;
 use step::Work;
 
 use crate::luck::Luck;
+use crate::memory;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
@@ -137,6 +141,7 @@ impl Device {
     /// A device without power, with `image` in its primary slot, confirmed, and no records.
     pub fn new(identity: DeviceIdentity, config: Arc<DeviceConfig>, behaviors: Arc<Behaviors>, luck: Luck, image: Bytes) -> Device {
         let image = behaviors.shared(0, &image, None).unwrap_or(image);
+        let image = behaviors.piece(image);
         let running = FirmwareVersion {
             slug: config.main.clone(),
             version: Version::new("0.0.0").expect("five bytes are within the limit"),
@@ -167,6 +172,14 @@ impl Device {
             device.shown.running = device.identify(&found).0;
         }
         device
+    }
+
+    /// Something soon happens to this device, which is at hand: has ready what it keeps elsewhere.
+    pub fn fetch_more(&self) {
+        if let Some(work) = &self.memory.work {
+            memory::fetch(&**work);
+        }
+        self.flash.fetch_work();
     }
 
     /// Takes one input.
@@ -212,6 +225,11 @@ impl Device {
     /// Its settings.
     pub fn config(&self) -> &DeviceConfig {
         &self.config
+    }
+
+    /// The luck that it draws with, and its key.
+    pub fn luck(&self) -> (Luck, u64) {
+        (self.luck, self.identity.key)
     }
 
     /// Bytes of a main image that its fleet knows.

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::content::Content;
 use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, RecordKey, Slug, Version};
 use crate::wire::CborError;
 use crate::wire::cbor::{Reader, Writer};
@@ -19,9 +20,10 @@ const SCHEMA: u64 = 1;
 /// The store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
-    attempt: Option<Box<[u8]>>,
-    probation: Option<Box<[u8]>>,
-    versions: Few<(Slug, Box<[u8]>)>,
+    attempt: Option<Content>,
+    /// Longer, and not there for long.
+    probation: Option<Box<Content>>,
+    versions: Few<(Slug, Content)>,
 }
 
 /// Record `attempt` (protocol 7.2).
@@ -138,10 +140,10 @@ impl Results {
 impl Records {
     /// Stores a value.
     pub(super) fn write(&mut self, key: &RecordKey, content: &[u8]) {
-        let content = content.into();
+        let content = Content::from(content);
         match key {
             RecordKey::Attempt => self.attempt = Some(content),
-            RecordKey::Probation => self.probation = Some(content),
+            RecordKey::Probation => self.probation = Some(Box::new(content)),
             RecordKey::Version(slug) => match self.versions.iter_mut().find(|(stored, _)| stored == slug) {
                 Some((_, value)) => *value = content,
                 None => self.versions.push((slug.clone(), content)),
@@ -174,7 +176,7 @@ impl Records {
 
     /// The probation record, if there is a valid one.
     pub(super) fn probation(&self, max_artifacts: u8) -> Option<ProbationRecord> {
-        ProbationRecord::decode(readable(self.probation.as_deref())?, max_artifacts)
+        ProbationRecord::decode(readable(self.probation.as_deref().map(|content| &**content))?, max_artifacts)
     }
 
     /// True if the version record of `slug` says `version`, byte for byte (protocol 6.8).

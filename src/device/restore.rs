@@ -70,7 +70,7 @@ impl Device {
         });
         let index = probation.index;
         let running: Option<BuildId> = match &self.power {
-            Power::On(app) => app.build_id,
+            Power::On(app) => app.build_id.as_deref().copied(),
             Power::Off | Power::Boot { .. } => None,
         };
         let expected = running == Some(probation.build_id);
@@ -93,12 +93,18 @@ impl Device {
             index,
             result,
             reason,
-            firmware: FirmwareVersion {
-                slug: probation.slug,
-                version: probation.version,
-            },
+            firmware: self.tried(probation),
             at_boot: true,
         }));
+    }
+
+    /// What a probation tried. Its slug becomes the key of a version record, which stays for life.
+    fn tried(&self, mut probation: ProbationRecord) -> FirmwareVersion {
+        self.behaviors.share_slug(&mut probation.slug);
+        FirmwareVersion {
+            slug: probation.slug,
+            version: probation.version,
+        }
     }
 
     /// The application has confirmed: main on probation has succeeded.
@@ -117,10 +123,7 @@ impl Device {
             index,
             result,
             reason: None,
-            firmware: FirmwareVersion {
-                slug: probation.slug,
-                version: probation.version,
-            },
+            firmware: self.tried(probation),
             at_boot: false,
         }));
     }

@@ -99,6 +99,20 @@ impl Line {
         self.open().and_then(|open| open.ping_by)
     }
 
+    /// A PINGREQ was sent at `at`.
+    pub(super) fn pinged(&mut self, at: SimTime, keep_alive: Duration) {
+        if let Some(open) = self.open_mut() {
+            (open.sent_at, open.ping_by) = (at, Some(at + keep_alive));
+        }
+    }
+
+    /// A PINGRESP came.
+    pub(super) fn ponged(&mut self) {
+        if let Some(open) = self.open_mut() {
+            open.ping_by = None;
+        }
+    }
+
     fn open(&self) -> Option<&Subscriptions> {
         match &self.link {
             Link::Open(open) => Some(open),
@@ -202,11 +216,7 @@ impl Device {
             Packet::ConnAck { code } => self.on_connack(code, now, out),
             Packet::SubAck { id, granted } => self.on_suback(id, &granted, now, out),
             Packet::Publish(publish) => self.on_publish(&publish, now, out),
-            Packet::PingResponse => {
-                if let Some(open) = self.memory.line.open_mut() {
-                    open.ping_by = None;
-                }
-            }
+            Packet::PingResponse => self.memory.line.ponged(),
             // Nothing that a server may send, or nothing that a device acts upon.
             Packet::Connect(_)
             | Packet::Subscribe { .. }
@@ -268,7 +278,7 @@ impl Device {
 
     fn session_metadata(&self) -> SessionMetadata {
         let (run_id, build_id, again) = match &self.power {
-            Power::On(app) => (app.run_id, app.build_id, app.announced),
+            Power::On(app) => (app.run_id, app.build_id.as_deref().copied(), app.announced),
             Power::Off | Power::Boot { .. } => (0, None, false),
         };
         let forgets = self.has(Defect::ForgetStoredId) || (again && self.has(Defect::ForgetLargestId));
@@ -355,10 +365,7 @@ impl Device {
 
     pub(super) fn send_ping(&mut self, now: SimTime, out: &mut Outputs) {
         self.transmit(Packet::PingRequest, now, out);
-        let keep_alive = self.config.keep_alive;
-        if let Some(open) = self.memory.line.open_mut() {
-            open.ping_by = Some(now + keep_alive);
-        }
+        self.pinged(now);
     }
 
     /// Publishes the report that waits, if there is a connection.

@@ -4,10 +4,12 @@
 //! fields, because its status area alone would be hundreds of extents.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::behavior::{Behaviors, ImageBehavior};
+use super::piece::Piece;
 use super::swap::Field;
 use crate::mcuboot::{ImageHeader, ImageInfo, SwapType, VerifyingKey, find_build_id, own_build_id};
 use crate::model::{BuildId, Few};
@@ -33,19 +35,24 @@ pub(super) struct Slot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Extent {
     at: u32,
-    bytes: Bytes,
+    bytes: Piece,
 }
 
 impl Extent {
     fn end(&self) -> u32 {
-        self.at + self.bytes.len() as u32
+        self.at + self.bytes.len()
+    }
+
+    fn joined(&self, next: &Extent) -> Option<Extent> {
+        let bytes = Some(self).filter(|first| first.end() == next.at)?.bytes.joined(&next.bytes)?;
+        Some(Extent { at: self.at, bytes })
     }
 
     fn range(&self, range: Range<u32>) -> Option<Extent> {
         let (start, end) = (self.at.max(range.start), self.end().min(range.end));
         (start < end).then(|| Extent {
             at: start,
-            bytes: self.bytes.slice((start - self.at) as usize..(end - self.at) as usize),
+            bytes: self.bytes.slice(start - self.at..end - self.at),
         })
     }
 }
@@ -108,9 +115,10 @@ pub(super) enum Found<'a> {
 
 impl Slot {
     /// A slot with an image at its start and a blank trailer.
-    pub(super) fn holding(image: Bytes) -> Slot {
+    pub(super) fn holding(image: impl Into<Piece>) -> Slot {
+        let bytes = image.into();
         Slot {
-            extents: Few::One(Extent { at: 0, bytes: image }),
+            extents: Few::One(Extent { at: 0, bytes }),
             trailer: Trailer::default(),
         }
     }
@@ -121,7 +129,7 @@ impl Slot {
         let wanted = at..at + into.len() as u32;
         for extent in self.within(wanted) {
             let start = (extent.at - at) as usize;
-            into[start..start + extent.bytes.len()].copy_from_slice(&extent.bytes);
+            into[start..start + extent.bytes.len() as usize].copy_from_slice(&extent.bytes);
         }
     }
 
@@ -135,7 +143,7 @@ impl Slot {
     }
 
     /// The bytes that reach up to `at`.
-    pub(super) fn ending_at(&self, at: u32) -> Option<&Bytes> {
+    pub(super) fn ending_at(&self, at: u32) -> Option<&[u8]> {
         let extent = self.extents.iter().find(|extent| extent.end() == at)?;
         Some(&extent.bytes)
     }
@@ -145,21 +153,33 @@ impl Slot {
         self.within(range).next().is_none()
     }
 
-    /// Writes to erased flash. Neighbors that are slices of one known image become one extent. False, and nothing is written, where
-    /// the range was not erased.
+    /// Writes to erased flash; slices of a known image are kept as such. False, and nothing is written, where the range was not erased.
     #[must_use]
     pub(super) fn write(&mut self, at: u32, bytes: Bytes, known: &Behaviors) -> bool {
+        self.put(at, known.piece(bytes))
+    }
+
+    /// The same with a piece of what stood in flash. Neighbors that are slices of one image become one extent.
+    #[must_use]
+    pub(super) fn put(&mut self, at: u32, bytes: Piece) -> bool {
         if bytes.is_empty() {
             return true;
         }
-        if !self.is_erased(at..at + bytes.len() as u32) {
+        if !self.is_erased(at..at + bytes.len()) {
             return false;
         }
         let place = self.extents.partition_point(|extent| extent.at < at);
-        self.extents.insert(place, Extent { at, bytes });
-        self.join(place, known);
-        if place > 0 {
-            self.join(place - 1, known);
+        let extent = Extent { at, bytes };
+        let joined = place.checked_sub(1).and_then(|left| self.extents[left].joined(&extent));
+        match joined {
+            Some(both) => {
+                self.extents[place - 1] = both;
+                self.join(place - 1);
+            }
+            None => {
+                self.extents.insert(place, extent);
+                self.join(place);
+            }
         }
         true
     }
@@ -199,7 +219,7 @@ impl Slot {
     }
 
     /// What stands in a range, each piece with its distance from the start of the range.
-    pub(super) fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (u32, Bytes)> + '_ {
+    pub(super) fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (u32, Piece)> + '_ {
         let start = range.start;
         self.within(range).map(move |extent| (extent.at - start, extent.bytes))
     }
@@ -243,10 +263,10 @@ impl Slot {
     }
 
     /// The build id that the image at `at` tells of itself when it runs.
-    pub(super) fn own_build_id(&self, at: u32, found: &Found<'_>) -> Option<BuildId> {
+    pub(super) fn own_build_id(&self, at: u32, found: &Found<'_>) -> Option<Arc<BuildId>> {
         match found {
-            Found::Known(image) => image.own_build_id,
-            Found::Other(info) => own_build_id(&info.header, self.reader(at)).map(BuildId),
+            Found::Known(image) => image.own_build_id.clone(),
+            Found::Other(info) => own_build_id(&info.header, self.reader(at)).map(|id| Arc::new(BuildId(id))),
         }
     }
 
@@ -276,15 +296,12 @@ impl Slot {
         self.extents.iter().filter_map(move |extent| extent.range(range.clone()))
     }
 
-    fn join(&mut self, left: usize, known: &Behaviors) {
+    fn join(&mut self, left: usize) {
         let Some([first, second]) = self.extents.get(left..left + 2) else {
             return;
         };
-        if first.end() != second.at {
-            return;
-        }
-        if let Some(both) = known.joined(&first.bytes, &second.bytes) {
-            self.extents[left].bytes = both;
+        if let Some(both) = first.joined(second) {
+            self.extents[left] = both;
             self.extents.remove(left + 1);
         }
     }
@@ -302,8 +319,6 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::device::{BootOutcome, Dealt};
     use crate::model::Digest;
@@ -314,7 +329,7 @@ mod tests {
             counter: 0,
             firmware: Arc::new("app@1.0.0".parse().unwrap()),
             boot: Dealt::Same(BootOutcome::default()),
-            image: image.clone(),
+            image: image.clone().into(),
             build_id: None,
             own_build_id: None,
             sound: true,

@@ -64,7 +64,7 @@ impl Flash {
             }
             Op::Copy { to, from, len } => {
                 let len = half(len);
-                if self.copy(to, from, len, known) {
+                if self.copy(to, from, len) {
                     self.slot(to.0)
                         .set_bits((to.1 + len).saturating_sub(unit)..to.1 + len, bits, known);
                 }

@@ -84,7 +84,7 @@ impl Device {
 
     /// Shows every timer that is armed, in the order of [`Timer`].
     #[inline]
-    fn each_timer(&self, mut see: impl FnMut(SimTime, Timer)) {
+    pub(super) fn each_timer(&self, mut see: impl FnMut(SimTime, Timer)) {
         let mut see = |due: Option<SimTime>, timer| {
             if let Some(due) = due {
                 see(due, timer);

@@ -106,6 +106,11 @@ impl Latency {
         self.p99
     }
 
+    /// The longest that any draw stands for.
+    pub fn longest(self) -> Duration {
+        self.of_draw(u64::MAX)
+    }
+
     /// The latency that 64 evenly distributed bits stand for.
     pub fn of_draw(self, draw: u64) -> Duration {
         match self.shape {

@@ -173,6 +173,19 @@ impl Link {
         }
     }
 
+    /// True if all that has entered has left by `at`, and has arrived.
+    pub(super) fn is_clear(&self, at: SimTime) -> bool {
+        let clear = |lane: &Lane| lane.free_at <= at && lane.last_at <= at;
+        clear(&self.up) && clear(&self.down)
+    }
+
+    /// So many packets went each way and were there before others followed.
+    pub(super) fn passed(&mut self, number: u32) {
+        self.packets
+            .iter_mut()
+            .for_each(|packets| *packets = packets.wrapping_add(number));
+    }
+
     /// Number of the last image request, from 1.
     pub(super) fn requests(&self) -> u32 {
         self.requests
@@ -263,6 +276,19 @@ pub(super) fn serialization(bytes: u64, rate: Option<u64>) -> Duration {
         Some(billionths) => Duration::from_nanos(billionths / rate),
         None => Duration::from_nanos(u64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX)),
     }
+}
+
+/// The longest that `bytes`, which fit a segment, are under way where nothing else is.
+pub(super) fn longest(profile: &LinkProfile, way: Way, tls: bool, bytes: u64) -> Duration {
+    let rate = match way {
+        Way::Up => profile.up,
+        Way::Down => profile.down,
+    };
+    let lost = match profile.loss.0 {
+        0 => Duration::ZERO,
+        _ => retransmission(profile),
+    };
+    serialization(on_wire(tls, bytes), rate) + profile.latency.longest() + lost
 }
 
 /// What one lost packet costs.

@@ -17,7 +17,7 @@ mod server;
 
 pub use absence::{Absence, Hours};
 pub use cheat::Cheat;
-pub use edge::{Edge, EdgeOutput, EdgeOutputs};
+pub use edge::{Edge, EdgeOutput, EdgeOutputs, KeptAlive, Rest, RestEnd};
 pub use flow::WINDOW;
 pub use kind::{FaultKind, LostRecord, Target};
 pub use latency::Latency;

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::luck::Purpose;
+use crate::memory;
 use crate::model::Carried;
 use crate::time::SimTime;
 use crate::wire::overhead::{Traffic, answer_head_len, packet_len, request_len};
 use crate::wire::{DownloadRequest, ImageHead, Packet};
 
 use super::flow::Flow;
-use super::link::{Draws, Link, Way, on_wire};
+use super::link::{Draws, Link, Way, longest, on_wire};
 use super::profile::{LinkProfile, Sleep};
 
-/// The path of a device.
+/// The path of a device. What it draws it draws with the device's key, which is handed in.
 #[derive(Debug)]
 pub(super) struct Path {
     /// The fleet's profile.
@@ -21,7 +22,6 @@ pub(super) struct Path {
     /// The one that a fault has put in its place.
     instead: Option<Arc<LinkProfile>>,
     link: Link,
-    draws: Draws,
     /// The answer under way.
     flow: Option<Box<Flow>>,
     joins: u32,
@@ -57,12 +57,11 @@ struct Asleep {
 }
 
 impl Path {
-    pub(super) fn new(profile: Arc<LinkProfile>, draws: Draws, tls: bool) -> Path {
+    pub(super) fn new(profile: Arc<LinkProfile>, tls: bool) -> Path {
         Path {
             usual: profile,
             instead: None,
             link: Link::default(),
-            draws,
             flow: None,
             joins: 0,
             joined_at: SimTime::ZERO,
@@ -74,13 +73,16 @@ impl Path {
         }
     }
 
-    pub(super) fn draws(&self) -> Draws {
-        self.draws
+    /// Has the answer under way ready, of which more soon comes.
+    pub(super) fn fetch_flow(&self) {
+        if let Some(flow) = &self.flow {
+            memory::fetch(&**flow);
+        }
     }
 
     /// An application has started; its network comes later.
-    pub(super) fn join(&mut self, now: SimTime) {
-        let Draws { luck, device } = self.draws;
+    pub(super) fn join(&mut self, now: SimTime, draws: Draws) {
+        let Draws { luck, device } = draws;
         let ordinal = u64::from(self.joins);
         self.joins = self.joins.wrapping_add(1);
         self.joined_at = now + luck.duration(Purpose::LinkJoin, device, ordinal, self.profile().join.clone());
@@ -97,33 +99,51 @@ impl Path {
     }
 
     /// When the handshakes of an MQTT connection that is wanted at `now` are done.
-    pub(super) fn connected_at(&mut self, now: SimTime) -> SimTime {
+    pub(super) fn connected_at(&mut self, now: SimTime, draws: Draws) -> SimTime {
         let from = now.max(self.joined_at);
         self.connects(self.tls);
         let profile = in_force(&self.instead, &self.usual);
-        from + self.link.handshake(profile, self.tls, now, self.draws)
+        from + self.link.handshake(profile, self.tls, now, draws)
     }
 
     /// When an MQTT packet that leaves at `now` arrives.
-    pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
+    pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime, draws: Draws) -> SimTime {
         let profile = in_force(&self.instead, &self.usual);
         let bytes = on_wire(self.tls, packet_len(packet));
         match way {
             Way::Up => self.crossed.up += bytes as u32,
             Way::Down => self.crossed.protocol += bytes as u32,
         }
-        let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, self.draws);
+        let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, draws);
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
             flow.make_way(passage.begins, passage.left.since(passage.begins));
         }
         passage.arrives
     }
 
+    /// The longest that a PINGREQ and its answer are under way together where nothing else is; `None` if something is at `at`, if another
+    /// profile is in force, or if packets use up a quota.
+    pub(super) fn longest_ping(&self, at: SimTime) -> Option<Duration> {
+        if self.instead.is_some() || self.usual.quota.is_some() || !self.link.is_clear(at) {
+            return None;
+        }
+        let way = |way, packet: &Packet| longest(&self.usual, way, self.tls, packet_len(packet));
+        Some(way(Way::Up, &Packet::PingRequest) + way(Way::Down, &Packet::PingResponse))
+    }
+
+    /// So many PINGREQs went up and were answered, each before the next.
+    pub(super) fn pings(&mut self, number: u32) {
+        let on_wire = |packet: &Packet| on_wire(self.tls, packet_len(packet)) as u32 * number;
+        self.crossed.up += on_wire(&Packet::PingRequest);
+        self.crossed.protocol += on_wire(&Packet::PingResponse);
+        self.link.passed(number);
+    }
+
     /// Time for the handshakes of a download.
-    pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime) -> Duration {
+    pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime, draws: Draws) -> Duration {
         self.connects(tls);
         let profile = in_force(&self.instead, &self.usual);
-        self.link.handshake(profile, tls, now, self.draws)
+        self.link.handshake(profile, tls, now, draws)
     }
 
     fn connects(&mut self, tls: bool) {
@@ -144,26 +164,22 @@ impl Path {
     }
 
     /// When an image request that is wanted at `now` is at the server.
-    pub(super) fn request(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
+    pub(super) fn request(&mut self, request: &DownloadRequest, now: SimTime, draws: Draws) -> SimTime {
         self.image_tls = request.target.tls;
         self.flow = None;
         let from = now.max(self.joined_at);
-        let handshake = self.image_handshake(self.image_tls, now);
+        let handshake = self.image_handshake(self.image_tls, now, draws);
         let profile = in_force(&self.instead, &self.usual);
         self.crossed.up += on_wire(self.image_tls, request_len(request)) as u32;
-        let asking = self
-            .link
-            .request(profile, self.image_tls, request_len(request), now, self.draws);
+        let asking = self.link.request(profile, self.image_tls, request_len(request), now, draws);
         from + handshake + asking
     }
 
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
-    pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime) -> SimTime {
+    pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime, draws: Draws) -> SimTime {
         let profile = in_force(&self.instead, &self.usual);
         self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
-        let passage = self
-            .link
-            .head(profile, self.image_tls, answer_head_len(head), now, self.draws);
+        let passage = self.link.head(profile, self.image_tls, answer_head_len(head), now, draws);
         let flow = Flow::behind(
             passage,
             profile,
@@ -171,7 +187,7 @@ impl Path {
             self.image_tls,
             head.content_length,
             slow,
-            self.draws,
+            draws,
         );
         self.flow = Some(Box::new(flow));
         passage.arrives
@@ -188,11 +204,11 @@ impl Path {
     }
 
     /// The device has read this much of the body.
-    pub(super) fn read(&mut self, bytes: u64, now: SimTime) {
+    pub(super) fn read(&mut self, bytes: u64, now: SimTime, draws: Draws) {
         let profile = in_force(&self.instead, &self.usual);
         if let Some(flow) = &mut self.flow {
             let free = self.link.down_free_at();
-            let on_wire = flow.read(bytes, profile, now, free, self.draws);
+            let on_wire = flow.read(bytes, profile, now, free, draws);
             self.link.charge(profile, on_wire, now);
             self.crossed.image += bytes as u32;
             self.crossed.protocol += on_wire.saturating_sub(bytes) as u32;
@@ -277,14 +293,14 @@ impl Path {
     }
 
     /// Until when profile, sleep or absence have taken the link down, if they have.
-    pub(super) fn down_until(&self, now: SimTime) -> Option<SimTime> {
-        let profile = self.link.down_until(self.profile(), self.calm, now, self.draws);
+    pub(super) fn down_until(&self, now: SimTime, draws: Draws) -> Option<SimTime> {
+        let profile = self.link.down_until(self.profile(), self.calm, now, draws);
         profile.max(self.asleep_until(now))
     }
 
     /// When that changes next by time alone.
-    pub(super) fn changes_at(&self, now: SimTime) -> Option<SimTime> {
-        let drop = || Link::next_drop(self.profile(), now, self.draws).filter(|_| !self.calm);
+    pub(super) fn changes_at(&self, now: SimTime, draws: Draws) -> Option<SimTime> {
+        let drop = || Link::next_drop(self.profile(), now, draws).filter(|_| !self.calm);
         let sleeps = || {
             let asleep = self.sleep.as_ref()?;
             Some(asleep.times?.changes_at(asleep.since?, now))
@@ -295,7 +311,7 @@ impl Path {
             away.get(spell).map(|(from, _)| *from)
         };
         let next = || [drop(), sleeps(), leaves()].into_iter().flatten().min();
-        self.down_until(now).or_else(next)
+        self.down_until(now, draws).or_else(next)
     }
 
     fn profile(&self) -> &LinkProfile {

@@ -327,7 +327,7 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
                 luck,
                 fleet.image.clone(),
             );
-            let edge = Edge::new(device, Arc::clone(&fleet.link), luck, plan.devices[index.at()].key)
+            let edge = Edge::new(device, Arc::clone(&fleet.link))
                 .sleeping(fleet.sleep)
                 .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index));

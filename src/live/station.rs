@@ -411,7 +411,7 @@ mod tests {
         let (fleet, index) = (&plan.fleets[0], DeviceIndex(0));
         let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
         let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-        let edge = Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[0].key);
+        let edge = Edge::new(device, Arc::clone(&fleet.link));
         let mut station = Station::new(index, edge, SimTime::ZERO);
         station.boot_at = None;
         station

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory;
 use crate::model::{AttemptId, Carried, DeviceIndex, FlashCounts, LEGAL, Selector, Split, Tags};
 use crate::time::SimTime;
 
@@ -141,6 +142,11 @@ impl Recorder {
         self.board = Some(Box::new(Board::new(&self.roster)));
     }
 
+    /// Has what is known of a device ready, which is soon seen.
+    pub fn fetch(&self, device: DeviceIndex) {
+        memory::fetch(&self.roster.rows[device.at()]);
+    }
+
     /// Bytes of images came to devices.
     pub fn count_image_bytes(&mut self, bytes: u64) {
         self.happened.image_bytes += bytes;
@@ -187,6 +193,12 @@ impl Recorder {
     /// True where flash operations are asked for during the run.
     pub fn asks_flash(&self) -> bool {
         self.flash.is_some()
+    }
+
+    /// True where bytes on the wire are asked for during the run.
+    pub fn asks_bytes(&self) -> bool {
+        let of_bytes = |series: &Series| matches!(series.metric, Metric::Bytes | Metric::DataUsed);
+        self.requested.iter().any(of_bytes)
     }
 
     /// Takes the flash operations of a device so far: at the end of a run of every device, before that where [`Self::asks_flash`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
 use crate::model::{
     AttemptId, AttemptResult, Carried, CohortName, DeploymentName, DeviceIndex, FailureReason, Few, FirmwareVersion, Key, Phase,
     Session, Split, Tags, UpdateState,
@@ -247,7 +248,7 @@ impl Roster {
         for cohort in &census.cohorts {
             roster.cohorts.number(cohort);
         }
-        roster.rows.reserve_exact(census.devices.len());
+        roster.rows = memory::column(census.devices.len());
         for device in census.devices {
             let row = roster.row_of(device);
             roster.rows.push(row);
@@ -398,5 +399,10 @@ mod tests {
         assert!(row.attempt(AttemptId::new(1).unwrap()).is_some());
         assert!(row.attempt(AttemptId::new(2).unwrap()).is_none());
         assert_eq!(row.newest().unwrap().id, AttemptId::new(ATTEMPTS_MAX as u64 + 1).unwrap());
+    }
+
+    #[test]
+    fn the_row_of_a_device_is_small() {
+        assert!(size_of::<Row>() <= 176, "{}", size_of::<Row>());
     }
 }

@@ -162,12 +162,12 @@ mod tests {
     fn rows_come_in_order_of_time_device_and_sequence() {
         let mut trace = Trace::default();
         for (at, device) in [(5, 1), (5, 0), (5, 0), (3, 9)] {
-            trace.observe(SimTime::from_nanos(at), DeviceIndex(device), &ACCEPTED);
+            trace.observe(SimTime::from_nanos(at * 1_000), DeviceIndex(device), &ACCEPTED);
         }
         let order: Vec<_> = trace
             .sorted()
             .iter()
-            .map(|row| (row.at.as_nanos(), row.device.0, row.sequence))
+            .map(|row| (row.at.as_nanos() / 1_000, row.device.0, row.sequence))
             .collect();
         assert_eq!(order, [(3, 9, 0), (5, 0, 0), (5, 0, 1), (5, 1, 0)]);
     }

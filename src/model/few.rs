@@ -2,7 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// None, one or many: the one stands in place, so that a million lists of one item take no heap.
+/// None, one, two or many: the one stands in place, so that a million lists of one item take no heap, and two take no more than they
+/// need.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Few<T> {
     /// Nothing.
@@ -10,6 +11,8 @@ pub(crate) enum Few<T> {
     None,
     /// One item.
     One(T),
+    /// Two items.
+    Two(Box<[T; 2]>),
     /// Any number of them.
     Many(Box<Many<T>>),
 }
@@ -28,8 +31,10 @@ impl<T> Few<T> {
     pub(crate) fn insert(&mut self, place: usize, item: T) {
         *self = match std::mem::take(self) {
             Few::None => Few::One(item),
-            Few::One(first) => {
-                let mut items = vec![first];
+            Few::One(first) if place == 0 => Few::Two(Box::new([item, first])),
+            Few::One(first) => Few::Two(Box::new([first, item])),
+            Few::Two(pair) => {
+                let mut items = Vec::from(*pair);
                 items.insert(place, item);
                 Few::Many(Box::new(Many(items)))
             }
@@ -42,20 +47,29 @@ impl<T> Few<T> {
 
     /// Keeps the items that are wanted.
     pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
-        match self {
-            Few::None => {}
-            Few::One(item) => {
-                if !wanted(item) {
-                    *self = Few::None;
-                }
-            }
-            Few::Many(items) => {
+        *self = match std::mem::take(self) {
+            Few::None => Few::None,
+            Few::One(item) => match wanted(&item) {
+                true => Few::One(item),
+                false => Few::None,
+            },
+            Few::Two(pair) => match [wanted(&pair[0]), wanted(&pair[1])] {
+                [true, true] => Few::Two(pair),
+                kept => pair
+                    .into_iter()
+                    .zip(kept)
+                    .filter(|(_, kept)| *kept)
+                    .map(|(item, _)| item)
+                    .collect(),
+            },
+            Few::Many(mut items) => {
                 items.0.retain(wanted);
-                if items.0.len() <= 1 {
-                    *self = items.0.pop().map_or(Few::None, Few::One);
+                match items.0.len() {
+                    0..=2 => items.0.into_iter().collect(),
+                    _ => Few::Many(items),
                 }
             }
-        }
+        };
     }
 
     /// Takes away the item at a place, if there is one.
@@ -75,6 +89,7 @@ impl<T> Deref for Few<T> {
         match self {
             Few::None => &[],
             Few::One(item) => std::slice::from_ref(item),
+            Few::Two(pair) => &pair[..],
             Few::Many(items) => &items.0,
         }
     }
@@ -85,6 +100,7 @@ impl<T> DerefMut for Few<T> {
         match self {
             Few::None => &mut [],
             Few::One(item) => std::slice::from_mut(item),
+            Few::Two(pair) => &mut pair[..],
             Few::Many(items) => &mut items.0,
         }
     }
@@ -126,6 +142,10 @@ mod tests {
         few.push(9);
         assert_eq!(*few, [3, 5, 9]);
         few.remove(1);
+        assert!(
+            matches!(few, Few::Two(_)) && *few == [3, 9],
+            "two items are two again: {few:?}"
+        );
         few.retain(|item| *item != 9);
         assert!(matches!(few, Few::One(3)), "one item is one again: {few:?}");
         few.remove(0);

@@ -1,7 +1,9 @@
 //! Identities: what names a device, an attempt, a cohort, a deployment, an image.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -62,16 +64,111 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// What a device calls itself: its MQTT user name (protocol 2.1).
-    DeviceId
-}
-name_type! {
     /// Name of a set of devices that deployments target. `all` always exists.
     CohortName
 }
 name_type! {
     /// Name of a deployment, unique on its server; in a scenario the name of its step.
     DeploymentName
+}
+
+/// What a device calls itself: its MQTT user name (protocol 2.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceId(Id);
+
+/// Short ids stand in place: a million devices have one each, and everybody who keeps something of them has a copy.
+#[derive(Clone, PartialEq, Eq)]
+enum Id {
+    /// So many of these bytes, the rest zero.
+    Short(u8, [u8; DeviceId::IN_PLACE]),
+    Long(Arc<Box<str>>),
+}
+
+impl DeviceId {
+    /// Most bytes that stand in place.
+    const IN_PLACE: usize = 14;
+
+    /// The id; its owner has checked its form.
+    pub fn new(id: impl AsRef<str>) -> Self {
+        let id = id.as_ref();
+        let mut place = [0; Self::IN_PLACE];
+        DeviceId(match place.get_mut(..id.len()) {
+            Some(part) => {
+                part.copy_from_slice(id.as_bytes());
+                Id::Short(id.len() as u8, place)
+            }
+            None => Id::Long(Arc::new(id.into())),
+        })
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Id::Short(len, bytes) => str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default(),
+            Id::Long(id) => id,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Id::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Id::Long(id) => id.as_bytes(),
+        }
+    }
+}
+
+impl PartialOrd for DeviceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for DeviceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for DeviceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeviceId").field(&self.as_str()).finish()
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Borrow<str> for DeviceId {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl From<&str> for DeviceId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl Serialize for DeviceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
 }
 
 impl CohortName {
@@ -252,6 +349,19 @@ impl fmt::Debug for IngestKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_id_is_its_text_whether_it_is_short_or_long() {
+        let texts = ["", "meter-00001", "fourteen-bytes", "fifteen-bytes-x", "z\u{e9}", "m"];
+        for one in texts {
+            assert_eq!(DeviceId::new(one).as_str(), one);
+            for other in texts {
+                let (left, right) = (DeviceId::new(one), DeviceId::new(other));
+                assert_eq!((left == right, left.cmp(&right)), (one == other, one.cmp(other)));
+            }
+        }
+        assert_eq!(size_of::<Option<DeviceId>>(), 16);
+    }
 
     #[test]
     fn attempt_ids_are_text_in_json_and_never_zero() {

@@ -12,6 +12,8 @@ mod observation;
 mod phase;
 mod quantity;
 mod selector;
+mod sorted;
+mod sparing;
 mod split;
 mod text;
 mod why;
@@ -31,6 +33,8 @@ pub use quantity::{
     show_duration, show_size,
 };
 pub use selector::{GrammarError, Key, Pick, Selector, Term, Test, Who, closest, is_word};
+pub(crate) use sorted::{Sorted, SortedMap};
+pub(crate) use sparing::push_sparingly;
 pub use split::{NoSplit, Split};
 pub use text::{FirmwareVersion, Secret, Slug, TextError, Url, Version};
 pub use why::Why;

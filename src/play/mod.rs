@@ -139,6 +139,17 @@ impl Director {
         }
     }
 
+    /// Something is soon seen of this device: has what is known of it ready.
+    pub fn fetch(&self, device: DeviceIndex) {
+        self.recorder.fetch(device);
+        self.referee.fetch(device);
+    }
+
+    /// The same a little later, once that is there.
+    pub fn fetch_more(&self, device: DeviceIndex) {
+        self.referee.fetch_more(device);
+    }
+
     /// Takes one thing that the driver saw.
     pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
         match sighting {
@@ -370,6 +381,12 @@ impl Director {
     #[must_use]
     pub fn asks_flash(&self) -> bool {
         self.recorder.asks_flash()
+    }
+
+    /// True where somebody asks during the run for bytes on the wire ([`Sighting::Carried`]): what is told late is then missing.
+    #[must_use]
+    pub fn asks_bytes(&self) -> bool {
+        self.recorder.asks_bytes()
     }
 
     /// Sends the faults whose moment has come, or is the devices' own to see. What they must break is no longer held against a device.

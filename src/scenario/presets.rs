@@ -150,7 +150,7 @@ mod tests {
         let catalogue = include_str!("../../docs/detection.md");
         for (name, measure) in EXPECTATIONS {
             assert!(crate::measure::Measure::parse(measure).is_ok_and(|measure| measure.comparison.is_some()));
-            let row = format!("`preset:{name}`, `{measure}`");
+            let row = format!("`preset:{name}`, which is `{measure}`");
             assert!(catalogue.contains(&row), "docs/detection.md lacks {row}");
         }
     }

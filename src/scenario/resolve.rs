@@ -255,9 +255,9 @@ impl Resolver<'_> {
                 boot: boot.unless(&fits, version.elsewhere),
                 fits,
                 counter: version.counter,
-                image: image.bytes.clone(),
+                image: image.bytes.clone().into(),
                 build_id: image.build_id,
-                own_build_id: image.own_build_id,
+                own_build_id: image.own_build_id.map(Arc::new),
                 sound: image.is_sound(trusted),
             };
             behaviors.images.insert(image.digest, behavior);

@@ -1,8 +1,10 @@
 //! Attempts: one device carrying out one deployment, and how its state follows from results (protocol, section 10).
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ArtifactResult, AttemptId, StateReason, UpdateState};
+use crate::model::{ArtifactResult, AttemptId, StateReason, UpdateState, push_sparingly};
 
 use super::record::{DeploymentNumber, DeviceNumber};
 
@@ -82,14 +84,19 @@ impl Results {
     }
 }
 
-/// Position of an attempt in the order of creation.
+/// Position of an attempt in the order of creation, counted from one, so that none takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AttemptIndex(u32);
+pub(super) struct AttemptIndex(NonZeroU32);
 
 impl AttemptIndex {
     /// As a position in a column of attempts.
     pub const fn at(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
+    }
+
+    fn new(position: usize) -> Option<Self> {
+        let number = u32::try_from(position + 1).ok()?;
+        NonZeroU32::new(number).map(AttemptIndex)
     }
 }
 
@@ -106,7 +113,8 @@ pub(super) struct Attempt {
     pub sent: bool,
     pub cancel_requested: bool,
     pub results: Results,
-    pub error: Option<u64>,
+    /// Few are refused.
+    pub error: Option<Box<u64>>,
 }
 
 /// Every attempt, by growing id.
@@ -115,22 +123,22 @@ pub(super) struct Attempts(Vec<Attempt>);
 
 impl Attempts {
     pub fn push(&mut self, attempt: Attempt) -> AttemptIndex {
-        let index = u32::try_from(self.0.len()).expect("attempts are fewer than 2^32");
-        self.0.push(attempt);
-        AttemptIndex(index)
+        let index = AttemptIndex::new(self.0.len()).expect("attempts are fewer than 2^32");
+        push_sparingly(&mut self.0, attempt);
+        index
     }
 
     pub fn at(&self, index: AttemptIndex) -> &Attempt {
-        &self.0[index.0 as usize]
+        &self.0[index.at()]
     }
 
     pub fn at_mut(&mut self, index: AttemptIndex) -> &mut Attempt {
-        &mut self.0[index.0 as usize]
+        &mut self.0[index.at()]
     }
 
     pub fn find(&self, id: AttemptId) -> Option<AttemptIndex> {
         let position = self.0.binary_search_by_key(&id, |attempt| attempt.id).ok()?;
-        u32::try_from(position).ok().map(AttemptIndex)
+        AttemptIndex::new(position)
     }
 
     pub fn last_id(&self) -> Option<AttemptId> {
@@ -177,5 +185,10 @@ mod tests {
             (both.of(0), both.of(1)),
             (Some(ArtifactResult::Succeeded), Some(ArtifactResult::Failed))
         );
+    }
+
+    #[test]
+    fn an_attempt_is_small() {
+        assert!(size_of::<Attempt>() <= 40, "{}", size_of::<Attempt>());
     }
 }

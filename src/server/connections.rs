@@ -3,9 +3,10 @@
 //! Nothing here outlives a connection. Keep-alive is lazy: a packet only notes the time, and the connection's one wake is put off when
 //! its slot is opened, or looks whether it came too early; so a packet costs no reordering of timers.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::model::AttemptId;
+use crate::model::{AttemptId, Few};
 use crate::time::SimTime;
 use crate::wire::QoS;
 
@@ -22,7 +23,7 @@ pub(super) struct Connections {
     /// How long a client may be silent at most; one that turned keep-alive off may be so long.
     silence_max: Duration,
     open: ByConnection<Box<Connection>>,
-    by_device: Vec<Option<ConnectionId>>,
+    by_device: Vec<Standing>,
     wakes: Wakes,
     online: u64,
 }
@@ -58,7 +59,22 @@ pub(super) struct Connection {
     silence_wake: Option<SimTime>,
     chase_wake: Option<SimTime>,
     last_packet: u16,
-    flights: [Option<Flight>; 3],
+    /// One of a kind; most connections see manifests alone.
+    flights: Few<Flight>,
+}
+
+/// The connection of a device, if it has one: its id and one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing(Option<NonZeroU64>);
+
+impl Standing {
+    fn on(id: ConnectionId) -> Standing {
+        Standing(Some(NonZeroU64::MIN.saturating_add(id.0)))
+    }
+
+    fn connection(self) -> Option<ConnectionId> {
+        self.0.map(|number| ConnectionId(number.get() - 1))
+    }
 }
 
 /// Kinds of message to a device, each of which has at most one packet unacknowledged: what is in flight is bounded.
@@ -72,6 +88,7 @@ pub(super) enum Kind {
 /// The last message of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Flight {
+    kind: Kind,
     attempt: AttemptId,
     canceled: bool,
     packet: u16,
@@ -111,7 +128,7 @@ impl Connections {
                 silence_wake: None,
                 chase_wake: None,
                 last_packet: 0,
-                flights: [None; 3],
+                flights: Few::None,
             }),
         );
         self.watch(id);
@@ -122,7 +139,7 @@ impl Connections {
         let connection = self.open.remove(&id)?;
         self.skip_unwanted_of(id);
         if let Some(device) = connection.device {
-            self.by_device[device.0 as usize] = None;
+            self.by_device[device.0 as usize] = Standing::default();
         }
         self.online -= u64::from(connection.ota.is_some());
         Some(connection)
@@ -132,9 +149,11 @@ impl Connections {
     pub fn authenticate(&mut self, id: ConnectionId, device: DeviceNumber, keep_alive_s: u16) {
         let place = device.0 as usize;
         if self.by_device.len() <= place {
-            self.by_device.resize(place + 1, None);
+            self.by_device
+                .reserve_exact((place + 1 - self.by_device.len()).max(place / 8));
+            self.by_device.resize(place + 1, Standing::default());
         }
-        self.by_device[place] = Some(id);
+        self.by_device[place] = Standing::on(id);
         if let Some(connection) = self.open.get_mut(&id) {
             connection.device = Some(device);
             connection.silence_ms = millis(match keep_alive_s {
@@ -153,7 +172,7 @@ impl Connections {
             self.online -= u64::from(connection.ota.is_some());
             self.online += u64::from(ota.is_some());
             connection.ota = ota;
-            connection.flights = [None; 3];
+            connection.flights = Few::None;
         }
         self.chase(id, None);
     }
@@ -174,10 +193,13 @@ impl Connections {
             let packet = 0;
             return Some(Stamp { qos, packet, dup: false });
         }
-        let standing = connection.flights[kind as usize]
+        let standing = connection
+            .flight(kind)
+            .copied()
             .filter(|flight| !flight.acknowledged && (flight.attempt, flight.canceled) == (attempt, canceled));
         let packet = standing.map_or_else(|| connection.next_packet(), |flight| flight.packet);
-        connection.flights[kind as usize] = Some(Flight {
+        connection.fly(Flight {
+            kind,
             attempt,
             canceled,
             packet,
@@ -190,7 +212,7 @@ impl Connections {
     /// Takes in a PUBACK.
     pub fn acknowledge(&mut self, id: ConnectionId, packet: u16) {
         if let Some(connection) = self.open.get_mut(&id) {
-            let flights = connection.flights.iter_mut().flatten();
+            let flights = connection.flights.iter_mut();
             flights
                 .filter(|flight| flight.packet == packet)
                 .for_each(|flight| flight.acknowledged = true);
@@ -200,7 +222,7 @@ impl Connections {
     /// Notes that the device holds the manifest of `attempt`, whatever it acknowledged: its report proves it.
     pub fn prove_manifest(&mut self, id: ConnectionId, attempt: AttemptId) {
         if let Some(connection) = self.open.get_mut(&id)
-            && let Some(flight) = &mut connection.flights[Kind::Manifest as usize]
+            && let Some(flight) = connection.flight_mut(Kind::Manifest)
             && flight.attempt == attempt
         {
             flight.acknowledged = true;
@@ -209,10 +231,7 @@ impl Connections {
 
     /// True if the manifest of `attempt` was sent on this connection and has arrived.
     pub fn has_manifest(&self, id: ConnectionId, attempt: AttemptId) -> bool {
-        let flight = self
-            .open
-            .get(&id)
-            .and_then(|connection| connection.flights[Kind::Manifest as usize]);
+        let flight = self.open.get(&id).and_then(|connection| connection.flight(Kind::Manifest));
         flight.is_some_and(|flight| flight.attempt == attempt && flight.acknowledged)
     }
 
@@ -278,6 +297,25 @@ impl Connections {
         silent
     }
 
+    /// Leaves an authenticated connection alone until [`Connections::stir`], if it may be silent for as long as `silence`.
+    pub fn rest(&mut self, id: ConnectionId, silence: Duration) -> bool {
+        let connection = self.open.get_mut(&id);
+        let Some(connection) = connection.filter(|open| open.device.is_some() && millis(silence) < open.silence_ms) else {
+            return false;
+        };
+        connection.silence_wake = None;
+        self.skip_unwanted_of(id);
+        true
+    }
+
+    /// Watches a connection again that was left alone, and was last heard at `heard_at` if it was heard at all.
+    pub fn stir(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.heard_at = heard_at.map_or(connection.heard_at, |at| connection.heard_at.max(at));
+            self.watch(id);
+        }
+    }
+
     pub fn next_wake(&self) -> Option<SimTime> {
         self.wakes.first().map(|(at, _)| at)
     }
@@ -288,7 +326,7 @@ impl Connections {
 
     /// The connection of a device.
     pub fn of(&self, device: DeviceNumber) -> Option<ConnectionId> {
-        self.by_device.get(device.0 as usize).copied().flatten()
+        self.by_device.get(device.0 as usize)?.connection()
     }
 
     /// The connection of a device that is subscribed to its OTA topic.
@@ -343,12 +381,38 @@ impl Connection {
     }
 
     /// A packet identifier that is neither zero nor in flight.
+    fn flight(&self, kind: Kind) -> Option<&Flight> {
+        self.flights.iter().find(|flight| flight.kind == kind)
+    }
+
+    fn flight_mut(&mut self, kind: Kind) -> Option<&mut Flight> {
+        self.flights.iter_mut().find(|flight| flight.kind == kind)
+    }
+
+    /// The last message of its kind is this one.
+    fn fly(&mut self, flight: Flight) {
+        match self.flight_mut(flight.kind) {
+            Some(last) => *last = flight,
+            None => self.flights.push(flight),
+        }
+    }
+
     fn next_packet(&mut self) -> u16 {
         loop {
             self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
-            if !self.flights.iter().flatten().any(|flight| flight.packet == self.last_packet) {
+            if !self.flights.iter().any(|flight| flight.packet == self.last_packet) {
                 return self.last_packet;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 56, "{}", size_of::<Connection>());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{AttemptId, StateReason, UpdateState};
+use crate::model::{AttemptId, StateReason, UpdateState, push_sparingly};
 
 use super::attempts::{Attempt, AttemptIndex, Attempts, Results};
 use super::catalog::{Catalog, Image};
@@ -113,7 +113,7 @@ impl Ledger {
             Record::ManifestSent { attempt } => self.send(*attempt),
             Record::CancelRequested { attempt } => self.attempt_mut(*attempt).cancel_requested = true,
             Record::ResultsKnown { attempt, results } => self.know(*attempt, *results),
-            Record::AttemptRefused { attempt, error } => self.attempt_mut(*attempt).error = Some(*error),
+            Record::AttemptRefused { attempt, error } => self.attempt_mut(*attempt).error = Some(Box::new(*error)),
             Record::AttemptEnded { attempt, state, reason } => self.end(*attempt, *state, *reason),
         }
     }
@@ -165,7 +165,7 @@ impl Ledger {
         owner.attempts.push(index);
         owner.pending = Some(index);
         let deployment = self.deployments.at_mut(deployment);
-        deployment.attempts.push(index);
+        push_sparingly(&mut deployment.attempts, index);
         deployment.count(UpdateState::None, UpdateState::Pending);
     }
 

@@ -163,6 +163,17 @@ impl Server {
         wakes.into_iter().flatten().min()
     }
 
+    /// Leaves a connection alone of which nothing but keep-alives is to come, never `silence` apart; for a driver that plays them only once it
+    /// looks at the device again, and then says so by [`Server::stirs`]. False if that is too long.
+    pub fn rests(&mut self, id: ConnectionId, silence: Duration) -> bool {
+        self.connections.rest(id, silence)
+    }
+
+    /// A connection that was left alone was last heard at `heard_at`, if at all, and answered.
+    pub fn stirs(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
+        self.connections.stir(id, heard_at);
+    }
+
     /// Answers a request for an image (design decision 12): 200 or 206, 401 without a secret, 403 with a wrong one, 404 for a path
     /// that names no artifact, 416 for a range beyond the end.
     pub fn serve_image(&self, request: &ImageRequest<'_>) -> ImageAnswer {

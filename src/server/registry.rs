@@ -1,8 +1,8 @@
 //! The registry: devices, their tags, and what each is engaged in.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
-use crate::model::{DeviceId, Few, Tags};
+use crate::model::{DeviceId, Few, Sorted, Tags, push_sparingly};
 
 use super::attempts::AttemptIndex;
 use super::record::{CohortNumber, DeviceNumber, SessionSeen};
@@ -10,7 +10,8 @@ use super::record::{CohortNumber, DeviceNumber, SessionSeen};
 /// Every device, by number and by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registry {
-    by_id: BTreeMap<DeviceId, DeviceNumber>,
+    /// In the order of their ids.
+    by_id: Sorted<DeviceNumber>,
     devices: Vec<Device>,
 }
 
@@ -52,8 +53,8 @@ impl Registry {
     /// Makes a device known under the next number.
     pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
         let number = self.next();
-        self.by_id.insert(id.clone(), number);
-        self.devices.push(Device {
+        self.by_id.insert(number, |known| self.devices[known.0 as usize].id.cmp(&id));
+        let device = Device {
             id,
             tags: kept(tags),
             cohorts: Few::None,
@@ -61,7 +62,8 @@ impl Registry {
             current: None,
             pending: None,
             session: SessionSeen::default(),
-        });
+        };
+        push_sparingly(&mut self.devices, device);
         number
     }
 
@@ -71,16 +73,16 @@ impl Registry {
     }
 
     pub fn find(&self, id: &DeviceId) -> Option<DeviceNumber> {
-        self.by_id.get(id).copied()
+        self.by_id.find(|known| self.at(*known).id.cmp(id)).copied()
     }
 
     /// Devices by id, from the one behind `after`.
     pub fn by_id(&self, after: Option<&DeviceId>) -> impl Iterator<Item = (&DeviceId, DeviceNumber)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, Excluded);
-        self.by_id
-            .range::<DeviceId, _>((start, Unbounded))
-            .map(|(id, number)| (id, *number))
+        let order = move |known: &DeviceNumber| match after {
+            Some(after) if self.at(*known).id <= *after => Ordering::Less,
+            Some(_) | None => Ordering::Greater,
+        };
+        self.by_id.from(order).map(|number| (&self.at(*number).id, *number))
     }
 
     pub fn at(&self, number: DeviceNumber) -> &Device {
@@ -98,5 +100,15 @@ impl Registry {
     /// Every number in use.
     pub fn numbers(&self) -> impl Iterator<Item = DeviceNumber> + use<> {
         (0..self.next().0).map(DeviceNumber)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registered_device_is_small() {
+        assert!(size_of::<Device>() <= 104, "{}", size_of::<Device>());
     }
 }

@@ -274,7 +274,7 @@ impl Server {
             state: attempt.state,
             cancel_requested: attempt.cancel_requested && !attempt.state.ended(),
             results: (0..deployment.packages.len()).map(result).collect(),
-            error: attempt.error,
+            error: attempt.error.as_deref().copied(),
             reason: attempt.reason,
         }
     }

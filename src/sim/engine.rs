@@ -5,6 +5,7 @@
 
 mod audit;
 mod devices;
+mod rest;
 mod serving;
 mod trouble;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::device::{Device, DeviceInput, LinkLoss};
 use crate::faults::{Edge, EdgeOutputs};
 use crate::luck::Purpose;
+use crate::memory;
 use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
@@ -34,10 +36,13 @@ pub const PULSE: u64 = 4_096;
 const CROWD: u32 = 1_000_000;
 
 /// Outputs of the server that room is kept for; a deployment to a whole fleet makes millions at once.
-const OUTPUTS_KEPT: usize = 4_096;
+const OUTPUTS_KEPT: usize = 256;
 
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
 const AUDITED_MAX: usize = 100_000;
+
+/// Events before its turn at which a device is fetched; what it keeps elsewhere is at half of it.
+const FETCHED_AHEAD: usize = 8;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -89,11 +94,10 @@ pub(super) struct Engine {
     over: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
-    /// The next event of a keep-alive, to be played before anything else if nothing stands against it; the reference does without.
-    ahead: Option<Scheduled>,
-    runs_ahead: bool,
-    /// The device whose next wake is scheduled once its keep-alive is over: most wait for an answer that comes first.
-    unscheduled: Option<DeviceIndex>,
+    /// Devices rest; the reference does without.
+    rests: bool,
+    /// Events handled, those of rests among them.
+    events: u64,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -112,18 +116,23 @@ impl Engine {
             let fleet = plan.fleet_of(index);
             let (config, behaviors) = (Arc::clone(&fleet.config), Arc::clone(&fleet.behaviors));
             let device = Device::new(plan.identity(index), config, behaviors, plan.luck(), fleet.image.clone());
-            Edge::new(device, Arc::clone(&fleet.link), plan.luck(), plan.devices[index.at()].key)
+            Edge::new(device, Arc::clone(&fleet.link))
                 .sleeping(fleet.sleep)
                 .away(plan.spells_of(index))
                 .cheating(plan.cheat_of(index), || plan.victim_of(index))
         };
+        let mut edges = memory::column(plan.devices.len());
+        edges.extend(indices().map(edge));
+        let mut ports = memory::column(plan.devices.len());
+        ports.extend(indices().map(|_| Port::default()));
         let director = Director::new(Arc::clone(&plan), Mode::Sim);
+        let rests = kind != QueueKind::Heap && !director.asks_bytes();
         Engine {
             asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
             queue: Queue::new(kind),
-            edges: indices().map(edge).collect(),
-            ports: indices().map(|_| Port::default()).collect(),
+            edges,
+            ports,
             server: server(&plan, Vec::new()),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
             auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
@@ -133,9 +142,8 @@ impl Engine {
             director,
             over: false,
             watched: false,
-            ahead: None,
-            runs_ahead: kind != QueueKind::Heap,
-            unscheduled: None,
+            rests,
+            events: 0,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -209,12 +217,15 @@ impl Engine {
     /// Keeps what pictures show, from before anything happens.
     pub(super) fn watch(&mut self) {
         self.watched = true;
+        // Whoever looks sees each device as it is.
+        self.rests = false;
         self.director.watch();
     }
 
-    /// Closes the books.
-    pub(super) fn finish(mut self) -> Outcome {
+    /// Closes the books; gives how many events there were, too.
+    pub(super) fn finish(mut self) -> (Outcome, u64) {
         for index in self.plan.played() {
+            self.rouse(index);
             self.tell_carried(index);
             self.tell_flash(index);
         }
@@ -232,7 +243,7 @@ impl Engine {
         };
         self.tell_findings();
         self.director.audited(audit);
-        self.director.finish(self.now, None, None)
+        (self.director.finish(self.now, None, None), self.events)
     }
 
     /// Tells the server what it must know before the first device is powered on.
@@ -267,6 +278,7 @@ impl Engine {
         let before = self.now;
         self.now = at.max(before);
         if event == Some(at) {
+            self.fetch_ahead();
             let next = self.queue.pop().expect("it was seen a moment ago");
             let again = before == self.now && self.current == Some(next.device);
             self.crowd = if again { self.crowd + 1 } else { 0 };
@@ -283,34 +295,24 @@ impl Engine {
             self.current = None;
             self.director.handle_timeout(self.now, &mut self.directives);
         }
-        self.run_ahead();
+        self.events += 1;
         if !self.directives.is_empty() {
             self.carry_out_directives();
-            self.run_ahead();
         }
         true
     }
 
-    /// Plays a keep-alive to its end while its device is at hand. It concerns the device and its own connection alone, so that nobody
-    /// sees it before its time, as long as nothing else is under way between the two and neither the device nor the Director has
-    /// anything to do meanwhile.
-    fn run_ahead(&mut self) {
-        let now = self.now;
-        while let Some(next) = self.ahead.take() {
-            let (port, edge) = (&self.ports[next.device.at()], &self.edges[next.device.at()]);
-            let first = |due: Option<SimTime>| due.is_none_or(|due| next.at < due);
-            let alone = port.under_way == 0 && edge.is_untroubled() && self.process.is_prompt();
-            if alone && first(self.director.next_timeout()) && first(edge.next_timeout()) {
-                self.now = next.at;
-                self.happen(next.device, next.event);
-            } else {
-                self.enqueue(next);
-            }
+    /// Has ready what the next events need: with many devices hardly anything of one is at hand when its turn comes.
+    fn fetch_ahead(&mut self) {
+        while let Some(device) = self.queue.coming(0, FETCHED_AHEAD) {
+            memory::fetch(&self.edges[device.at()]);
+            memory::fetch(&self.ports[device.at()]);
+            self.director.fetch(device);
         }
-        if let Some(device) = self.unscheduled.take() {
-            self.schedule_wake(device);
+        while let Some(device) = self.queue.coming(1, FETCHED_AHEAD / 2) {
+            self.edges[device.at()].fetch_more();
+            self.director.fetch_more(device);
         }
-        self.now = now;
     }
 
     fn happen(&mut self, device: DeviceIndex, event: Event) {
@@ -369,16 +371,8 @@ impl Engine {
             sequence,
             event,
         };
-        if self.runs_ahead && self.ahead.is_none() && scheduled.event.is_keep_alive() {
-            self.ahead = Some(scheduled);
-        } else {
-            self.enqueue(scheduled);
-        }
-    }
-
-    fn enqueue(&mut self, scheduled: Scheduled) {
         if !matches!(scheduled.event, Event::Wake { .. }) {
-            self.ports[scheduled.device.at()].under_way += 1;
+            self.ports[device.at()].under_way += 1;
         }
         self.queue.push(scheduled);
     }

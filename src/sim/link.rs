@@ -17,6 +17,8 @@ pub(super) struct Port {
     pub(super) download: Option<Box<Download>>,
     /// The server counts a download of this device.
     served: bool,
+    /// Its keep-alives are played once somebody looks at it.
+    pub(super) resting: bool,
     /// When the wake that counts happens, and its generation.
     pub(super) wake: Option<SimTime>,
     pub(super) generation: u32,
@@ -82,6 +84,12 @@ impl Port {
     /// The connection that packets can be sent on.
     pub(super) fn up(&self) -> Option<u32> {
         self.connection.filter(|current| current.up).map(|current| current.number)
+    }
+
+    /// The connection that packets can be sent on, if the server believes in it, and nothing is under way.
+    pub(super) fn idle(&self) -> Option<u32> {
+        let up = self.up().filter(|up| self.at_server == Some(*up));
+        up.filter(|_| self.under_way == 0 && self.download.is_none())
     }
 
     /// Begins a download; gives its number.

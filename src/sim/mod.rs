@@ -24,6 +24,11 @@ pub fn play(plan: Arc<Plan>) -> Outcome {
     play_watched(plan, &mut |_, _| Pulse::GoOn)
 }
 
+/// Plays a plan to its end; gives how many events that took, too.
+pub fn play_counted(plan: Arc<Plan>) -> (Outcome, u64) {
+    conduct(engine::Engine::new(plan, QueueKind::default()), &mut |_| Pulse::GoOn)
+}
+
 /// Plays a plan to its end with this queue.
 pub fn play_with(plan: Arc<Plan>, queue: QueueKind) -> Outcome {
     play_on(plan, queue, &mut |_, _| Pulse::GoOn)
@@ -39,16 +44,15 @@ pub fn play_watched(plan: Arc<Plan>, pulse: &mut dyn FnMut(SimTime, &Director) -
 pub fn play_shown(plan: Arc<Plan>, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
     let mut engine = engine::Engine::new(plan, QueueKind::default());
     engine.watch();
-    conduct(engine, pulse)
+    conduct(engine, pulse).0
 }
 
 fn play_on(plan: Arc<Plan>, queue: QueueKind, pulse: &mut dyn FnMut(SimTime, &Director) -> Pulse) -> Outcome {
-    conduct(engine::Engine::new(plan, queue), &mut |scene| {
-        pulse(scene.now, scene.director)
-    })
+    let pulse = &mut |scene: Scene<'_>| pulse(scene.now, scene.director);
+    conduct(engine::Engine::new(plan, queue), pulse).0
 }
 
-fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> Outcome {
+fn conduct(mut engine: engine::Engine, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse) -> (Outcome, u64) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.run(pulse))) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         engine.fail(text.or_else(|| panic.downcast_ref().copied()).unwrap_or("panicked"));

@@ -71,16 +71,6 @@ pub(super) enum Event {
     },
 }
 
-impl Event {
-    /// True for the packets of a keep-alive.
-    pub(super) fn is_keep_alive(&self) -> bool {
-        let (Event::Received { packet, .. } | Event::Delivered { packet, .. }) = self else {
-            return false;
-        };
-        matches!(**packet, Packet::PingRequest | Packet::PingResponse)
-    }
-}
-
 /// An event and its place in the order.
 #[derive(Debug)]
 pub(super) struct Scheduled {
@@ -130,6 +120,14 @@ impl Queue {
         match self {
             Queue::Heap(heap) => heap.next_at(),
             Queue::Wheel(wheel) => wheel.next_at(),
+        }
+    }
+
+    /// A device whose next event has come within `near` of its turn, each once a stage; only the fast queue knows.
+    pub(super) fn coming(&mut self, stage: usize, near: usize) -> Option<DeviceIndex> {
+        match self {
+            Queue::Heap(_) => None,
+            Queue::Wheel(wheel) => wheel.coming(stage, near),
         }
     }
 

@@ -6,6 +6,7 @@
 //! grow with the fleet.
 
 use super::queue::{Heap, Scheduled};
+use crate::model::DeviceIndex;
 use crate::time::SimTime;
 
 /// Slots of a lap, and laps of the wheel.
@@ -24,6 +25,8 @@ pub(super) struct Wheel {
     lap: u64,
     /// What was in it when it was opened, the first at the end.
     open: Vec<Scheduled>,
+    /// Of these, so many from the start have not been told of as near, or as next.
+    far_off: [usize; 2],
     /// What has come into it since.
     late: Heap,
     /// The rest of the lap.
@@ -40,6 +43,7 @@ impl Default for Wheel {
             slot: 0,
             lap: 0,
             open: Vec::new(),
+            far_off: [0; 2],
             late: Heap::default(),
             slots: Ring::new(),
             laps: Ring::new(),
@@ -80,6 +84,18 @@ impl Wheel {
         }
     }
 
+    /// The next device of an event that has come near: within `near` events of its turn (stage 0, then stage 1, closer). Each is told once
+    /// a stage; events that came late are not told.
+    pub(super) fn coming(&mut self, stage: usize, near: usize) -> Option<DeviceIndex> {
+        let left = &mut self.far_off[stage];
+        *left = (*left).min(self.open.len());
+        if *left == 0 || self.open.len() - *left >= near {
+            return None;
+        }
+        *left -= 1;
+        Some(self.open[*left].device)
+    }
+
     /// Opens the next slot that holds anything, once the open one is used up.
     fn open_next(&mut self) {
         if !self.open.is_empty() || self.late.first().is_some() {
@@ -90,6 +106,7 @@ impl Wheel {
                 self.slot = slot;
                 self.slots.swap(slot, &mut self.open);
                 self.open.sort_unstable_by(|a, b| b.cmp(a));
+                self.far_off = [self.open.len(); 2];
                 return;
             }
             if !self.enter_next_lap() {
@@ -184,7 +201,6 @@ mod tests {
     use super::super::queue::Event;
     use super::*;
     use crate::luck::{Luck, Purpose};
-    use crate::model::DeviceIndex;
 
     /// Everything from a nanosecond to weeks ahead, the past of the open slot and the same moment included.
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::measure::{Census, Register};
+use crate::memory;
 use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey, Split};
 use crate::model::{ServerEvent, UpdateState};
 use crate::time::SimTime;
@@ -75,13 +76,14 @@ impl Referee {
             numbers.insert(fleet, builds.len() as u16);
             builds.push(build);
         }
-        let views = devices.iter().map(|device| {
+        let mut views = memory::column(devices.len());
+        views.extend(devices.iter().map(|device| {
             let build = numbers.get(&device.fleet).copied().unwrap_or(0);
             View::new(build, Numbers::of(&builds[usize::from(build)].lifted))
-        });
+        }));
         Referee {
             register,
-            views: views.collect(),
+            views,
             rules: Rules {
                 messages: Messages::default(),
                 reports: Reports::default(),
@@ -100,6 +102,18 @@ impl Referee {
             },
             builds,
             split: Split::WHOLE,
+        }
+    }
+
+    /// Has what is known of a device ready, which is soon seen.
+    pub fn fetch(&self, device: DeviceIndex) {
+        memory::fetch(&self.views[device.at()]);
+    }
+
+    /// Further, once that is there.
+    pub fn fetch_more(&self, device: DeviceIndex) {
+        if let Some(open) = &self.views[device.at()].open {
+            memory::fetch(&**open);
         }
     }
 
@@ -498,7 +512,7 @@ impl Rules {
         self.messages.named(scene, stored.attempt, "stored");
         self.supersession.attempt_written(scene, stored);
         let marks = match &stored.body {
-            Body::Results { marks, .. } => marks,
+            Body::Results(marks) => marks,
             Body::Error(error) => return self.messages.error_written(scene, stored.attempt, *error),
         };
         let fresh = fresh(scene.view, stored.attempt, marks);
@@ -516,6 +530,7 @@ fn fresh(view: &View, attempt: AttemptId, marks: &Marks) -> Marks {
         succeeded: marks.succeeded & !before.succeeded,
         failed: marks.failed & !before.failed,
         canceled: marks.canceled & !before.canceled,
+        cancel: marks.cancel,
     }
 }
 

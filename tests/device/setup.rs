@@ -90,13 +90,13 @@ fn known(firmware: &str, image: &Bytes, boot: BootOutcome, sound: bool) -> (Dige
         counter: 0,
         firmware: version(firmware).into(),
         boot: Dealt::Same(boot),
-        image: image.clone(),
+        image: image.clone().into(),
         build_id: header
             .and_then(|header| find_build_id(&header, slice_reader(image)))
             .map(BuildId),
         own_build_id: header
             .and_then(|header| own_build_id(&header, slice_reader(image)))
-            .map(BuildId),
+            .map(|id| BuildId(id).into()),
         sound,
     };
     (Digest(info.map_or([0; 32], |info| info.digest)), behavior)

@@ -179,7 +179,7 @@ fn fleet() -> PlannedFleet {
             ],
             by_number,
         },
-        image: Bytes::from_static(b"image"),
+        image: Bytes::from_static(b"image").into(),
         build_id: None,
         own_build_id: None,
         sound: true,

@@ -32,7 +32,7 @@ fn a_device_that_sleeps_is_online_for_its_waking_time_alone() {
         link.plain = { latency = "10ms", loss = "0 %", join = "0s" }
         fleet.demo = { count = 10, runs = "app@1.0.0", link = "plain", power = "awake 1m every 3m" }
         expect = [{ that = "devices{session:online} count == 10", at = "50s" },
-          { that = "devices{session:online} count == 0", at = "61s" }, { that = "devices{session:online} count == 0", at = "179s" },
+          { that = "devices{session:online} count == 0", at = "60001ms" }, { that = "devices{session:online} count == 0", at = "179s" },
           { that = "devices{session:online} count == 10", at = "182s" }, "connects count == 40"]"#;
     let plan = load(Source::Stdin(plan.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
     passes(&play(Arc::new(plan)));

@@ -91,6 +91,44 @@ fn the_fast_queue_and_the_reference_play_the_same_simulation() {
     }
 }
 
+/// Devices are online for a quarter of an hour and hardly ever have anything to do but to keep their connections alive: the fast engine plays
+/// that when it next looks at them, the reference as it comes. Between: packets of the server's own accord, offers that wait for their turn,
+/// power cuts, links that drop, are gone or are replaced, an outage, a slow server, a crash of it.
+#[test]
+fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
+    let quiet = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }, { at = "8m", deploy = "app@1.2.0", to = "all" }]
+        fault = [{ inject = "power-cut", who = "30 % of all", at = "flash any", for = "1s..2m" },
+          { name = "later", inject = "power-cut", who = "10 of all", at = "5m..7m", for = "1s..2m" },
+          { inject = "link lte-m", who = "5 of all", at = "6m..10m", for = "2m" },
+          { inject = "link-down", who = "5 of all", at = "6m..10m", for = "90s" }]"#;
+    let outage = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }]
+        fault = [{ inject = "outage", who = "server", at = "4m", for = "20s" }, { inject = "slow 2s", who = "server", at = "7m", for = "3m" }]"#;
+    let crash = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }]
+        fault = [{ inject = "crash", who = "server", at = "5m", for = "3s" }]"#;
+    for (name, rest) in [("quiet", quiet), ("outage", outage), ("crash", crash)] {
+        let scenario = format!(
+            r#"scenario = {{ duration = "15m", ends = "duration", settle = "5m" }}
+            server = {{ store = "disk", limits = {{ offers = "1/s" }} }}
+            link.dropping = {{ like = "lte", drops = "every 4m for 5s..40s" }}
+            firmware.app = ["1.0.0", "1.1.0", "1.2.0"]
+            fleet.wifi = {{ count = 20, runs = "app@1.0.0", link = "wifi", arrive = "over 1m" }}
+            fleet.dropping = {{ count = 20, runs = "app@1.0.0", link = "dropping", arrive = "over 1m" }}
+            fleet.beating = {{ count = 10, runs = "app@1.0.0", heartbeat = "100s" }}
+            {rest}"#
+        );
+        let [fast, reference] = [QueueKind::Wheel, QueueKind::Heap].map(|queue| play_with(Arc::new(plan_of(&scenario)), queue));
+        assert_eq!(rows(&fast), rows(&reference), "{name}");
+        assert_eq!(fast.recorder.fingerprint(), reference.recorder.fingerprint(), "{name}");
+        let figures = |outcome: &Outcome| format!("{:?} {:?}", outcome.checks, outcome.recorder.total());
+        assert_eq!(figures(&fast), figures(&reference), "{name}");
+        assert!(
+            fast.recorder.total().bytes_up > 50 * 200,
+            "{name}: {}",
+            fast.recorder.total().bytes_up
+        );
+    }
+}
+
 #[test]
 fn another_seed_deals_other_outcomes() {
     let [one, two] = [1, 2].map(|seed| play(example("bad-firmware", seed)));

@@ -67,7 +67,13 @@ impl Show {
     }
 
     fn draw(&mut self, picture: &Picture) -> io::Result<()> {
-        self.tty.draw(&mut self.screen, picture, false)?;
+        let drawn = self.tty.draw(&mut self.screen, picture, false);
+        // A terminal may go between a look at it and the next picture.
+        if drawn.is_err() && is_gone(io::stdout()) {
+            self.hang_up();
+            return Ok(());
+        }
+        drawn?;
         defect::on_order("screen", picture.at);
         Ok(())
     }

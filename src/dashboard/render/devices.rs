@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::model::{UpdateState, Why, show_count};
+use crate::model::{Phase, UpdateState, Why, show_count};
 use crate::play::{HeldBy, OpenDevice, Picture};
 
 use super::super::state::{Pane, State};
@@ -111,6 +111,9 @@ fn why_within(device: &OpenDevice, room: usize) -> String {
 fn explained(device: &OpenDevice) -> String {
     match &device.why {
         Some(Why::AtRest) if device.state == UpdateState::Pending => "waits until the server offers it".to_owned(),
+        Some(Why::AtRest) if device.open_for.is_some() && device.phase == Phase::Idle => {
+            "its update is on the way to it".to_owned()
+        }
         Some(Why::AtRest) if device.open_for.is_some() => "done; the server does not know yet".to_owned(),
         Some(Why::Downloading { received, total }) if device.rate.is_some() => {
             let rate = device.rate.unwrap_or_default();

@@ -68,7 +68,7 @@ impl Armed {
 impl Edge {
     /// An attempt was accepted: moments in it are drawn, once.
     pub(super) fn on_accepted(&mut self) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let device = &self.device;
         let Some(trouble) = &mut self.trouble else {
             return;
@@ -114,7 +114,7 @@ impl Edge {
 
     /// The device changes its phase: how much of it must be done is drawn when it is entered, and forgotten when it is left.
     pub(super) fn aim_at_phase(&mut self, from: Phase, to: Phase) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let download = |phase| matches!(phase, Phase::Downloading | Phase::Retrying);
         for armed in &mut self.trouble().armed {
             let Trigger::Progress { phase, done } = &armed.injection.trigger else {
@@ -269,7 +269,7 @@ impl Edge {
 
     /// The next operation that errs by chance.
     fn next_by_chance(&mut self) -> Option<(usize, u64)> {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let done = self.device.flash_ops();
         let on = self
             .trouble()

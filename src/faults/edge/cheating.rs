@@ -236,7 +236,7 @@ impl Edge {
 
     /// The device hands a packet to its transport: gives it back where it is sent, with what comes behind it.
     pub(super) fn cheat_on_sending(&mut self, packet: Packet, out: &mut EdgeOutputs) -> Option<(Packet, Vec<Packet>)> {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let Some(cheating) = self.cheat() else {
             return Some((packet, Vec::new()));
         };
@@ -302,7 +302,7 @@ impl Edge {
 
     /// The device wants an image.
     pub(super) fn cheat_on_request(&mut self, request: &mut DownloadRequest, out: &mut EdgeOutputs) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let Some(cheating) = self.cheat().filter(|cheating| cheating.cheat == Cheat::WrongSecret) else {
             return;
         };

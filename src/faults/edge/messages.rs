@@ -189,7 +189,7 @@ impl Edge {
 
     /// `None` where nothing strikes messages and none is held back.
     fn judge(&mut self, way: Way, packet: &Packet, out: &mut EdgeOutputs) -> Option<Fate> {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let trouble = self.trouble.as_mut()?;
         if !trouble.strikes_messages() && trouble.held(way).is_empty() {
             return None;

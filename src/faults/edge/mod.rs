@@ -10,6 +10,7 @@ mod cheating;
 mod messages;
 mod poison;
 mod requests;
+mod rest;
 mod strike;
 mod trouble;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
-use crate::luck::Luck;
 use crate::model::{Carried, FlashCounts, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
@@ -27,6 +27,7 @@ use super::path::Path;
 use super::plan::{Happening, Injection};
 use super::profile::{LinkProfile, Sleep};
 
+pub use rest::{KeptAlive, Rest, RestEnd};
 use trouble::Trouble;
 
 /// How long a device without a link takes to find that a name cannot be resolved.
@@ -165,16 +166,11 @@ enum Wake {
 }
 
 impl Edge {
-    /// The edge of a device behind a link of this profile; `key` is the key under which the device draws.
-    pub fn new(device: Device, profile: Arc<LinkProfile>, luck: Luck, key: u64) -> Edge {
-        let draws = Draws { luck, device: key };
-        let path = Path::new(profile, draws, device.config().tls);
+    /// The edge of a device behind a link of this profile, which draws as the device does.
+    pub fn new(device: Device, profile: Arc<LinkProfile>) -> Edge {
+        let path = Path::new(profile, device.config().tls);
         let mut edge = Edge {
-            link_changes: if path.is_steady() {
-                None
-            } else {
-                path.changes_at(SimTime::ZERO)
-            },
+            link_changes: None,
             device,
             path,
             transport: Transport::default(),
@@ -182,6 +178,7 @@ impl Edge {
             trouble: None,
             next: None,
         };
+        edge.link_changes = edge.changes_at(SimTime::ZERO);
         edge.next = edge.next_wake();
         edge
     }
@@ -197,18 +194,21 @@ impl Edge {
     #[must_use]
     pub fn away(mut self, spells: Box<[(SimTime, SimTime)]>) -> Edge {
         self.path.set_away(spells);
-        self.link_changes = if self.path.is_steady() {
-            None
-        } else {
-            self.path.changes_at(SimTime::ZERO)
-        };
+        self.link_changes = self.changes_at(SimTime::ZERO);
         self
+    }
+
+    /// Something soon happens to this device, whose edge is at hand: has ready what both keep elsewhere.
+    pub fn fetch_more(&self) {
+        self.path.fetch_flow();
+        self.device.fetch_more();
     }
 
     /// Takes one input for the device.
     pub fn handle_input(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
         if input == DeviceInput::PowerOn {
             self.path.powered(now);
+            self.link_changes = self.changes_at(now);
         }
         match input {
             DeviceInput::Received(packet) => self.receive(packet, now, out),
@@ -279,11 +279,6 @@ impl Edge {
         self.trouble.as_ref().is_some_and(|trouble| trouble.is_frozen())
     }
 
-    /// True if no fault was ever injected.
-    pub fn is_untroubled(&self) -> bool {
-        self.trouble.is_none()
-    }
-
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -306,7 +301,7 @@ impl Edge {
 
     /// When the handshakes of an MQTT connection that is opened at `now` are done.
     pub fn connected_at(&mut self, now: SimTime) -> SimTime {
-        self.path.connected_at(now)
+        self.path.connected_at(now, self.draws())
     }
 
     /// When the first packet of a connection that is wanted at `now` is at the server, as a rule: in real time handshakes begin then.
@@ -321,7 +316,7 @@ impl Edge {
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub fn packet_arrives(&mut self, way: Way, packet: &Packet, now: SimTime) -> SimTime {
-        let at = self.path.packet(way, packet, now);
+        let at = self.path.packet(way, packet, now, self.draws());
         if self.transport.downloading {
             // A body makes way for it.
             self.next = self.next_wake();
@@ -331,7 +326,7 @@ impl Edge {
 
     /// When an image request that is wanted at `now` is at the server, handshakes included.
     pub fn request_arrives(&mut self, request: &DownloadRequest, now: SimTime) -> SimTime {
-        let at = self.path.request(request, now);
+        let at = self.path.request(request, now, self.draws());
         self.next = self.next_wake();
         at
     }
@@ -339,9 +334,23 @@ impl Edge {
     /// When the head of an image answer that leaves the server at `now` arrives.
     pub fn head_arrives(&mut self, head: &ImageHead, now: SimTime) -> SimTime {
         let slow = self.trouble.as_ref().and_then(|trouble| trouble.slow());
-        let at = self.path.head(head, slow, now);
+        let at = self.path.head(head, slow, now, self.draws());
         self.next = self.next_wake();
         at
+    }
+
+    /// With whose luck, and under which key, link and faults draw: the device's.
+    fn draws(&self) -> Draws {
+        let (luck, device) = self.device.luck();
+        Draws { luck, device }
+    }
+
+    /// When the link changes next by its profile, by sleep or by absence.
+    fn changes_at(&self, now: SimTime) -> Option<SimTime> {
+        match self.path.is_steady() {
+            true => None,
+            false => self.path.changes_at(now, self.draws()),
+        }
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
@@ -410,7 +419,7 @@ impl Edge {
             DownloadEvent::Body(bytes) => {
                 let len = bytes.len() as u32;
                 self.transport.asked = self.transport.asked.saturating_sub(len);
-                self.path.read(u64::from(len), now);
+                self.path.read(u64::from(len), now, self.draws());
             }
             DownloadEvent::Finished | DownloadEvent::Closed | DownloadEvent::Broken(_) => self.lose_download(),
         }
@@ -438,7 +447,7 @@ impl Edge {
                 } else if self.link_down {
                     self.transport.failing().connect = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
                 } else if self.distrusts(now) {
-                    let due = self.path.connected_at(now);
+                    let due = self.path.connected_at(now, self.draws());
                     self.transport.failing().connect = Some((due, LinkLoss::Tls));
                 } else {
                     out.device(DeviceOutput::Connect);
@@ -474,7 +483,7 @@ impl Edge {
             DeviceOutput::Board(order) => out.device(DeviceOutput::Board(order)),
             DeviceOutput::Observed(observation) => {
                 if let Observation::Booted { .. } = observation {
-                    self.path.join(now);
+                    self.path.join(now, self.draws());
                 }
                 if self.trouble.is_some() {
                     self.watch(&observation, now, out);
@@ -486,7 +495,7 @@ impl Edge {
 
     /// Does what has become due or possible by what was just done.
     fn settle(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        if !self.path.is_steady() && !self.link_down && self.path.down_until(now).is_some() {
+        if !self.path.is_steady() && !self.link_down && self.path.down_until(now, self.draws()).is_some() {
             self.check_link(now, out);
         }
         if self.trouble.is_some() {
@@ -539,13 +548,9 @@ impl Edge {
 
     /// The link is gone or back: what is open falls silent, what is wanted fails.
     fn check_link(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        self.link_changes = if self.path.is_steady() {
-            None
-        } else {
-            self.path.changes_at(now)
-        };
+        self.link_changes = self.changes_at(now);
         let faulty = self.trouble.as_ref().is_some_and(|trouble| trouble.takes_link());
-        let down = faulty || self.path.down_until(now).is_some();
+        let down = faulty || self.path.down_until(now, self.draws()).is_some();
         if std::mem::replace(&mut self.link_down, down) == down || !down {
             return;
         }
@@ -582,5 +587,15 @@ impl Edge {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
         }
         self.transport.failing.take_if(|failing| failing.next().is_none());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_with_its_edge_and_both_slots_is_small() {
+        assert!(size_of::<Edge>() <= 768, "{}", size_of::<Edge>());
     }
 }

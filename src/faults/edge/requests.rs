@@ -272,7 +272,7 @@ impl Edge {
         }
         let distrusted = request.target.tls && self.distrusts(now);
         if distrusted || self.tamper(&request, out) == Some(false) {
-            let handshake = self.path.image_handshake(request.target.tls, now);
+            let handshake = self.path.image_handshake(request.target.tls, now, self.draws());
             self.transport.failing().download = Some((now + handshake, DownloadError::Tls));
             return out.queue.push(EdgeOutput::Requested(request));
         }
@@ -287,7 +287,7 @@ impl Edge {
 
     /// Decides what is done to the answer of this request; false if the host is not trusted.
     fn tamper(&mut self, request: &DownloadRequest, out: &mut EdgeOutputs) -> Option<bool> {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let trouble = self.trouble.as_mut()?;
         let fetching = trouble.life.fetching.clone();
         let mut tampering = Tampering::default();
@@ -332,7 +332,7 @@ impl Edge {
 
     /// A fault that concerns bodies begins while an answer is on its way: that one is struck too, from where it is.
     pub(super) fn strike_running(&mut self, index: usize, kind: RequestFault, now: SimTime, out: &mut EdgeOutputs) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let Some(trouble) = &mut self.trouble else {
             return;
         };

@@ -63,7 +63,7 @@ impl Edge {
     pub(super) fn strike(&mut self, index: usize, now: SimTime, out: &mut EdgeOutputs) {
         let phase = self.device.phase();
         let off = self.device.session() == Session::Off;
-        let draws = self.path.draws();
+        let draws = self.draws();
         let armed = &mut self.trouble().armed[index];
         armed.happens(now);
         let (fault, kind) = (armed.injection.fault, armed.injection.kind.clone());
@@ -243,7 +243,7 @@ impl Edge {
 
     /// Bits of the staged image turn over, and the swap has not begun.
     fn flip(&mut self, index: usize, out: &mut EdgeOutputs) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let armed = &mut self.trouble().armed[index];
         armed.pending = false;
         let draw = armed.place(0, draws);
@@ -264,7 +264,7 @@ impl Edge {
 
     /// The device lost power: by this edge's doing, or by a countdown of it.
     pub(super) fn on_power_lost(&mut self, now: SimTime, out: &mut EdgeOutputs) {
-        let draws = self.path.draws();
+        let draws = self.draws();
         let Some(trouble) = &mut self.trouble else {
             return;
         };
@@ -344,7 +344,7 @@ impl Edge {
     fn on_phase(&mut self, from: Phase, to: Phase, now: SimTime, out: &mut EdgeOutputs) {
         self.aim_at_phase(from, to);
         self.cheat_on_phase(to, out);
-        let draws = self.path.draws();
+        let draws = self.draws();
         for index in 0..self.trouble().armed.len() {
             let armed = &mut self.trouble().armed[index];
             if let Trigger::Phase { phase, after } = &armed.injection.trigger

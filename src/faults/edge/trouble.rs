@@ -72,6 +72,14 @@ impl Trouble {
         armed.chain(held).chain(cheating).min()
     }
 
+    /// True while nothing is on, held back or given to the device: all of it waits for moments, and for more than a keep-alive.
+    pub(super) fn waits(&self) -> bool {
+        let waits = |armed: &Armed| armed.on.is_none() && !armed.pending && armed.share.is_none();
+        let held = !self.up.is_empty() || !self.down.is_empty() || !self.reactions.is_empty();
+        let on = self.frozen.is_some() || self.tampering.is_some() || self.cheating.is_some();
+        !held && !on && self.armed.iter().all(waits)
+    }
+
     pub(super) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
     }

@@ -17,6 +17,7 @@ impl Engine {
     /// The rule of use: call the edge, carry out what it wants, schedule its next wake. Bytes of an image for which there is credit are
     /// handed over at once: the edge gives it when they have crossed the path.
     pub(super) fn with_edge(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
+        self.rouse(device);
         let mut outputs = std::mem::take(&mut self.outputs);
         call(&mut self.edges[device.at()], self.now, &mut outputs);
         loop {
@@ -47,6 +48,7 @@ impl Engine {
             return;
         }
         self.ports[device.at()].wake = None;
+        self.rouse(device);
         match self.edges[device.at()].next_timeout() {
             Some(due) if due <= self.now => self.with_edge(device, |edge, now, out| edge.handle_timeout(now, out)),
             // It was put off meanwhile.
@@ -146,14 +148,18 @@ impl Engine {
         }
     }
 
+    /// Says when a device is looked at next: at its next wake, or not before something else concerns it.
     pub(super) fn schedule_wake(&mut self, device: DeviceIndex) {
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.device == device) {
-            self.unscheduled = Some(device);
-            return;
+        if !self.let_rest(device)
+            && let Some(wanted) = self.edges[device.at()].next_timeout()
+        {
+            self.wake(device, wanted);
         }
-        let Some(wanted) = self.edges[device.at()].next_timeout().map(|at| at.max(self.now)) else {
-            return;
-        };
+    }
+
+    /// Looks at a device at this moment, unless it is looked at before anyway.
+    pub(super) fn wake(&mut self, device: DeviceIndex, wanted: SimTime) {
+        let wanted = wanted.max(self.now);
         let port = &mut self.ports[device.at()];
         // One that comes too early looks again: most are put off again and again.
         if port.wake.is_none_or(|wake| wanted < wake) {

@@ -87,6 +87,7 @@ impl Engine {
 
     /// The device learns that the server's end of a connection is gone.
     pub(super) fn hang_up(&mut self, device: DeviceIndex, connection: u32) {
+        self.disturb(device);
         let at = self.edges[device.at()].packet_arrives(Way::Down, &Packet::Disconnect, self.now);
         self.push(device, at, Event::Closed { connection });
     }
@@ -143,6 +144,7 @@ impl Engine {
             ServerOutput::Transmit { to, packet } => self.send_to_device(to, packet),
             ServerOutput::Close(id) => {
                 let (device, connection) = connection_of(id);
+                self.disturb(device);
                 if self.ports[device.at()].close_at_server(connection) {
                     self.admission.leave(Door::Mqtt);
                 }
@@ -155,6 +157,7 @@ impl Engine {
 
     pub(super) fn send_to_device(&mut self, to: ConnectionId, packet: Packet) {
         let (device, connection) = connection_of(to);
+        self.disturb(device);
         let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
         let packet = Box::new(packet);
         self.push(device, at, Event::Delivered { connection, packet });

@@ -23,7 +23,7 @@ fn played(chase: bool) -> Outcome {
         engine.server = Server::new(config);
     }
     engine.run(&mut |_| Pulse::GoOn);
-    engine.finish()
+    engine.finish().0
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Asked {
 impl Engine {
     /// Brings the server's process to how it is to stand.
     pub(super) fn befall(&mut self, condition: ServerCondition) {
+        // What devices at rest have done meanwhile met the server as it stood.
+        self.devices().for_each(|device| self.disturb(device));
         let before = self.process.condition();
         if condition.down && !before.down {
             self.crash();

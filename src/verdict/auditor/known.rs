@@ -1,11 +1,12 @@
 //! What the auditor remembers: connections, devices, attempts, deployments. Small, for a simulation has a hundred thousand of each.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 
 use crate::model::{
-    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, UpdateState,
+    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, Few, FirmwareVersion, Manifest, UpdateState,
 };
 use crate::time::SimTime;
 use crate::wire::api::AttemptView;
@@ -26,7 +27,8 @@ pub(super) struct Line {
 /// A device.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pub(super) cohorts: Vec<CohortName>,
+    /// None but `all` for most.
+    pub(super) cohorts: Box<[CohortName]>,
     pub(super) current: Option<AttemptId>,
     /// The greatest attempt that it has had, and the greatest whose manifest it was sent.
     pub(super) newest: Option<AttemptId>,
@@ -42,26 +44,41 @@ pub(super) struct Rollout {
     pub(super) packages: Vec<FirmwareVersion>,
 }
 
+/// Number of a deployment, from one: a hundred thousand attempts name one, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RolloutNumber(NonZeroU32);
+
+impl RolloutNumber {
+    /// That of the deployment behind so many others.
+    fn behind(others: usize) -> RolloutNumber {
+        RolloutNumber(NonZeroU32::MIN.saturating_add(others as u32))
+    }
+
+    fn at(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
 /// An attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) device: DeviceIndex,
-    /// Position of its deployment; `None` if nobody was seen to ask for it.
-    pub(super) rollout: Option<u32>,
+    /// Its deployment; `None` if nobody was seen to ask for it.
+    pub(super) rollout: Option<RolloutNumber>,
     pub(super) state: UpdateState,
     succeeded: u32,
     failed: u32,
     canceled: u32,
     /// Prints of the secrets, by artifact, once its manifest was sent.
-    secrets: Box<[u64]>,
+    secrets: Few<u64>,
 }
 
 /// Deployments and which of them holds for a cohort.
 #[derive(Debug, Default)]
 pub(super) struct Rollouts {
     all: Vec<Rollout>,
-    by_name: BTreeMap<DeploymentName, u32>,
-    holding: BTreeMap<CohortName, u32>,
+    by_name: BTreeMap<DeploymentName, RolloutNumber>,
+    holding: BTreeMap<CohortName, RolloutNumber>,
     /// Images of the catalog.
     images: BTreeMap<FirmwareVersion, Bytes>,
 }
@@ -69,7 +86,7 @@ pub(super) struct Rollouts {
 impl Rollouts {
     /// Takes a deployment in; from here on it holds for its cohort, if it is `active`.
     pub(super) fn add(&mut self, rollout: Rollout, active: bool) {
-        let number = self.all.len() as u32;
+        let number = RolloutNumber::behind(self.all.len());
         if active {
             self.holding.insert(rollout.cohort.clone(), number);
         }
@@ -90,7 +107,7 @@ impl Rollouts {
         self.holding.clear();
     }
 
-    pub(super) fn find(&self, name: &DeploymentName) -> Option<u32> {
+    pub(super) fn find(&self, name: &DeploymentName) -> Option<RolloutNumber> {
         self.by_name.get(name).copied()
     }
 
@@ -100,19 +117,19 @@ impl Rollouts {
 
     /// The number of artifacts of an attempt; `None` where its deployment is not known.
     pub(super) fn artifacts(&self, attempt: &Attempt) -> Option<usize> {
-        Some(self.all[attempt.rollout? as usize].packages.len())
+        Some(self.all[attempt.rollout?.at()].packages.len())
     }
 
     /// The image behind an artifact of an attempt, if it is known.
     fn image(&self, attempt: &Attempt, index: u8) -> Option<&Bytes> {
-        let package = self.all[attempt.rollout? as usize].packages.get(usize::from(index))?;
+        let package = self.all[attempt.rollout?.at()].packages.get(usize::from(index))?;
         self.images.get(package)
     }
 
     /// Whether an attempt's deployment still holds for its device.
     pub(super) fn holds(&self, attempt: &Attempt, device: &Known) -> bool {
         let Some(number) = attempt.rollout else { return false };
-        let cohort = &self.all[number as usize].cohort;
+        let cohort = &self.all[number.at()].cohort;
         let member = *cohort == CohortName::all() || device.cohorts.contains(cohort);
         member && self.holding.get(cohort) == Some(&number)
     }
@@ -147,7 +164,7 @@ impl Rollouts {
 }
 
 impl Attempt {
-    pub(super) fn of(device: DeviceIndex, rollout: Option<u32>) -> Self {
+    pub(super) fn of(device: DeviceIndex, rollout: Option<RolloutNumber>) -> Self {
         Attempt {
             device,
             rollout,
@@ -155,12 +172,12 @@ impl Attempt {
             succeeded: 0,
             failed: 0,
             canceled: 0,
-            secrets: Box::default(),
+            secrets: Few::None,
         }
     }
 
     /// As the server showed it before the watch began.
-    pub(super) fn had(device: DeviceIndex, rollout: Option<u32>, view: &AttemptView) -> Self {
+    pub(super) fn had(device: DeviceIndex, rollout: Option<RolloutNumber>, view: &AttemptView) -> Self {
         let with = |result: ArtifactResult| {
             let results = view.results.iter().take(32).enumerate();
             let matching = results.filter(|(_, known)| known.as_deref() == Some(result.word()));
@@ -234,4 +251,15 @@ pub(super) fn print(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |print, &byte| {
         (print ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_a_device_and_of_its_attempt_is_small() {
+        assert!(size_of::<Known>() <= 40, "{}", size_of::<Known>());
+        assert!(size_of::<Attempt>() <= 40, "{}", size_of::<Attempt>());
+    }
 }

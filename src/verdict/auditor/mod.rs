@@ -8,13 +8,13 @@
 mod known;
 mod table;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, StateReason, UpdateState,
+    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, Sorted, SortedMap,
+    StateReason, UpdateState, push_sparingly,
 };
 use crate::time::SimTime;
 use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
@@ -37,11 +37,12 @@ pub struct Auditor {
     chase: Duration,
     /// Of so many devices one is watched.
     one_in: u64,
-    lines: BTreeMap<u64, Line>,
-    numbers: BTreeMap<DeviceId, DeviceIndex>,
+    lines: SortedMap<u64, Line>,
+    /// In the order of their ids.
+    numbers: Sorted<DeviceIndex>,
     ids: Vec<DeviceId>,
     devices: Vec<Known>,
-    attempts: BTreeMap<AttemptId, Attempt>,
+    attempts: SortedMap<AttemptId, Attempt>,
     rollouts: Rollouts,
     /// A change that was asked for, and whether it is made.
     asked: Option<Asked>,
@@ -91,11 +92,11 @@ impl Auditor {
         Auditor {
             chase,
             one_in: 1,
-            lines: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            lines: SortedMap::default(),
+            numbers: Sorted::default(),
             ids: Vec::new(),
             devices: Vec::new(),
-            attempts: BTreeMap::new(),
+            attempts: SortedMap::default(),
             rollouts: Rollouts::default(),
             asked: None,
             due: None,
@@ -142,7 +143,7 @@ impl Auditor {
             return;
         }
         let number = self.number(&device.id);
-        self.devices[number.at()].cohorts.clone_from(&device.cohorts);
+        self.devices[number.at()].cohorts = device.cohorts.as_slice().into();
         for view in &device.attempts {
             let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
             let known = &mut self.devices[number.at()];
@@ -159,7 +160,8 @@ impl Auditor {
 
     /// A connection is up.
     pub fn opened(&mut self, line: u64) {
-        self.lines.insert(line, Line::default());
+        // It is watched once it is known whose it is.
+        self.lines.remove(&line);
     }
 
     /// A connection is gone.
@@ -201,13 +203,11 @@ impl Auditor {
         if *packet == Packet::PingRequest {
             return;
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        if let Packet::Connect(connect) = packet {
+            return self.introduced(line, connect.user_name.as_ref());
+        }
+        let Some(state) = self.lines.change(&line) else { return };
         match packet {
-            Packet::Connect(connect) => {
-                let one_in = self.one_in;
-                let name = connect.user_name.as_ref();
-                state.device = name.filter(|name| is_dealt(one_in, name)).cloned();
-            }
             Packet::Subscribe { filters, .. } => {
                 let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
                 let Some(device) = &state.device else { return };
@@ -233,12 +233,26 @@ impl Auditor {
         }
     }
 
+    /// A connection is a device's; of those that are not watched nothing is kept.
+    fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
+        match device.filter(|device| self.watches(device)).cloned() {
+            Some(device) => {
+                let fresh = Line {
+                    device: Some(device),
+                    ..Line::default()
+                };
+                self.lines.insert(line, fresh);
+            }
+            None => self.lines.remove(&line),
+        }
+    }
+
     fn reported(&mut self, device: DeviceId, results: &UpdateResults) {
         let attempt = results.attempt;
         let current = self.find(&device).and_then(|known| known.current);
         let mut expected = None;
         if current == Some(attempt)
-            && let Some(open) = self.attempts.get_mut(&attempt)
+            && let Some(open) = self.attempts.change(&attempt)
         {
             // Of a deployment that nobody was seen to ask for nothing can be expected.
             let Some(count) = self.rollouts.artifacts(open) else { return };
@@ -259,7 +273,7 @@ impl Auditor {
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
-        let Some(state) = self.lines.get_mut(&line) else { return };
+        let Some(state) = self.lines.change(&line) else { return };
         state.busy_at = at;
         let Some(device) = state.device.clone() else { return };
         let number = self.number(&device);
@@ -317,7 +331,7 @@ impl Auditor {
         self.hold(49, before.is_none_or(|before| attempt >= before), at, number, || {
             format!("the manifest of attempt {attempt} was sent behind that of a newer one")
         });
-        if let Some(open) = self.attempts.get_mut(&attempt) {
+        if let Some(open) = self.attempts.change(&attempt) {
             open.offer(manifest);
         }
     }
@@ -326,10 +340,12 @@ impl Auditor {
     pub fn told(&mut self, at: SimTime, event: &ServerEvent) {
         match event {
             ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.push(cohort.clone());
+                let known = self.known(device);
+                known.cohorts = [&known.cohorts[..], std::slice::from_ref(cohort)].concat().into();
             }
             ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
-                self.known(device).cohorts.retain(|other| other != cohort);
+                let known = self.known(device);
+                known.cohorts = known.cohorts.iter().filter(|other| *other != cohort).cloned().collect();
             }
             ServerEvent::StateChanged {
                 device,
@@ -388,7 +404,7 @@ impl Auditor {
                 format!("attempt {id} was superseded although its deployment holds")
             });
         }
-        if let Some(attempt) = self.attempts.get_mut(&id) {
+        if let Some(attempt) = self.attempts.change(&id) {
             attempt.state = to;
         }
         let current = self.devices[number.at()].current;
@@ -479,7 +495,7 @@ impl Auditor {
         let silent = self.lines.values().filter(|line| line.subscribed && !chase.is_zero());
         let silent: Vec<_> = silent
             .filter_map(|line| {
-                let number = *self.numbers.get(line.device.as_ref()?)?;
+                let number = self.numbered(line.device.as_ref()?)?;
                 self.devices[number.at()].current?;
                 Some((number, line.busy_at))
             })
@@ -520,7 +536,7 @@ impl Auditor {
     }
 
     fn find(&self, device: &DeviceId) -> Option<&Known> {
-        self.numbers.get(device).map(|number| &self.devices[number.at()])
+        self.numbered(device).map(|number| &self.devices[number.at()])
     }
 
     fn known(&mut self, device: &DeviceId) -> &mut Known {
@@ -529,14 +545,18 @@ impl Auditor {
     }
 
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
-        if let Some(number) = self.numbers.get(device) {
-            return *number;
+        if let Some(number) = self.numbered(device) {
+            return number;
         }
         let number = DeviceIndex(self.ids.len() as u32);
-        self.numbers.insert(device.clone(), number);
-        self.ids.push(device.clone());
-        self.devices.push(Known::default());
+        self.numbers.insert(number, |known| self.ids[known.at()].cmp(device));
+        push_sparingly(&mut self.ids, device.clone());
+        push_sparingly(&mut self.devices, Known::default());
         number
+    }
+
+    fn numbered(&self, device: &DeviceId) -> Option<DeviceIndex> {
+        self.numbers.find(|known| self.ids[known.at()].cmp(device)).copied()
     }
 
     fn hold(&mut self, invariant: u8, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {

@@ -3,7 +3,7 @@
 use crate::model::{ArtifactResult, AttemptId, AttemptResult};
 
 use super::{Rule, Scene, Tally};
-use crate::verdict::view::{Body, CalledOff, Harmless, Marks, Stored};
+use crate::verdict::view::{CalledOff, Harmless, Marks};
 
 const CANCELED_FOR_A_REASON: Rule = Rule {
     name: "canceled-for-a-reason",
@@ -91,13 +91,7 @@ impl Cancellation {
     }
 
     pub(in crate::verdict) fn called(&mut self, scene: &Scene<'_>, attempt: AttemptId) {
-        let flagged = matches!(
-            scene.view.stored_of(attempt),
-            Some(Stored {
-                body: Body::Results { cancel: true, .. },
-                ..
-            })
-        );
+        let flagged = scene.view.marks_of(attempt).is_some_and(|marks| marks.cancel);
         self.called_off.hold(scene, !flagged, || {
             format!("a handler of attempt {attempt} was called while its record said that it was cancelled")
         });

@@ -126,11 +126,10 @@ impl Handlers {
                     (None, None) => handler(),
                 });
         }
-        let version = view.version_of(fold_slug(&firmware.slug));
-        self.installed
-            .hold(scene, version != Some(fold_version(&firmware.version)), || {
-                format!("{} for {firmware}, which was stored as installed", handler())
-            });
+        let stored = view.has_version(fold_slug(&firmware.slug), fold_version(&firmware.version));
+        self.installed.hold(scene, !stored, || {
+            format!("{} for {firmware}, which was stored as installed", handler())
+        });
     }
 
     /// An image request went out.

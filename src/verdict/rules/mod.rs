@@ -131,6 +131,7 @@ impl Tally {
 /// Grows a column of devices up to `device`, so that a watcher needs no census.
 fn row<T: Default>(rows: &mut Vec<T>, device: DeviceIndex) -> &mut T {
     if rows.len() <= device.at() {
+        rows.reserve_exact((device.at() + 1 - rows.len()).max(rows.len() / 8));
         rows.resize_with(device.at() + 1, T::default);
     }
     &mut rows[device.at()]

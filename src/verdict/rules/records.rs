@@ -125,8 +125,8 @@ impl Records {
         };
         for (index, item) in open.items.iter().enumerate() {
             if fresh.of(index) == Some(ArtifactResult::Succeeded) {
-                let stored = scene.view.version_of(item.slug);
-                self.version.hold(scene, stored == Some(item.version), || {
+                let stored = scene.view.has_version(item.slug, item.version);
+                self.version.hold(scene, stored, || {
                     format!("attempt {attempt}: artifact {index} was stored as succeeded before its version was")
                 });
             }
@@ -150,7 +150,7 @@ impl Records {
                 .trial_of(open.attempt)
                 .is_some_and(|trial| trial.is_of(open.attempt, index));
             // What is stored already may be stored again: a version skip writes its record like any success.
-            installed || tried || view.version_of(folded) == Some(version)
+            installed || tried || view.has_version(folded, version)
         });
         self.grounds.hold(scene, grounded, || {
             format!(

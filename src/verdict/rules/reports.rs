@@ -91,8 +91,8 @@ fn undurable(scene: &Scene<'_>, results: &UpdateResults) -> Option<String> {
     match (&stored.body, &results.report) {
         (Body::Error(error), Report::Error(number)) if u64::from(error.number()) == *number => None,
         (Body::Error(error), _) => Some(format!("the record has the error {error}, the report has not")),
-        (Body::Results { .. }, Report::Error(number)) => Some(format!("error {number} was reported, the record has results")),
-        (Body::Results { marks, .. }, report @ Report::Results { .. }) => {
+        (Body::Results(_), Report::Error(number)) => Some(format!("error {number} was reported, the record has results")),
+        (Body::Results(marks), report @ Report::Results { .. }) => {
             let (index, result) = Marks::reported(report)?.beyond(marks)?;
             Some(format!("artifact {index} was reported {result} before that was stored"))
         }

@@ -31,8 +31,8 @@ pub(super) struct View {
     pub(super) stored: Option<Stored>,
     /// The last probation record.
     pub(super) trial: Option<Trial>,
-    /// Version records: slug and version, folded.
-    pub(super) versions: Few<(u64, u64)>,
+    /// Version records: slug and version, folded and narrowed.
+    pub(super) versions: Few<(u32, u32)>,
     /// Its images.
     pub(super) images: Images,
     /// The boot under way.
@@ -238,12 +238,9 @@ impl View {
         self.trial.as_ref().filter(|trial| trial.kept && trial.attempt == attempt)
     }
 
-    /// The version record of a slug, both folded.
-    pub(super) fn version_of(&self, slug: u64) -> Option<u64> {
-        self.versions
-            .iter()
-            .find(|(known, _)| *known == slug)
-            .map(|(_, version)| *version)
+    /// True if the version record of this slug says this version, both folded.
+    pub(super) fn has_version(&self, slug: u64, version: u64) -> bool {
+        self.versions.contains(&(narrow(slug), narrow(version)))
     }
 
     /// True if the device heard of this attempt, as far as it can still know.
@@ -460,6 +457,7 @@ impl View {
     }
 
     pub(super) fn store_version(&mut self, slug: u64, version: u64) {
+        let (slug, version) = (narrow(slug), narrow(version));
         match self.versions.iter_mut().find(|(known, _)| *known == slug) {
             Some((_, stored)) => *stored = version,
             None => {
@@ -502,7 +500,7 @@ impl View {
                 self.current = self.current.filter(|_| self.stored.is_some());
             }
             RecordKey::Version(slug) => {
-                let slug = fold_slug(slug);
+                let slug = narrow(fold_slug(slug));
                 self.versions.retain(|(known, _)| *known != slug);
             }
         }
@@ -641,6 +639,20 @@ pub(super) fn fold_version(version: &Version) -> u64 {
 
 /// Folds a build id; an image without one has one of its own.
 pub(super) fn fold_build(build_id: Option<&BuildId>) -> u32 {
-    let sum = build_id.map_or(0, |build_id| fold(&build_id.0));
+    narrow(build_id.map_or(0, |build_id| fold(&build_id.0)))
+}
+
+/// Half of a folded text: enough to tell the few from each other that one device sees.
+fn narrow(sum: u64) -> u32 {
     (sum ^ sum >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_device_is_small() {
+        assert!(size_of::<View>() <= 192, "{}", size_of::<View>());
+    }
 }

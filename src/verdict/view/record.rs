@@ -20,13 +20,8 @@ pub(in crate::verdict) struct Stored {
 /// The two forms of an attempt record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verdict) enum Body {
-    /// Results.
-    Results {
-        /// A cancellation was accepted.
-        cancel: bool,
-        /// By position.
-        marks: Marks,
-    },
+    /// Results, by position.
+    Results(Marks),
     /// The attempt was refused.
     Error(AttemptError),
 }
@@ -39,6 +34,8 @@ pub(in crate::verdict) struct Marks {
     pub(in crate::verdict) succeeded: u32,
     pub(in crate::verdict) failed: u32,
     pub(in crate::verdict) canceled: u32,
+    /// A cancellation was accepted, as a record says.
+    pub(in crate::verdict) cancel: bool,
 }
 
 impl Marks {
@@ -55,6 +52,7 @@ impl Marks {
                 succeeded: bits(succeeded),
                 failed: bits(failed),
                 canceled: bits(canceled),
+                cancel: false,
             }),
             Report::Error(_) => None,
         }
@@ -96,7 +94,7 @@ impl Stored {
     /// The results, unless the attempt was refused.
     pub(in crate::verdict) fn marks(&self) -> Option<&Marks> {
         match &self.body {
-            Body::Results { marks, .. } => Some(marks),
+            Body::Results(marks) => Some(marks),
             Body::Error(_) => None,
         }
     }
@@ -133,6 +131,7 @@ pub(in crate::verdict) fn read_attempt(content: &[u8], max_artifacts: u8) -> Res
         let mut array = fields.reader.array()?;
         let mut marks = Marks {
             count,
+            cancel,
             ..Marks::default()
         };
         let mut index = 0;
@@ -148,7 +147,7 @@ pub(in crate::verdict) fn read_attempt(content: &[u8], max_artifacts: u8) -> Res
             index += 1;
         }
         require(index == count)?;
-        Body::Results { cancel, marks }
+        Body::Results(marks)
     };
     fields.close()?;
     Ok(Stored { attempt, body })
@@ -237,7 +236,7 @@ mod tests {
         assert_eq!(finished.attempt.number(), 101);
         let marks = *finished.marks().unwrap();
         assert_eq!((marks.succeeded, marks.failed, marks.canceled, marks.pending()), (1, 2, 4, 0));
-        assert!(finished.is_terminal() && matches!(finished.body, Body::Results { cancel: true, .. }));
+        assert!(finished.is_terminal() && marks.cancel);
         let refused = read_attempt(&hex("bf00010118660203ff"), 4).unwrap();
         assert_eq!(refused.body, Body::Error(AttemptError::CannotParseMessage));
         let trial = hex("bf00010107020103646d61696e0465312e322e3305540102030405060708090a0b0c0d0e0f1011121314ff");
@@ -267,6 +266,7 @@ mod tests {
             succeeded: 1,
             failed: 1 << 31,
             canceled: 0,
+            cancel: false,
         };
         assert_eq!(marks.pending(), 0x7fff_fffe);
         assert_eq!(marks.of(31), Some(ArtifactResult::Failed));
