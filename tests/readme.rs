@@ -120,8 +120,9 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("cargo bench", "a measurement of minutes, by hand"),
     (
         "squall bench sim",
-        "a measurement of minutes; a small one is beside `src/cli/bench.rs`",
+        "a measurement of minutes; a small one is in `src/cli/bench/mod.rs`",
     ),
+    ("squall bench run", "a measurement of minutes, by hand"),
     ("squall bench download", "a measurement, by hand"),
     ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
     (

@@ -111,8 +111,14 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
         &server.replace(of("ca"), "/etc/ssl/certs/ca-certificates.crt"),
         r#""connects{result:tls} count > 0""#,
     );
-    let doubted = squall(folder.path(), &["run", "there.toml"]);
+    let soon = ["run", "there.toml", "--duration", "5s", "--set", "scenario.settle=1s"];
+    let doubted = squall(folder.path(), &soon);
     assert_ne!(doubted.status.code(), Some(0), "{}", said(&doubted));
+    assert!(
+        said(&doubted).contains("✓ connects{result:tls} count > 0"),
+        "{}",
+        said(&doubted)
+    );
     // Nor is the server left in ruins: it goes on.
     assert!(serve.0.try_wait().unwrap().is_none());
 }
