@@ -26,6 +26,7 @@ use super::board::Bench;
 use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
 use super::clock::Clock;
+use super::defect::defect_on_order;
 use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
@@ -325,7 +326,10 @@ impl Conductor {
                 }
                 Some((request, result)) = self.answers.recv() => self.sight(self.clock.now(), Sighting::Answered { request, result }),
                 () = tokio::time::sleep_until(due.unwrap_or_else(|| self.clock.instant(SimTime::ZERO))), if due.is_some() => {}
-                _ = looks.tick() => self.watch.look(self.clock.now()),
+                _ = looks.tick() => {
+                    defect_on_order("conductor", self.clock.now());
+                    self.watch.look(self.clock.now());
+                }
                 viewer = self.audience.next() => self.show_picture(viewer),
                 _ = shows.tick(), if period.is_some() => self.show_progress(),
             }
