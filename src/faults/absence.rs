@@ -288,12 +288,12 @@ mod tests {
         let end = SimTime::from_secs(90 * DAY);
         let fleet = away("office, lost 10 %", 10_000, end);
         let lost_by = |day: u64| {
-            let gone = |spells: &&Box<[(SimTime, SimTime)]>| {
+            let gone = |spells: &&[(SimTime, SimTime)]| {
                 spells
                     .last()
                     .is_some_and(|(from, until)| *from <= SimTime::from_secs(day * DAY) && *until > end + LONGEST / 2)
             };
-            fleet.iter().filter(gone).count()
+            fleet.iter().map(|spells| &**spells).filter(gone).count()
         };
         assert!((440..580).contains(&lost_by(15)), "{}", lost_by(15));
         assert!((900..1_100).contains(&lost_by(30)), "{}", lost_by(30));
