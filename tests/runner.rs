@@ -18,6 +18,7 @@ mod scenario;
 mod server;
 mod shards;
 mod sim;
+mod storm;
 mod target;
 mod tidy;
 mod wire;

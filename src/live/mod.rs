@@ -10,6 +10,7 @@ mod audience;
 mod berth;
 mod board;
 mod capacity;
+mod certificate;
 mod changes;
 mod child;
 mod clock;
@@ -27,6 +28,7 @@ mod link;
 mod mqtt;
 #[cfg(test)]
 mod peers;
+mod processors;
 mod progress;
 mod server;
 mod shard;
@@ -44,7 +46,8 @@ use crate::time::SimTime;
 
 pub use access::check_access;
 pub use board::{NoBoards, find_boards};
-pub use capacity::Capacity;
+pub use capacity::{Capacity, Needs, timer_lateness};
+pub use certificate::LATE_MAX;
 pub use defect::defect_on_order;
 pub use descriptors::{TooLarge, make_room};
 pub use downloads::{Took, measure_downloads};
