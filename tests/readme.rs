@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
