@@ -23,7 +23,7 @@ COLORS = ["#1f6fb4", "#b04d08", "#7a4fb5", "#18793a", "#8a8f98", "#bf2430", "#0f
 STYLE = """svg{--bg:#fff;--fg:#1c2430;--muted:#566272;--line:#d8dee6}@media (prefers-color-scheme:dark){svg{--bg:#10151c;--fg:#e6ebf2;--muted:#a3b0bf;\
 --line:#2c3744}}text{fill:var(--fg);font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}.tick{fill:var(--muted)}\
 .grid{stroke:var(--line)}.even{stroke:var(--muted);stroke-dasharray:4 4}"""
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 60, 240, 34, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 790, 420, 60, 270, 34, 44
 
 
 def figures(place):
