@@ -152,16 +152,22 @@ impl Dialer {
     async fn open_now(&self, target: &Target, device: u32) -> Result<Stream, OpenError> {
         let address = resolve(target).await?;
         let tcp = self.connect(address, device).await.map_err(|error| self.judged(&error))?;
-        let held = self.gauges.connected();
-        if !target.tls {
-            return Ok(Stream::Plain(tcp, held));
-        }
+        let counted = self.gauges.connected();
+        let transport = match target.tls {
+            false => Transport::Plain(tcp),
+            true => Transport::Tls(Box::new(self.encrypted(target, tcp).await?)),
+        };
+        Ok(Stream {
+            transport,
+            _counted: counted,
+        })
+    }
+
+    async fn encrypted(&self, target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>, OpenError> {
         let config = self.tls.clone().ok_or(OpenError::Tls)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| OpenError::Tls)?;
-        match TlsConnector::from(config).connect(name, tcp).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream), held)),
-            Err(error) => Err(self.judged(&error)),
-        }
+        let shaken = TlsConnector::from(config).connect(name, tcp).await;
+        shaken.map_err(|error| self.judged(&error))
     }
 
     async fn connect(&self, address: SocketAddr, device: u32) -> io::Result<TcpStream> {
@@ -337,41 +343,47 @@ fn provider() -> CryptoProvider {
 
 /// An open connection, which is counted.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    transport: Transport,
+    _counted: Connected,
+}
+
+#[derive(Debug)]
+enum Transport {
     /// TCP.
-    Plain(TcpStream, Connected),
+    Plain(TcpStream),
     /// TLS over TCP; boxed, since its state is 1 KiB and more.
-    Tls(Box<TlsStream<TcpStream>>, Connected),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream, _) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream, _) => Pin::new(stream).poll_read(cx, buffer),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream, _) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream, _) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream, _) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -457,7 +469,7 @@ mod tests {
         let (_, foreign) = tls_server(&folders[1]).await;
         let dialer = |ca: &Path| Dialer::new(Some(client_config(ca).unwrap()), 1, 1, Arc::default());
         let opened = dialer(&own).open(&target, 0).await.unwrap();
-        let Stream::Tls(stream, _) = &opened else {
+        let Transport::Tls(stream) = &opened.transport else {
             panic!("plain text")
         };
         assert_eq!(
