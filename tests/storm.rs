@@ -127,7 +127,12 @@ fn an_outage_and_a_crash_befall_a_server_whose_threads_have_tables_of_their_own(
     let shards = played.1["harness"]["threads"].as_array().unwrap().iter();
     let shards = shards.filter(|thread| thread["name"].as_str().unwrap().starts_with("shard-"));
     assert_eq!(shards.count(), 4);
-    assert_eq!(played.1["harness"]["descriptors"]["of"], 400);
+    // Before Linux 6.2 the system does not tell.
+    if let Some(descriptors) = played.1["harness"]["descriptors"].as_object() {
+        let most = descriptors["most"].as_u64().unwrap();
+        assert_eq!(descriptors["of"], 400);
+        assert!((75..=400).contains(&most), "a quarter of the fleet and more: {most}");
+    }
 }
 
 /// Processes that do nothing and want a processor for it; they end with this value.
