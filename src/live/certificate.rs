@@ -205,7 +205,7 @@ impl Readings {
     }
 
     fn part(&self, part: f64) -> u64 {
-        (self.devices as f64 * part) as u64
+        (self.devices as f64 * part).round() as u64
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
                 "timers woke 63 ms late at the 99th percentile, limit 50 ms",
                 "out of descriptors or ports for 2 connections",
                 "1 observations dropped",
-                "100.0 MiB of 24.0 GiB memory were free, so that the system swapped or stalled",
+                "100.0 MiB of 24.00 GiB memory were free, so that the system swapped or stalled",
                 "thread shard-0 over 90 % busy for 10 s"
             ]
         );
