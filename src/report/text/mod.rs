@@ -273,10 +273,7 @@ impl Page {
             let of = filled.of.map(|of| format!(" of {}", show_count(of))).unwrap_or_default();
             Some(format!("{}{of} {what}", show_count(filled.most)))
         };
-        let taken = [
-            filled("descriptors in a table", &harness.descriptors),
-            filled("ports", &harness.ports),
-        ];
+        let taken = [filled("descriptors", &harness.descriptors), filled("ports", &harness.ports)];
         let taken: Vec<_> = taken.into_iter().flatten().collect();
         if !taken.is_empty() {
             self.entry("", &format!("at most {}", taken.join(", ")));
