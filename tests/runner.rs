@@ -10,6 +10,7 @@ mod image;
 mod invariants;
 mod live;
 mod mcuboot;
+mod outside;
 mod qemu;
 mod readme;
 mod report;

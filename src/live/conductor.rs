@@ -28,6 +28,7 @@ use super::certificate::{LATE_MAX, Readings};
 use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
 use super::clock::{Clock, lateness_at_rest};
+use super::defect::defect_on_order;
 use super::descriptors::{room, spread};
 use super::events;
 use super::gauges::Gauges;
@@ -351,7 +352,10 @@ impl Conductor {
                 }
                 Some((request, result)) = self.answers.recv() => self.sight(self.clock.now(), Sighting::Answered { request, result }),
                 () = tokio::time::sleep_until(due.unwrap_or_else(|| self.clock.instant(SimTime::ZERO))), if due.is_some() => {}
-                _ = looks.tick() => self.watch.look(self.clock.now()),
+                _ = looks.tick() => {
+                    defect_on_order("conductor", self.clock.now());
+                    self.watch.look(self.clock.now());
+                }
                 viewer = self.audience.next() => self.show_picture(viewer),
                 _ = shows.tick(), if period.is_some() => self.show_progress(),
             }
