@@ -1,8 +1,12 @@
 //! How full descriptor tables and ports are, as the system tells it in /proc.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::play::Filled;
+
+/// How long the kernel keeps the port of a connection that has ended (TIME-WAIT, fixed on Linux).
+pub(super) const PORT_WAITS: Duration = Duration::from_secs(60);
 
 /// Most of a thing that was taken so far, and how much of it there is.
 #[derive(Clone, Copy, Debug, Default)]

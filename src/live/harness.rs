@@ -13,7 +13,7 @@ use crate::play::{HarnessReport, Lateness, Machine, ThreadFigures};
 use crate::time::SimTime;
 
 use super::certificate::{Load, Readings, WINDOW};
-use super::filled::{Level, fullest_table, waiting_ports};
+use super::filled::{Level, PORT_WAITS, fullest_table, waiting_ports};
 use super::gauges::{Gauges, late_p99, lateness, p99};
 use super::processors::{Processors, TICK, kib_of, memory};
 
@@ -38,6 +38,8 @@ pub(crate) struct Watch {
     /// Descriptors of the fullest table, ports.
     descriptors: Level,
     ports: Level,
+    /// Ports that waited before the run, for what others had done.
+    waiting_before: u64,
     /// What certifies the figures; filled in as the run goes.
     readings: Readings,
     /// Lateness over the run, in intervals of equal length; how it stood at the end of the last, and how many looks make one.
@@ -84,6 +86,7 @@ impl Watch {
             done_before: None,
             descriptors: Level::of(readings.table),
             ports: Level::of(readings.ports_there),
+            waiting_before: waiting_ports().unwrap_or(0),
             readings,
             late: Vec::new(),
             late_before: None,
@@ -110,7 +113,7 @@ impl Watch {
         }
         self.note_load(now);
         self.note_memory();
-        self.note_filled();
+        self.note_filled(now);
         self.note_threads(now);
     }
 
@@ -146,11 +149,17 @@ impl Watch {
     }
 
     /// How full the tables and the ports are.
-    fn note_filled(&mut self) {
+    fn note_filled(&mut self, now: SimTime) {
         let server = self.server.and_then(|id| fullest_table(&id.to_string()));
         self.descriptors.note(fullest_table("self").max(server));
         let connections: u64 = self.gauges.iter().map(|gauges| gauges.connections()).sum();
-        self.ports.note(waiting_ports().map(|waiting| waiting + connections));
+        let others = if now < SimTime::from(PORT_WAITS) {
+            self.waiting_before
+        } else {
+            0
+        };
+        self.ports
+            .note(waiting_ports().map(|waiting| waiting.saturating_sub(others) + connections));
     }
 
     fn note_threads(&mut self, now: SimTime) {
