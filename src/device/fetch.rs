@@ -359,7 +359,12 @@ impl Device {
 
     /// True if the running download goes on undisturbed: it is read into the slot, is past its first page, and fits.
     pub fn has_room_for_page(&self) -> bool {
-        let Some(work) = self.memory.work.as_ref().filter(|work| !work.paused && work.stopping.is_none()) else {
+        let Some(work) = self
+            .memory
+            .work
+            .as_ref()
+            .filter(|work| !work.paused && work.stopping.is_none())
+        else {
             return false;
         };
         let Step::Fetch(fetch) = &work.step else {

@@ -382,7 +382,8 @@ impl Connection {
 
     /// When it is looked at next, because it is silent or because results are missing.
     pub fn wakes_at(&self) -> SimTime {
-        self.chase_wake.map_or(self.silent_from(), |chase| chase.min(self.silent_from()))
+        self.chase_wake
+            .map_or(self.silent_from(), |chase| chase.min(self.silent_from()))
     }
 
     fn flight(&self, kind: Kind) -> Option<&Flight> {

@@ -244,7 +244,9 @@ impl Auditor {
     /// A connection may be a device's; of those that are not watched nothing is kept.
     fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
         self.lines.remove(&line);
-        self.greeting = device.filter(|device| self.watches(device)).map(|device| (line, device.clone()));
+        self.greeting = device
+            .filter(|device| self.watches(device))
+            .map(|device| (line, device.clone()));
     }
 
     /// The server lets a connection in.
@@ -555,7 +557,11 @@ impl Auditor {
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
         let number = match self.latest.filter(|latest| self.ids[latest.at()] == *device) {
             Some(latest) => latest,
-            None => self.numbers.find(|known| self.ids[known.at()].cmp(device)).copied().unwrap_or_else(|| self.learn(device)),
+            None => self
+                .numbers
+                .find(|known| self.ids[known.at()].cmp(device))
+                .copied()
+                .unwrap_or_else(|| self.learn(device)),
         };
         self.latest = Some(number);
         number
