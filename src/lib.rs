@@ -9,6 +9,7 @@
 pub mod luck;
 pub mod memory;
 pub mod scratch;
+pub mod tables;
 pub mod time;
 
 pub mod mcuboot;

@@ -205,7 +205,7 @@ fn profiles_name_their_sources() {
     for name in ["lan", "wifi", "nb-iot", "satellite", "nrf52840", "nrf9160"] {
         assert!(all.contains(&format!("\n  {name} ")), "{all}");
     }
-    for name in ["azure", "thread-device", "nb-iot-edge", "nrf54l15"] {
+    for name in ["azure", "thread-device", "nb-iot-edge", "nrf54l15", "field", "no-herd"] {
         let read = squall(folder.path(), &["profiles", name, "--json"]);
         let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
         let figures = read[0]["figures"].as_array().unwrap();

@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -129,6 +129,10 @@ const ELSEWHERE: [(&str, &str); 10] = [
         "tests/explore.rs, after an exploration that fails",
     ),
     ("squall serve", "tests/host: it serves until it is ended"),
+    (
+        "squall run storm",
+        "tests/storm.rs, in small: only a machine that is idle carries them whole",
+    ),
     ("squall qemu", "tests/qemu.rs, together with the client of the next lines"),
 ];
 

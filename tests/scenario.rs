@@ -256,6 +256,20 @@ fn check_says_ok_and_is_strict_about_warnings() {
 }
 
 #[test]
+fn a_version_that_goes_where_it_does_not_fit_is_a_warning_unless_the_devices_look() {
+    let (code, _, stderr) = squall(&["check", "lockstate"]);
+    assert_eq!(code, 0);
+    let said = "warning: step 1 deploys `lock@7.1.0` to devices that it does not fit\n";
+    assert!(stderr.contains(said), "{stderr}");
+    let why = "`fits` is tag.model:7i, and 8 of the 100 devices of cohort `all` are other and do not look (`checks_fit`), `lock-";
+    assert!(stderr.contains(why), "{stderr}");
+    assert_eq!(squall(&["check", "lockstate-survived"]), (0, "ok\n".into(), String::new()));
+    let by_tag = include_str!("../scenarios/incidents/lockstate.toml").replace("to = \"all\"", "to = \"new\"");
+    let warnings = scenario(&format!("{by_tag}\ncohort.new.where = \"tag.model:7i\"\n")).warnings;
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[test]
 fn a_plan_is_told_in_80_columns() {
     let (code, told, stderr) = squall(&["check", "--plan", "power-cuts", "multi-package"]);
     assert_eq!((code, stderr.as_str()), (0, ""));

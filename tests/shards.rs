@@ -1,21 +1,12 @@
 //! Runs that are split over processes, and added up again.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn squall(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
+use super::outside::{Serve, said, squall};
 
 /// Everything that can be split: fleets, tags, cohorts by hand and by rule, picks, faults, cheats, measures of every kind.
 const SCENARIO: &str = r#"
@@ -73,42 +64,9 @@ fn shards_add_up_to_the_whole_byte_for_byte() {
     }
 }
 
-/// A `squall serve` of its own, ended with the test.
-struct Serve(Child, Value);
-
-impl Serve {
-    fn start() -> Serve {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-        command
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        Serve(child, serde_json::from_str(&ready).unwrap())
-    }
-
-    /// The scenario against this server.
-    fn scenario(&self, folder: &TempDir, name: &str) {
-        let of = |key: &str| self.1[key].as_str().unwrap();
-        let server = format!(
-            r#"server = {{ target = "{}", admin = "{}", ca = "{}", key = "{}" }}"#,
-            of("mqtt"),
-            of("admin"),
-            of("ca"),
-            of("credentials")
-        );
-        std::fs::write(folder.path().join(name), format!("{server}\n{RUN}")).unwrap();
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The scenario against this server.
+fn against(server: &Serve, folder: &TempDir, name: &str) {
+    std::fs::write(folder.path().join(name), format!("server = {{ {} }}\n{RUN}", server.keys())).unwrap();
 }
 
 /// Forty devices, ten of them canaries; those of version 1.1.0 roll back one in four.
@@ -125,8 +83,8 @@ expect = ["devices{runs:app@1.1.0} share == 75 %", "disagreements count == 0", "
 fn shards_of_a_run_against_one_server_come_to_what_one_process_comes_to() {
     let folder = tempfile::tempdir().unwrap();
     let (one, four) = (Serve::start(), Serve::start());
-    one.scenario(&folder, "one.toml");
-    four.scenario(&folder, "four.toml");
+    against(&one, &folder, "one.toml");
+    against(&four, &folder, "four.toml");
     let start = moment_in(8);
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));

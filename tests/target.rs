@@ -3,33 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use squall::model::{Artifact, AttemptId, Manifest, Secret, Url};
 use squall::wire::ota::{CloudMessage, encode_cloud};
 use tempfile::TempDir;
 
-/// A program that is killed when the test is over.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn squall(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
+use super::outside::{Broker, Serve, said, squall};
 
 /// A scenario of twenty devices that all update, with this `[server]` and these expectations.
 fn scenario(folder: &TempDir, server: &str, expect: &str) {
@@ -49,27 +29,10 @@ expect = [{expect}]
 #[test]
 fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
     let folder = tempfile::tempdir().unwrap();
-    let mut serve = Command::new(env!("CARGO_BIN_EXE_squall"));
-    serve
-        .arg("serve")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut serve = Program(serve.spawn().unwrap());
-    let mut ready = String::new();
-    BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-    let of = |key: &str| ready[key].as_str().unwrap();
-    let server = format!(
-        r#"target = "{}", admin = "{}", ca = "{}", key = "{}""#,
-        of("mqtt"),
-        of("admin"),
-        of("ca"),
-        of("credentials")
-    );
+    let mut serve = Serve::start();
     scenario(
         &folder,
-        &server,
+        &serve.keys(),
         r#""devices{state:succeeded} share == 100 %", "disagreements count == 0""#,
     );
     let ran = squall(folder.path(), &["run", "there.toml"]);
@@ -108,13 +71,13 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
     // What it does not trust it does not speak to.
     scenario(
         &folder,
-        &server.replace(of("ca"), "/etc/ssl/certs/ca-certificates.crt"),
+        &serve.trusted_by("/etc/ssl/certs/ca-certificates.crt"),
         r#""connects{result:tls} count > 0""#,
     );
     let doubted = squall(folder.path(), &["run", "there.toml"]);
     assert_ne!(doubted.status.code(), Some(0), "{}", said(&doubted));
     // Nor is the server left in ruins: it goes on.
-    assert!(serve.0.try_wait().unwrap().is_none());
+    assert!(serve.is_on());
 }
 
 #[test]
@@ -124,21 +87,7 @@ fn a_broker_that_is_none_of_ours_gets_its_manifests_from_a_program() {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    std::fs::write(
-        at("mosquitto.conf"),
-        format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
-    )
-    .unwrap();
-    let mut broker = Command::new("mosquitto");
-    broker
-        .arg("-c")
-        .arg(at("mosquitto.conf"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let _broker = Program(broker.spawn().unwrap());
-    within_seconds(10, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-
+    let broker = Broker::start(folder.path(), "allow_anonymous true\n");
     let images = images_of(at("image"));
     let manifest = CloudMessage::UpdateArtifacts {
         attempt: AttemptId::new(7).unwrap(),
@@ -164,7 +113,7 @@ esac
 "#;
     std::fs::write(at("steps.sh"), steps).unwrap();
     std::fs::set_permissions(at("steps.sh"), PermissionsExt::from_mode(0o755)).unwrap();
-    let server = format!(r#"target = "mqtt://127.0.0.1:{port}", admin = "exec ./steps.sh""#);
+    let server = format!(r#"target = "mqtt://127.0.0.1:{}", admin = "exec ./steps.sh""#, broker.port);
     scenario(
         &folder,
         &server,
@@ -207,26 +156,16 @@ fn a_broker_that_asks_for_passwords_and_certificates_gets_both() {
     std::fs::write(at("users"), users).unwrap();
     let hashed = Command::new("mosquitto_passwd").arg("-U").arg(at("users")).output().unwrap();
     assert!(hashed.status.success(), "{}", said(&hashed));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let here = folder.path().display();
-    let config = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {here}/users\ncafile {here}/ca.pem\n\
-         certfile {here}/broker.pem\nkeyfile {here}/broker.key\nrequire_certificate true\n"
-    );
-    std::fs::write(at("mosquitto.conf"), config).unwrap();
-    let mut broker = Command::new("mosquitto");
-    broker
-        .arg("-c")
-        .arg(at("mosquitto.conf"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    // Given to root, it would change to a user of its own, who may not read these files.
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     for name in ["users", "broker.key"] {
         std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o644)).unwrap();
     }
-    let _broker = Program(broker.spawn().unwrap());
-    within_seconds(10, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let here = folder.path().display();
+    let config = format!(
+        "allow_anonymous false\npassword_file {here}/users\ncafile {here}/ca.pem\ncertfile {here}/broker.pem\nkeyfile \
+         {here}/broker.key\nrequire_certificate true\n"
+    );
+    let broker = Broker::start(folder.path(), &config);
+    let port = broker.port;
 
     std::fs::write(at("right"), "correct horse\n").unwrap();
     std::fs::write(at("wrong"), "correct hoarse\n").unwrap();
@@ -345,12 +284,4 @@ fn a_file_can_neither_storm_a_third_party_nor_do_without_its_secrets() {
         &["--allow-exec"],
         "without `cert_key`",
     );
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process")]
-fn within_seconds(seconds: u32, mut holds: impl FnMut() -> bool) {
-    assert!((0..seconds * 20).any(|_| holds() || {
-        std::thread::sleep(Duration::from_millis(50));
-        false
-    }));
 }

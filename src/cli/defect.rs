@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::time::SimTime;
-
 use super::INTERNAL;
 
 /// Carries `command` out; a panic in it becomes a message that says what to do.
@@ -22,15 +20,6 @@ fn words(defect: &(dyn Any + Send)) -> &str {
     let text = defect.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| defect.downcast_ref::<&str>().copied())
         .unwrap_or("without words")
-}
-
-/// A defect for tests, in a debug build alone: `SQUALL_DEFECT=screen` breaks the thread that draws once a run is this old. What becomes
-/// of the terminal can be seen no other way.
-pub(super) fn on_order(place: &str, age: SimTime) {
-    let due = cfg!(debug_assertions) && age >= SimTime::from_secs(2);
-    if due && std::env::var("SQUALL_DEFECT").is_ok_and(|ordered| ordered == place) {
-        panic!("ordered by SQUALL_DEFECT={place}");
-    }
 }
 
 /// Keeps panics from printing by themselves, unless a backtrace is asked for.

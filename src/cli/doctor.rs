@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::live::Capacity;
+use crate::live::{Capacity, LATE_MAX, timer_lateness};
 use crate::model::{show_count, show_size};
 
 use super::INTERNAL;
@@ -86,13 +86,16 @@ fn machine(capacity: &Capacity) -> Vec<Line> {
     );
     let descriptors = match capacity.descriptors {
         Some((limit, devices)) => format!(
-            "{} a process: `run` carries {} devices; `ulimit -Hn` raises it, `sim` needs none",
+            "{} in a table: `run` carries {} devices; `ulimit -Hn` raises it, `sim` needs none",
             show_count(limit),
             show_count(devices)
         ),
         None => "without limit".to_owned(),
     };
-    let ports = format!("{} for the connections of one loopback address", show_count(capacity.ports));
+    let ports = format!(
+        "{} on each loopback address; the connections of a large fleet come from up to 250",
+        show_count(capacity.ports)
+    );
     vec![
         line(true, "cores", cores),
         line(capacity.devices_by_memory > 0, "memory", memory),
@@ -102,11 +105,32 @@ fn machine(capacity: &Capacity) -> Vec<Line> {
             descriptors,
         ),
         line(capacity.ports > 0, "ports", ports),
+        timers(),
         match &capacity.loopback {
             Ok(()) => line(true, "loopback", "servers can listen on 127.0.0.1".to_owned()),
             Err(error) => line(false, "loopback", format!("nothing can listen on 127.0.0.1: {error}")),
         },
     ]
+}
+
+/// Whether timers wake in time with nothing else to do.
+fn timers() -> Line {
+    let limit = LATE_MAX.as_millis();
+    let (good, found) = match timer_lateness() {
+        Ok(late) => (
+            late <= LATE_MAX,
+            format!(
+                "{:.1} ms late at rest, p99; a run above {limit} ms is invalid",
+                late.as_secs_f64() * 1e3
+            ),
+        ),
+        Err(error) => (false, format!("cannot be looked at: {error}")),
+    };
+    Line {
+        standing: if good { Standing::Good } else { Standing::Bad },
+        what: "timers",
+        found,
+    }
 }
 
 /// Whether run directories can be made in `out`, or in the nearest folder above it that is there.

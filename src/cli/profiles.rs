@@ -1,4 +1,5 @@
-//! `squall profiles`: links, chips, back-offs and image sizes that a fleet can be made of, each figure with its source.
+//! `squall profiles`: what a fleet can be made of (links, chips, back-offs, absences, outages, image sizes), each figure with its
+//! source, and ready expectations.
 
 use std::fmt::Write as _;
 
@@ -19,7 +20,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ProfilesArgs {
-    /// Of a link, a chip, a back-off, an absence or an image size; all of them in short without it
+    /// Of a link, a chip, a back-off, an absence, an outage, an image size or an expectation; all of them in short without it
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print an array of profiles: kind, name, and figures with their sources
@@ -42,7 +43,7 @@ pub fn run(args: &ProfilesArgs) -> u8 {
 }
 
 /// Kind, where it is written, and the figures that a line shows.
-const SHORT: [(&str, &str, &[&str]); 5] = [
+const SHORT: [(&str, &str, &[&str]); 7] = [
     (
         "link",
         "`link = \"NAME\"` of a fleet",
@@ -61,13 +62,15 @@ const SHORT: [(&str, &str, &[&str]); 5] = [
     (
         "absence",
         "`absence = \"preset:NAME\"` of a fleet",
-        &["share", "hours", "spells"],
+        &["share", "hours", "lost"],
     ),
+    ("outage", "`drops = \"preset:NAME\"` of a link", &["drops"]),
     (
         "image",
         "`size = \"preset:NAME\"` of a firmware version",
         &["typical", "p10", "p90"],
     ),
+    ("expectation", "`expect = [\"preset:NAME\"]`", &["that"]),
 ];
 
 fn columns(cells: impl Iterator<Item = String>) -> String {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::live::{PlayOptions, Progress, check_access, export, find_boards, make_room};
+use crate::live::{Needs, PlayOptions, Progress, check_access, export, find_boards, make_room};
 use crate::play::{Outcome, Status, Viewer};
 use crate::report::{RunDirectory, moment, prometheus_text, timestamp};
 use crate::scenario::{AdminPlan, Plan};
@@ -151,11 +151,14 @@ pub(super) struct Live {
 impl Live {
     /// Makes room for the devices of any of these plans, and finds what their boards need.
     pub(super) fn prepare(plans: &[&Plan], quiet: bool) -> Result<Live, Refusal> {
-        let devices = plans.iter().map(|plan| plan.played_count()).max().unwrap_or(0);
-        make_room(devices).map_err(|error| Refusal::internal(&error))?;
         for plan in plans {
             check_access(plan).map_err(|problem| Refusal::bad_input(&problem))?;
+            make_room(plan).map_err(|error| Refusal::internal(&error))?;
             find_boards(plan).map_err(|error| Refusal::internal(&error))?;
+            let needs = Needs::of(plan);
+            if !quiet && needs.are_large() {
+                eprintln!("{needs}");
+            }
         }
         let server_program =
             std::env::current_exe().map_err(|error| Refusal::internal(&format!("this program's own path: {error}")))?;

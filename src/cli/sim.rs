@@ -147,32 +147,24 @@ fn play_one(args: &SimArgs, plan: &Arc<Plan>, directory: &RunDirectory, interrup
     written?;
     let status = outcome.status();
     if args.verify && status != Status::Interrupted {
-        verify(args, plan, &outcome, directory, interrupt)?;
+        verify(&outcome, &simulate(args, plan, interrupt), directory)?;
+        if !args.output.quiet {
+            eprintln!("verified: played twice, every file but the log is the same");
+        }
     }
     Ok(status)
 }
 
-/// Plays a plan again and compares; the second run's files stay beside the first's if they differ.
-fn verify(
-    args: &SimArgs,
-    plan: &Arc<Plan>,
-    first: &Outcome,
-    directory: &RunDirectory,
-    interrupt: &Interrupt,
-) -> Result<(), Refusal> {
-    let again = simulate(args, plan, interrupt);
+/// Compares with what the same plan came to when it was played again; the second run's files stay beside the first's if they differ.
+fn verify(first: &Outcome, again: &Outcome, directory: &RunDirectory) -> Result<(), Refusal> {
     let second = directory.within("verify")?;
-    second.write(&again)?;
-    if let Some(difference) = first_difference(first, &again, directory.path(), second.path()).map_err(unreadable)? {
+    second.write(again)?;
+    if let Some(difference) = first_difference(first, again, directory.path(), second.path()).map_err(unreadable)? {
         return Err(Refusal::internal(&format!(
             "two simulations of one plan differ: {difference}"
         )));
     }
-    std::fs::remove_dir_all(second.path()).map_err(unreadable)?;
-    if !args.output.quiet {
-        eprintln!("verified: played twice, every file but the log is the same");
-    }
-    Ok(())
+    std::fs::remove_dir_all(second.path()).map_err(unreadable)
 }
 
 /// Where two outcomes of one plan part: in the trace, in the fingerprint, or in a file.
@@ -306,6 +298,13 @@ mod tests {
         assert_eq!(left[..number - 1], right[..number - 1], "{difference}");
         assert_ne!(left[number - 1], right[number - 1], "{difference}");
         assert!(number > 1 && difference.contains(&left[number - 1]) && difference.contains(&right[number - 1]));
+        // The command says so, and leaves the second run's files beside the first's.
+        let refusal = verify(&one, &other, &kept).unwrap_err();
+        let said = format!("two simulations of one plan differ: trace, line {number}: ");
+        assert!(format!("{refusal:?}").contains(&said), "{refusal:?}");
+        assert_eq!((refusal.tell(), kept.path().join("verify").is_dir()), (1, true));
+        verify(&one, &same, &kept).unwrap();
+        assert!(!kept.path().join("verify").exists());
         // Where traces agree, files may still differ.
         let summary = again.path().join("summary.txt");
         let text = std::fs::read_to_string(&summary).unwrap();

@@ -152,7 +152,7 @@ impl Device {
 
     /// Power is to fail at an erase of the board; nothing else can be made to fail there.
     pub(super) fn trap_board(&mut self, trap: FlashTrap, out: &mut Outputs) {
-        if trap.springs == Springs::PowerFails && (trap.erases || trap.after == u32::MAX) {
+        if matches!(trap.springs, Springs::PowerFails { .. }) && (trap.erases || trap.after == u32::MAX) {
             let done = u32::try_from(self.flash.erases()).unwrap_or(u32::MAX);
             self.order(BoardOrder::CutAtErase(done.checked_add(trap.after)), out);
         }

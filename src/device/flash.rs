@@ -203,7 +203,7 @@ impl Flash {
         self.set(FlashTrap {
             erases: false,
             after: ops,
-            springs: Springs::PowerFails,
+            springs: Springs::PowerFails { waits: false },
         });
     }
 
@@ -296,8 +296,8 @@ impl Flash {
             self.count(&op, chip);
             work.next += 1;
             work.began = end;
-            // With the last one done there may be no operation to tear, and none to wait for.
-            if self.counted().is_some_and(|counted| counted.cuts(false)) {
+            // With the last one done there may be no operation to tear.
+            if self.counted().is_some_and(|counted| counted.cuts_behind()) {
                 self.work = Some(work);
                 return Progress::PowerFails(end);
             }
@@ -465,6 +465,7 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::slot::Mark;
     use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
@@ -618,5 +619,29 @@ mod tests {
         assert_eq!(flash.advance(due, &chip(), &known, &mut out), Progress::PowerFails(due));
         assert!(!flash.in_operation(&chip()), "the page is complete");
         assert_eq!(flash.ops(), 3);
+    }
+
+    #[test]
+    fn a_cut_that_waits_for_its_operation_tears_the_first_one_of_the_next_work() {
+        let known = Behaviors::default();
+        let mut flash = Flash::new(content(3000, 1));
+        let mut out = Outputs::new();
+        flash.set(FlashTrap {
+            erases: false,
+            after: 2,
+            springs: Springs::PowerFails { waits: true },
+        });
+        flash.begin(Stretch::Request, SimTime::ZERO, &chip());
+        let ends = flash.wakes(&chip()).unwrap();
+        assert_eq!(
+            flash.advance(ends, &chip(), &known, &mut out),
+            Progress::Done(Stretch::Request, ends)
+        );
+        let later = ends + Duration::from_secs(5);
+        flash.begin(Stretch::Confirm, later, &chip());
+        assert_eq!(flash.wakes(&chip()), Some(later));
+        assert_eq!(flash.advance(later, &chip(), &known, &mut out), Progress::PowerFails(later));
+        flash.interrupt(Tear::Part(7), &chip(), &known, &mut out);
+        assert_eq!((flash.primary.trailer.image_ok, flash.ops()), (Mark::Torn, 2));
     }
 }

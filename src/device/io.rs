@@ -65,7 +65,10 @@ pub struct FlashTrap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Springs {
     /// Power fails and tears it.
-    PowerFails,
+    PowerFails {
+        /// It is waited for; otherwise power fails when those before it are done, whether one follows or not.
+        waits: bool,
+    },
     /// It changes nothing and returns an error, once.
     Fails {
         /// An error that is not retried (protocol 6.3).

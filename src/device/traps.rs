@@ -16,7 +16,8 @@ pub(super) struct Traps {
 /// What is due after so many operations. A copy runs ahead of the flash, to see when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
-    cut: Option<Countdown>,
+    /// With whether the operation is waited for.
+    cut: Option<(Countdown, bool)>,
     /// With whether the error is one that is not retried.
     failure: Option<(Countdown, bool)>,
     /// No record finds room.
@@ -51,7 +52,7 @@ impl Traps {
             left: trap.after,
         };
         match trap.springs {
-            Springs::PowerFails => self.counted.cut = Some(countdown),
+            Springs::PowerFails { waits } => self.counted.cut = Some((countdown, waits)),
             Springs::Fails { permanent } => self.counted.failure = Some((countdown, permanent)),
         }
     }
@@ -85,7 +86,12 @@ impl Counted {
 
     /// True if power fails at the operation at hand.
     pub(super) fn cuts(&self, erase: bool) -> bool {
-        self.cut.is_some_and(|cut| cut.strikes(erase))
+        self.cut.is_some_and(|(cut, _)| cut.strikes(erase))
+    }
+
+    /// True if power fails now that an operation is done, whether or not another follows.
+    pub(super) fn cuts_behind(&self) -> bool {
+        self.cut.is_some_and(|(cut, waits)| !waits && cut.strikes(false))
     }
 
     /// Whether the operation at hand fails, and if so whether for good: one that needs room where there is none always, others once.
@@ -99,7 +105,7 @@ impl Counted {
 
     /// An operation is done.
     pub(super) fn count(&mut self, erase: bool) {
-        if let Some(cut) = &mut self.cut {
+        if let Some((cut, _)) = &mut self.cut {
             cut.count(erase);
         }
         if let Some((failure, _)) = &mut self.failure {

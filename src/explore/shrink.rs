@@ -274,6 +274,32 @@ fault = [
     }
 
     #[test]
+    fn what_takes_many_devices_for_the_number_of_an_attempt_comes_down_to_one_device_with_that_number() {
+        let fleet =
+            "fleet.field = { count = 12, runs = \"app@1.0.0\" }\nstep = [{ at = \"5s\", deploy = \"app@1.1.0\", to = \"all\" }]";
+        let text = format!(
+            "scenario = {{ duration = \"30s\" }}\nfirmware.app = {{ \"1.0.0\" = {{}}, \"1.1.0\" = {{ size = \"4 KiB\" }} }}\n{fleet}"
+        );
+        let resolved = load(Source::Stdin(text), &Overrides::default()).unwrap().resolved;
+        // An attempt a device, of which the tenth is the bad one.
+        let mut fails = |scenario: &str| {
+            let Ok(plan) = load(Source::Stdin(scenario.to_owned()), &Overrides::default()) else {
+                return false;
+            };
+            let outcome = crate::sim::play(Arc::new(plan));
+            let mut devices = outcome.recorder.devices();
+            devices.any(|device| device.attempts.iter().any(|attempt| attempt.id.number() == 10))
+        };
+        let shrunk = shrink(&resolved, true, 1_000, &mut fails).expect("twelve devices have a tenth attempt");
+        assert_eq!(shrunk.left(), "1 device, 1 step, 0 faults", "{}", shrunk.draft);
+        assert!(
+            shrunk.complete && shrunk.draft.to_string().contains("first_attempt = 10"),
+            "{}",
+            shrunk.draft
+        );
+    }
+
+    #[test]
     fn an_expectation_keeps_its_fleet_and_shrinking_its_bounds() {
         let resolved = load(Source::Stdin(FLEETS.to_owned()), &Overrides::default())
             .unwrap()

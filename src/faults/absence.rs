@@ -38,8 +38,14 @@ const LONGEST: Duration = Duration::from_secs(180 * DAY);
 /// Their mean: that of a lognormal distribution is its median times e^(s^2 / 2), with s = ln(p99 / median) / 2.3263.
 const MEAN: u64 = 961 * MINUTE;
 
+/// The time in which a share of the fleet is lost.
+const MONTH: u64 = 30 * DAY;
+
 /// The 99th percentile of an exponential distribution by its median.
 const EXPONENTIAL_P99: u64 = 7;
+
+/// Draws from here on are about who is lost, two a month.
+const LOST: u64 = u64::MAX / 4;
 
 /// How many draws belong to one spell: its length, and the time before it.
 const DRAWS: u64 = 4;
@@ -79,14 +85,35 @@ pub struct Absence {
     pub share: Share,
     /// And by the clock, if so.
     pub hours: Option<Hours>,
+    /// Of those that are still there, who goes for good in a month of 30 days.
+    pub lost: Share,
 }
 
 impl Absence {
-    /// Reads `4 %`, `office` or `4 % office`.
+    /// Reads `4 %`, `office` or `4 % office`, and `lost 0.3 %` after a comma.
     ///
     /// # Errors
     /// How it is written.
     pub fn parse(text: &str) -> Result<Absence, String> {
+        match text.rsplit_once(',') {
+            Some((away, lost)) => Absence::parse_away(away)?.losing(lost),
+            None => Absence::parse_away(text),
+        }
+    }
+
+    /// The same, with what follows the comma.
+    ///
+    /// # Errors
+    /// How it is written.
+    pub fn losing(self, text: &str) -> Result<Absence, String> {
+        let share = text.trim().strip_prefix("lost ").and_then(|share| parse_share(share).ok());
+        let lost = share.filter(|share| (1..=Share::WHOLE.0 / 2).contains(&share.0));
+        let hint =
+            "write after the comma for example \"lost 0.3 %\", the part of the fleet that goes for good in 30 days; up to 50 %";
+        lost.map(|lost| Absence { lost, ..self }).ok_or_else(|| hint.to_owned())
+    }
+
+    fn parse_away(text: &str) -> Result<Absence, String> {
         let hint =
             || "write for example \"4 %\", \"office\" or \"4 % office\"; up to 50 %; hours are office, vehicle, home".to_owned();
         let (share, word) = match text.trim().rsplit_once('%') {
@@ -98,7 +125,8 @@ impl Absence {
             word => Some(Hours::from_word(word).ok_or_else(hint)?),
         };
         let sensible = share.0 <= Share::WHOLE.0 / 2 && (share.0 > 0 || hours.is_some());
-        sensible.then_some(Absence { share, hours }).ok_or_else(hint)
+        let lost = Share(0);
+        sensible.then_some(Absence { share, hours, lost }).ok_or_else(hint)
     }
 
     /// When a device is away in a run that lasts until `end`: spells in order, none touching another.
@@ -109,6 +137,7 @@ impl Absence {
                 .into_iter()
                 .flat_map(|hours| by_the_clock(hours, luck, device, end)),
         );
+        spells.extend(self.for_good(luck, device, end));
         spells.sort_unstable();
         let mut merged: Vec<(SimTime, SimTime)> = Vec::with_capacity(spells.len());
         for (from, until) in spells {
@@ -118,6 +147,16 @@ impl Absence {
             }
         }
         merged.into()
+    }
+
+    /// From when on a device is lost, if it is within the run: whatever it has been through, the next month takes the same share.
+    fn for_good(&self, luck: Luck, device: u64, end: SimTime) -> Option<(SimTime, SimTime)> {
+        let months = end.as_nanos() / (MONTH * 1_000_000_000);
+        let lost_in = |month: &u64| luck.below(Purpose::Absence, device, LOST + 2 * month, Share::WHOLE.0) < self.lost.0;
+        let month = (0..=months).find(lost_in).filter(|_| self.lost.0 > 0)?;
+        let within = luck.below(Purpose::Absence, device, LOST + 2 * month + 1, MONTH);
+        let from = SimTime::from_secs(month * MONTH + within);
+        (from < end).then(|| (from, end + LONGEST))
     }
 
     /// A spell, presence, a spell, and so on; the run begins at a random point of it.
@@ -161,6 +200,10 @@ impl fmt::Display for Absence {
             (share, None) => share.fmt(f),
             (Share(0), Some(hours)) => hours.fmt(f),
             (share, Some(hours)) => write!(f, "{share} {hours}"),
+        }?;
+        match self.lost {
+            Share(0) => Ok(()),
+            lost => write!(f, ", lost {lost}"),
         }
     }
 }
@@ -241,6 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_lost_never_returns_and_each_month_takes_its_share_of_the_rest() {
+        let end = SimTime::from_secs(90 * DAY);
+        let fleet = away("office, lost 10 %", 10_000, end);
+        let lost_by = |day: u64| {
+            let gone = |spells: &&[(SimTime, SimTime)]| {
+                spells
+                    .last()
+                    .is_some_and(|(from, until)| *from <= SimTime::from_secs(day * DAY) && *until > end + LONGEST / 2)
+            };
+            fleet.iter().map(|spells| &**spells).filter(gone).count()
+        };
+        assert!((440..580).contains(&lost_by(15)), "{}", lost_by(15));
+        assert!((900..1_100).contains(&lost_by(30)), "{}", lost_by(30));
+        assert!((2_560..2_860).contains(&lost_by(90)), "{}", lost_by(90));
+    }
+
+    #[test]
     fn spells_are_in_order_and_none_touches_another() {
         for spells in away("30 % office", 500, SimTime::from_secs(30 * DAY)) {
             assert!(spells.iter().all(|(from, until)| from < until));
@@ -272,10 +332,20 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for text in ["4 %", "office", "0.5 % vehicle"] {
+        for text in ["4 %", "office", "0.5 % vehicle", "4 %, lost 0.3 %", "home, lost 2 %"] {
             assert_eq!(Absence::parse(text).unwrap().to_string(), text);
         }
-        for wrong in ["", "4", "60 %", "4 % nightly", "0 %"] {
+        for wrong in [
+            "",
+            "4",
+            "60 %",
+            "4 % nightly",
+            "0 %",
+            "4 %, lost",
+            "4 %, lost 0 %",
+            "lost 3 %",
+            "4 %, 3 %",
+        ] {
             assert!(Absence::parse(wrong).is_err(), "{wrong}");
         }
     }

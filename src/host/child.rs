@@ -79,7 +79,8 @@ mod tests {
             ChildOrders {
                 epoch_monotonic_ns: 12,
                 audit: false,
-                defect: None
+                devices: 0,
+                defect: None,
             }
         );
         assert_eq!(input, b"rest");

@@ -51,16 +51,38 @@ pub(crate) fn raise_descriptor_limit() -> Result<u64, HostError> {
 /// # Errors
 /// [`HostError::Listen`] if the port is taken or the address is not ours.
 pub(crate) fn open(flag: &'static str, address: SocketAddr) -> Result<TcpListener, HostError> {
-    bind(address).map_err(|error| HostError::Listen {
+    bind(address, false).map_err(|error| HostError::Listen {
         flag,
         address,
         cause: in_words(&error),
     })
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens so many listeners in place of this one; the kernel deals connections evenly among them. A connection then wakes one thread,
+/// where a listener that many threads share wakes them all, and no descriptor table fills before the others.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn divide(listener: TcpListener, flag: &'static str, parts: u32) -> Result<Vec<TcpListener>, HostError> {
+    let address = listener.local_addr().map_err(|cause| HostError::System {
+        what: "reading a listener's address",
+        cause,
+    })?;
+    drop(listener);
+    let open = |_| {
+        bind(address, true).map_err(|error| HostError::Listen {
+            flag,
+            address,
+            cause: in_words(&error),
+        })
+    };
+    (0..parts).map(open).collect()
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -180,6 +202,21 @@ pub(crate) fn say(message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_divided_listener_keeps_its_port_and_takes_every_connection() {
+        let whole = open("--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = whole.local_addr().unwrap();
+        let parts = divide(whole, "--listen", 4).unwrap();
+        let clients: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let accepted: Vec<_> = parts
+            .iter()
+            .map(|part| std::iter::from_fn(|| part.accept().ok()).count())
+            .collect();
+        assert_eq!(accepted.iter().sum::<usize>(), clients.len(), "{accepted:?}");
+        assert!(accepted.iter().filter(|accepted| **accepted > 0).count() > 1, "{accepted:?}");
+        assert!(open("--listen", address).is_err(), "nobody else gets the port");
+    }
 
     #[test]
     fn a_taken_port_is_named_with_its_flag() {

@@ -28,10 +28,9 @@ use super::shard::Shard;
 use super::tls::Tls;
 use super::{Ended, HostConfig, HostError, Served, TlsChoice, child, listen};
 use crate::server::{Defect, Server, ServerConfig};
+use crate::tables::{self, Spread};
 use crate::wire::api::{ChildCondition, ReadyLine};
 
-/// Threads that serve connections of devices.
-const SHARDS: usize = 2;
 /// How long downloads and management requests that are under way may take to end.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the threads may take to let their connections go.
@@ -45,9 +44,11 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     let parent = config.child.then(child::attach).transpose()?;
     check_addresses(config)?;
     let descriptors = listen::raise_descriptor_limit()?;
+    let expected = parent.as_ref().map_or(0, |parent| parent.orders.devices);
+    let spread = Spread::of(expected, Some(descriptors), tables::can_split()).unwrap_or(Spread::WHOLE);
     let main = runtime()?;
     outlive_file_limit(&main)?;
-    let listeners = Listeners::open(config)?;
+    let listeners = Listeners::open(config, spread)?;
     let mut home = Home::open(config.store.as_ref())?;
     let audit = parent.as_ref().is_some_and(|parent| parent.orders.audit);
     let planted = parent.as_ref().and_then(|parent| parent.orders.defect.as_deref());
@@ -97,7 +98,11 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
         server.plant(defect);
     }
     let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
-    let gate = Gate::new(config.limits.clone(), descriptors, clock, condition.clone());
+    let connections = match spread.own_tables {
+        true => descriptors.saturating_mul(u64::from(spread.shards)),
+        false => descriptors,
+    };
+    let gate = Gate::new(config.limits.clone(), connections, clock, condition.clone());
     let (answers, spool) = (Answers::restored(std::mem::take(&mut home.answers)), home.spool()?);
     let (store, folder) = home.into_store();
     let standing = condition.clone();
@@ -129,20 +134,20 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     // Every runtime is built before the first thread starts: one built later may share no descriptor table with the others, and then
     // cannot be woken by them.
     let core_runtime = runtime()?;
-    let shard_runtimes = (0..SHARDS).map(|_| runtime()).collect::<Result<Vec<_>, _>>()?;
+    let shard_runtimes = (0..spread.shards).map(|_| runtime()).collect::<Result<Vec<_>, _>>()?;
     let (stop, stopped) = watch::channel(false);
     let mut threads = Threads {
         stop,
         running: Vec::new(),
     };
-    threads.start("core", core_runtime, stopped.clone(), async move {
+    threads.start("core", core_runtime, false, stopped.clone(), async move {
         core_thread.run().await.map_err(HostError::from)
     })?;
-    let doors = Doors::new(vec![clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?]);
-    for runtime in shard_runtimes {
-        let (mqtt, images) = (clone_of(&listeners.mqtt)?, clone_of(&listeners.images)?);
+    let all = listeners.doors.iter().flat_map(|(mqtt, images)| [mqtt, images]);
+    let doors = Doors::new(all.map(clone_of).collect::<Result<_, _>>()?);
+    for (runtime, (mqtt, images)) in shard_runtimes.into_iter().zip(listeners.doors) {
         let (shard, opened) = (shard.clone(), doors.opened());
-        threads.start("shard", runtime, stopped.clone(), async move {
+        threads.start("shard", runtime, spread.own_tables, stopped.clone(), async move {
             let served = shard.serve(mqtt, images, opened).await;
             served.map(|never: Infallible| match never {}).map_err(system("serving"))
         })?;
@@ -200,16 +205,16 @@ fn check_addresses(config: &HostConfig) -> Result<(), HostError> {
 }
 
 struct Listeners {
-    mqtt: TcpListener,
+    /// For MQTT and images, a pair for each shard.
+    doors: Vec<(TcpListener, TcpListener)>,
     mqtt_address: SocketAddr,
-    images: TcpListener,
     images_address: SocketAddr,
     admin: TcpListener,
     admin_address: SocketAddr,
 }
 
 impl Listeners {
-    fn open(config: &HostConfig) -> Result<Self, HostError> {
+    fn open(config: &HostConfig, spread: Spread) -> Result<Self, HostError> {
         let open = |flag, address| {
             let listener = listen::open(flag, address)?;
             let address = listener.local_addr().map_err(system("reading a listener's address"))?;
@@ -218,10 +223,13 @@ impl Listeners {
         let (mqtt, mqtt_address) = open("--listen", config.listen)?;
         let (images, images_address) = open("--images", config.images)?;
         let (admin, admin_address) = open("--admin", config.admin)?;
+        let parts = |flag, listener| match spread.own_tables {
+            true => listen::divide(listener, flag, spread.shards),
+            false => (0..spread.shards).map(|_| clone_of(&listener)).collect(),
+        };
         Ok(Listeners {
-            mqtt,
+            doors: parts("--listen", mqtt)?.into_iter().zip(parts("--images", images)?).collect(),
             mqtt_address,
-            images,
             images_address,
             admin,
             admin_address,
@@ -241,6 +249,7 @@ impl Threads {
         &mut self,
         name: &'static str,
         runtime: Runtime,
+        own_table: bool,
         mut stopped: watch::Receiver<bool>,
         work: impl Future<Output = Result<(), HostError>> + Send + 'static,
     ) -> Result<(), HostError> {
@@ -249,6 +258,9 @@ impl Threads {
             // Dropped when the thread ends in whatever way, a panic among them.
             let running: oneshot::Sender<HostError> = running;
             let worked = runtime.block_on(async {
+                if own_table {
+                    tables::split().map_err(system("giving a thread its own descriptor table"))?;
+                }
                 tokio::select! {
                     _ = stopped.wait_for(|stop| *stop) => Ok(()),
                     worked = work => worked,

@@ -40,6 +40,7 @@ type LastWords = Arc<Mutex<VecDeque<String>>>;
 pub(crate) struct ChildServer {
     start: Start,
     condition: ServerCondition,
+    devices: u64,
     child: Child,
     /// Its end tells the server to end.
     input: Option<ChildStdin>,
@@ -68,17 +69,18 @@ pub(crate) struct Reachable {
 }
 
 impl ChildServer {
-    /// Starts `program serve`. What it says on standard error is appended to `log`.
+    /// Starts `program serve` for `devices` devices. What it says on standard error is appended to `log`.
     ///
     /// # Errors
     ///
     /// A sentence: the program cannot be started, or the log not be opened.
-    pub fn spawn(program: &Path, plan: &ServerPlan, log: Option<&Path>) -> Result<ChildServer, String> {
+    pub fn spawn(program: &Path, plan: &ServerPlan, devices: u64, log: Option<&Path>) -> Result<ChildServer, String> {
         let start = Start::new(program, plan, log)?;
         let (mut child, listening, last_words) = start.spawn()?;
         Ok(ChildServer {
             start,
             condition: ServerCondition::default(),
+            devices,
             input: child.stdin.take(),
             child,
             epoch_monotonic_ns: monotonic_ns(),
@@ -197,6 +199,7 @@ impl ChildServer {
         let orders = ChildOrders {
             epoch_monotonic_ns: self.epoch_monotonic_ns,
             audit: true,
+            devices: self.devices,
             defect: self.start.plan.defect.map(|defect| defect.word().to_owned()),
         };
         let orders = serde_json::to_string(&orders).expect("orders have a JSON form") + "\n";
@@ -380,7 +383,7 @@ mod tests {
     async fn a_server_that_ends_at_once_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let program = program(&folder, "echo 'error: port 8883 is in use' >&2; exit 1");
-        let mut server = ChildServer::spawn(&program, &plan(), None).unwrap();
+        let mut server = ChildServer::spawn(&program, &plan(), 1, None).unwrap();
         let problem = server.reach().await.err().unwrap();
         assert_eq!(
             problem,
@@ -390,7 +393,9 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_program_that_is_not_there_is_named() {
-        let problem = ChildServer::spawn(Path::new("/nowhere/squall"), &plan(), None).err().unwrap();
+        let problem = ChildServer::spawn(Path::new("/nowhere/squall"), &plan(), 1, None)
+            .err()
+            .unwrap();
         assert!(problem.contains("/nowhere/squall"), "{problem}");
     }
 
@@ -408,7 +413,7 @@ mod tests {
             &format!("read orders; echo \"orders $orders\" >&2; echo '{ready}'; cat; echo bye >&2"),
         );
         let log = folder.path().join("log.txt");
-        let mut server = ChildServer::spawn(&program, &plan(), Some(&log)).unwrap();
+        let mut server = ChildServer::spawn(&program, &plan(), 1, Some(&log)).unwrap();
         let reachable = server.reach().await.unwrap();
         assert_eq!(
             (reachable.ready.mqtt.as_str(), reachable.credentials.token.as_str()),
@@ -432,7 +437,7 @@ mod tests {
             credentials.display()
         );
         let program = program(&folder, &format!("read orders; echo '{ready}'; kill -9 $$"));
-        let mut server = ChildServer::spawn(&program, &plan(), None).unwrap();
+        let mut server = ChildServer::spawn(&program, &plan(), 1, None).unwrap();
         server.reach().await.unwrap();
         assert_eq!(server.died().await, "the server was killed by signal 9");
     }

@@ -23,20 +23,21 @@ use super::access::Access;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
+use super::certificate::{LATE_MAX, Readings};
 use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
-use super::clock::Clock;
+use super::clock::{Clock, lateness_at_rest};
+use super::defect::defect_on_order;
+use super::descriptors::{room, spread};
 use super::events;
 use super::gauges::Gauges;
 use super::harness::Watch;
 use super::progress::Show;
 use super::server::Server;
-use super::shard::{Order, Report, Shard, ShardSetup};
+use super::shard::{self, Order, Report, Shard, ShardSetup};
 use super::steward::Steward;
 use super::stream::{Target, client_config};
 
-/// Threads with devices.
-const SHARDS: u32 = 2;
 /// From the last preparation to time zero: what the server told meanwhile comes in, and the first arrivals are not late.
 const LEAD: Duration = Duration::from_millis(100);
 /// How long shards may take to end.
@@ -53,10 +54,21 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Plays `plan`; every end is an [`Outcome`].
 pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupts: UnboundedReceiver<()>) -> Outcome {
     let mut director = Director::new(Arc::clone(&plan), Mode::Run);
+    let readings = Readings {
+        late_at_rest: lateness_at_rest(LATE_MAX).await,
+        devices: plan.played_count() as u64,
+        fitting: room().map(|(_, devices)| devices),
+        ..Readings::default()
+    };
     let found = match &plan.server.target {
         Some(target) => Access::of(target).map(|access| (Server::Foreign, Some(access))),
-        None => ChildServer::spawn(&options.server_program, &plan.server, options.log.as_deref())
-            .map(|server| (Server::Own(Box::new(server)), None)),
+        None => ChildServer::spawn(
+            &options.server_program,
+            &plan.server,
+            plan.played_count() as u64,
+            options.log.as_deref(),
+        )
+        .map(|server| (Server::Own(Box::new(server)), None)),
     };
     let (mut server, access) = match found {
         Ok(found) => found,
@@ -80,7 +92,7 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
     match prepared {
         Some(Ok((stage, clock))) => {
             let show = Show::new(options.progress, plan.duration);
-            let conductor = Conductor::new(director, server, stage, show, options.viewers, clock);
+            let conductor = Conductor::new(director, server, stage, show, options.viewers, (clock, readings));
             return conductor.play(interrupts, options.started_at).await;
         }
         Some(Err(problem)) => director.fail(SimTime::ZERO, problem, &mut Vec::new()),
@@ -214,12 +226,18 @@ impl Way {
 /// The threads that devices live in.
 fn shards(plan: &Arc<Plan>, way: &Way) -> Result<Shards, String> {
     let (told, reports) = unbounded_channel();
-    let gauges: Vec<_> = (0..SHARDS).map(|_| Arc::new(Gauges::default())).collect();
+    let spread = spread(plan);
+    let gauges: Vec<_> = (0..spread.shards).map(|_| Arc::new(Gauges::default())).collect();
     let bench = Bench::of(plan).map_err(|error| error.to_string())?;
-    let shards = (0..SHARDS).zip(&gauges).map(|(number, gauges)| {
-        Shard::spawn(ShardSetup {
+    // Every runtime is built before the first thread starts, so that this thread, which wakes them, knows their descriptors.
+    let runtimes: Vec<_> = (0..spread.shards)
+        .map(|_| shard::runtime())
+        .collect::<Result<_, _>>()
+        .map_err(no_thread)?;
+    let shards = (0..).zip(&gauges).zip(runtimes).map(|((number, gauges), runtime)| {
+        let setup = ShardSetup {
             number,
-            shards: SHARDS,
+            spread,
             plan: Arc::clone(plan),
             ingest_key: way.ingest_key.clone(),
             broker: way.broker.clone(),
@@ -227,11 +245,10 @@ fn shards(plan: &Arc<Plan>, way: &Way) -> Result<Shards, String> {
             bench: bench.clone(),
             gauges: Arc::clone(gauges),
             reports: told.clone(),
-        })
+        };
+        Shard::spawn(setup, runtime)
     });
-    let shards = shards
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("no thread for a shard: {error}"))?;
+    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(no_thread)?;
     Ok((shards, reports, gauges))
 }
 
@@ -265,7 +282,14 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(mut director: Director, server: Server, stage: Stage, show: Show, viewers: Vec<Viewer>, clock: Clock) -> Conductor {
+    fn new(
+        mut director: Director,
+        server: Server,
+        stage: Stage,
+        show: Show,
+        viewers: Vec<Viewer>,
+        (clock, readings): (Clock, Readings),
+    ) -> Conductor {
         if !viewers.is_empty() {
             director.watch();
         }
@@ -278,7 +302,7 @@ impl Conductor {
         }
         Conductor {
             director,
-            watch: Watch::new(stage.gauges.clone(), server.id()),
+            watch: Watch::new(stage.gauges.clone(), server.id(), readings),
             server,
             shards: stage.shards,
             reports: stage.reports,
@@ -325,7 +349,10 @@ impl Conductor {
                 }
                 Some((request, result)) = self.answers.recv() => self.sight(self.clock.now(), Sighting::Answered { request, result }),
                 () = tokio::time::sleep_until(due.unwrap_or_else(|| self.clock.instant(SimTime::ZERO))), if due.is_some() => {}
-                _ = looks.tick() => self.watch.look(self.clock.now()),
+                _ = looks.tick() => {
+                    defect_on_order("conductor", self.clock.now());
+                    self.watch.look(self.clock.now());
+                }
                 viewer = self.audience.next() => self.show_picture(viewer),
                 _ = shows.tick(), if period.is_some() => self.show_progress(),
             }
@@ -536,6 +563,10 @@ impl Conductor {
         self.show.end();
         self.director.finish(ended_at, Some(harness), started_at)
     }
+}
+
+fn no_thread(error: std::io::Error) -> String {
+    format!("no thread for a shard: {error}")
 }
 
 /// Whether the server is killed and started again during the run.

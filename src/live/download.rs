@@ -342,7 +342,7 @@ mod tests {
 
     /// Takes events until the last one; every piece of the body gives credit for as many bytes again.
     fn events(port: u16, offset: u64, credit: u32) -> Vec<DownloadEvent> {
-        events_of(request(port, offset), Dialer::new(None, 1, Arc::default()), credit)
+        events_of(request(port, offset), Dialer::new(None, 1, 1, Arc::default()), credit)
     }
 
     fn events_of(request: DownloadRequest, dialer: Dialer, credit: u32) -> Vec<DownloadEvent> {
@@ -503,7 +503,7 @@ mod tests {
             let (port, client) = serve_tls(goodbye);
             let mut asked = request(port, 0);
             asked.target.tls = true;
-            let dialer = Dialer::new(Some(Arc::new(client)), 1, Arc::default());
+            let dialer = Dialer::new(Some(Arc::new(client)), 1, 1, Arc::default());
             assert_eq!(events_of(asked, dialer, 512), [last], "goodbye: {goodbye}");
         }
     }

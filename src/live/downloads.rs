@@ -101,7 +101,7 @@ fn own_cpu() -> Duration {
 
 /// As a device does it: its transport, its read credit page by page, every byte hashed as it comes and dropped.
 async fn as_devices(asked: &DownloadRequest, tls: Option<Arc<ClientConfig>>, downloads: u32) -> Result<u64, String> {
-    let dialer = Rc::new(Dialer::new(tls, 1, Arc::default()));
+    let dialer = Rc::new(Dialer::new(tls, 1, 1, Arc::default()));
     let clock = Clock::starting_in(Duration::ZERO);
     let fetch = |number: u32| {
         let (asked, dialer) = (asked.clone(), Rc::clone(&dialer));
@@ -143,7 +143,7 @@ async fn as_devices(asked: &DownloadRequest, tls: Option<Arc<ClientConfig>>, dow
 
 /// The same library with nothing around it.
 async fn bare(asked: &DownloadRequest, tls: Option<Arc<ClientConfig>>, downloads: u32, hashed: bool) -> Result<u64, String> {
-    let dialer = Rc::new(Dialer::new(tls, 1, Arc::default()));
+    let dialer = Rc::new(Dialer::new(tls, 1, 1, Arc::default()));
     let fetch = |number: u32| {
         let (asked, dialer) = (asked.clone(), Rc::clone(&dialer));
         async move {
@@ -275,7 +275,7 @@ impl Serve {
             admin.carry_out(action).await.map_err(|unmade| unmade.to_string())?;
         }
         let broker = Target::parse(&self.ready.mqtt).ok_or("the server's MQTT address is none")?;
-        let stream = Dialer::new(tls, 1, Arc::default()).open(&broker, 0).await;
+        let stream = Dialer::new(tls, 1, 1, Arc::default()).open(&broker, 0).await;
         let stream = stream.map_err(|error| format!("no connection to the server: {error:?}"))?;
         let offered = tokio::time::timeout(OFFER_TIMEOUT, self.offered(stream)).await;
         let manifest = offered.map_err(|_| "the server offered nothing".to_owned())??;

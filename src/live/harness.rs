@@ -9,21 +9,17 @@ use hdrhistogram::Histogram;
 
 use crate::measure::Trend;
 use crate::model::Prompt;
-use crate::play::{HarnessReport, Lateness, Machine};
+use crate::play::{HarnessReport, Lateness, Machine, ThreadFigures};
 use crate::time::SimTime;
 
+use super::certificate::{Load, Readings, WINDOW};
 use super::gauges::{Gauges, late_p99, lateness, p99};
+use super::processors::{Processors, TICK, kib_of, memory};
 
-/// Processor time in /proc is counted in hundredths of a second, on every Linux (proc_pid_stat(5), USER_HZ).
-const TICK: Duration = Duration::from_millis(10);
-/// Above this the figures are the harness's, not the server's (contract, section 4, exit code 102).
-const LATE_MAX: Duration = Duration::from_millis(50);
-/// A thread is watched in windows of this length.
-pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 /// Most intervals of lateness that are kept.
 const LATENESS_MAX: usize = 480;
-/// Share of a window, in percent, above which a thread is a bottleneck.
-const BUSY_MAX: u64 = 90;
+/// A shorter while between two looks says little of the processors: their time is counted in hundredths of a second.
+const LOAD_LEAST: Duration = Duration::from_millis(500);
 
 /// Watches the harness and its server during a run.
 #[derive(Debug)]
@@ -33,14 +29,29 @@ pub(crate) struct Watch {
     cpu_before: Duration,
     server_cpu_before: Duration,
     server_last: Option<Usage>,
-    threads: BTreeMap<u32, Duration>,
+    threads: BTreeMap<u32, Seen>,
     window_began: SimTime,
-    /// Threads that were a bottleneck, by name.
-    busy: Vec<String>,
+    processors: Processors,
+    /// At the last look: when, what the processors had done, and what of it was ours.
+    done_before: Option<(SimTime, Duration, Duration)>,
+    /// What certifies the figures; filled in as the run goes.
+    readings: Readings,
     /// Lateness over the run, in intervals of equal length; how it stood at the end of the last, and how many looks make one.
     late: Vec<Lateness>,
     late_before: Option<Histogram<u64>>,
     looks: (u32, u32),
+}
+
+/// A thread, as it was seen.
+#[derive(Clone, Debug)]
+struct Seen {
+    name: String,
+    /// Its processor time at the start of the run, of the window, and at the last look.
+    at_start: Duration,
+    at_window: Duration,
+    last: Duration,
+    /// Largest part of a window that it was busy.
+    busiest: f64,
 }
 
 /// What a process has used.
@@ -51,8 +62,8 @@ struct Usage {
 }
 
 impl Watch {
-    /// Begins to watch, with the server's process id.
-    pub fn new(gauges: Vec<Arc<Gauges>>, server: Option<u32>) -> Watch {
+    /// Begins to watch, with the server's process id. `readings` holds what is known before the start.
+    pub fn new(gauges: Vec<Arc<Gauges>>, server: Option<u32>, readings: Readings) -> Watch {
         let cpu = |process: &str| usage(process).map_or(Duration::ZERO, |usage| usage.cpu);
         Watch {
             gauges,
@@ -60,9 +71,14 @@ impl Watch {
             cpu_before: cpu("self"),
             server_cpu_before: server.map_or(Duration::ZERO, |id| cpu(&id.to_string())),
             server_last: None,
-            threads: thread_times().into_iter().map(|(id, (_, cpu))| (id, cpu)).collect(),
+            threads: thread_times()
+                .into_iter()
+                .map(|(id, (name, cpu))| (id, Seen::new(name, cpu)))
+                .collect(),
             window_began: SimTime::ZERO,
-            busy: Vec::new(),
+            processors: Processors::allowed(),
+            done_before: None,
+            readings,
             late: Vec::new(),
             late_before: None,
             looks: (0, 1),
@@ -86,19 +102,55 @@ impl Watch {
             self.looks.0 = 0;
             self.note_lateness(now);
         }
-        let window = now.since(self.window_began);
-        if window < WINDOW {
+        self.note_load(now);
+        self.note_memory();
+        self.note_threads(now);
+    }
+
+    /// What the processors did since the last look.
+    fn note_load(&mut self, now: SimTime) {
+        let Some(busy) = self.processors.busy() else { return };
+        let own = usage("self").map_or(Duration::ZERO, |own| own.cpu);
+        let ours = own + self.server_last.map_or(Duration::ZERO, |server| server.cpu);
+        let (since, busy_before, ours_before) = *self.done_before.get_or_insert((now, busy, ours));
+        let cores = self.processors.count();
+        let all = now.since(since).as_secs_f64() * cores as f64;
+        if now.since(since) < LOAD_LEAST {
             return;
         }
-        let times = thread_times();
-        for (id, (name, cpu)) in &times {
-            let spent = cpu.saturating_sub(self.threads.get(id).copied().unwrap_or_default());
-            if spent.as_nanos() * 100 > window.as_nanos() * u128::from(BUSY_MAX) && !self.busy.contains(name) {
-                self.busy.push(name.clone());
+        self.done_before = Some((now, busy, ours));
+        let part = |later: Duration, earlier: Duration| (later.saturating_sub(earlier).as_secs_f64() / all).min(1.0);
+        let ours = part(ours, ours_before);
+        let load = Load {
+            ours,
+            others: (part(busy, busy_before) - ours).max(0.0),
+            cores,
+        };
+        if self.readings.busiest.is_none_or(|busiest| load.exceeds(&busiest)) {
+            self.readings.busiest = Some(load);
+        }
+    }
+
+    fn note_memory(&mut self) {
+        if let (Some(free), Some(all)) = (memory("MemAvailable:"), memory("MemTotal:")) {
+            let least = self.readings.memory.map_or(free, |(least, _)| least.min(free));
+            self.readings.memory = Some((least, all));
+        }
+    }
+
+    fn note_threads(&mut self, now: SimTime) {
+        let window = now.since(self.window_began);
+        for (id, (name, cpu)) in thread_times() {
+            let seen = self.threads.entry(id).or_insert_with(|| Seen::new(name, Duration::ZERO));
+            seen.last = cpu;
+            if window >= WINDOW {
+                let spent = cpu.saturating_sub(std::mem::replace(&mut seen.at_window, cpu));
+                seen.busiest = seen.busiest.max(spent.as_secs_f64() / window.as_secs_f64());
             }
         }
-        self.threads = times.into_iter().map(|(id, (_, cpu))| (id, cpu)).collect();
-        self.window_began = now;
+        if window >= WINDOW {
+            self.window_began = now;
+        }
     }
 
     /// Ends an interval of the lateness; once there are too many, neighbors become one (the larger counts) and each is twice as long.
@@ -138,11 +190,16 @@ impl Watch {
     /// The report, at the end of the run; with how long the server says that it took.
     pub fn report(mut self, now: SimTime, server_time: Vec<(Prompt, Trend)>) -> HarnessReport {
         self.look(now);
-        let late = self.late_p99();
-        let exhausted: u64 = self.gauges.iter().map(|gauges| gauges.exhausted()).sum();
-        let dropped: u64 = self.gauges.iter().map(|gauges| gauges.dropped()).sum();
-        let reasons = reasons(late, exhausted, dropped, &self.busy);
         let own = usage("self");
+        let readings = Readings {
+            late: self.late_p99(),
+            exhausted: self.gauges.iter().map(|gauges| gauges.exhausted()).sum(),
+            dropped: self.gauges.iter().map(|gauges| gauges.dropped()).sum(),
+            threads: self.threads.values().map(|seen| (seen.name.clone(), seen.busiest)).collect(),
+            taken: own.iter().chain(&self.server_last).map(|usage| usage.peak_memory).sum(),
+            ..self.readings
+        };
+        let reasons = readings.reasons();
         let percent = |cpu: Duration, before: Duration| {
             let elapsed = now.as_secs_f64();
             if elapsed > 0.0 {
@@ -153,13 +210,17 @@ impl Watch {
         };
         HarnessReport {
             valid: reasons.is_empty(),
+            carries: if reasons.is_empty() { None } else { readings.largest_fleet() },
             reasons,
-            late_p99_s: late.as_secs_f64(),
+            late_p99_s: readings.late.as_secs_f64(),
+            late_at_rest_s: readings.late_at_rest.as_secs_f64(),
             late: Trend::of_micros(&lateness(self.gauges.iter().map(Arc::as_ref))),
             lateness: self.late,
             cpu_percent: own.map_or(0.0, |own| percent(own.cpu, self.cpu_before)),
             memory_bytes: own.map_or(0, |own| own.peak_memory),
-            dropped: dropped + exhausted,
+            dropped: readings.dropped + readings.exhausted,
+            free_memory_bytes: readings.memory.map(|(least, _)| least),
+            threads: self.threads.into_values().map(|seen| seen.figures(now)).collect(),
             server_memory_bytes: self.server_last.map(|server| server.peak_memory),
             server_cpu_percent: self.server_last.map(|server| percent(server.cpu, self.server_cpu_before)),
             server_time,
@@ -168,26 +229,26 @@ impl Watch {
     }
 }
 
-fn reasons(late: Duration, exhausted: u64, dropped: u64, busy: &[String]) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if late > LATE_MAX {
-        let limit = LATE_MAX.as_millis();
-        reasons.push(format!(
-            "timers woke {} ms late at the 99th percentile, limit {limit} ms",
-            late.as_millis()
-        ));
+impl Seen {
+    fn new(name: String, cpu: Duration) -> Seen {
+        Seen {
+            name,
+            at_start: cpu,
+            at_window: cpu,
+            last: cpu,
+            busiest: 0.0,
+        }
     }
-    if exhausted > 0 {
-        reasons.push(format!("out of descriptors or ports for {exhausted} connections"));
+
+    fn figures(self, now: SimTime) -> ThreadFigures {
+        let spent = self.last.saturating_sub(self.at_start).as_secs_f64();
+        let part = if now > SimTime::ZERO { spent / now.as_secs_f64() } else { 0.0 };
+        ThreadFigures {
+            name: self.name,
+            cpu_percent: part * 100.0,
+            busiest_percent: self.busiest.max(part) * 100.0,
+        }
     }
-    if dropped > 0 {
-        reasons.push(format!("{dropped} observations dropped"));
-    }
-    reasons.extend(
-        busy.iter()
-            .map(|name| format!("thread {name} over {BUSY_MAX} % busy for {} s", WINDOW.as_secs())),
-    );
-    reasons
 }
 
 fn usage(process: &str) -> Option<Usage> {
@@ -224,11 +285,6 @@ fn processor_time(stat: &str) -> Option<(String, Duration)> {
     Some((name, TICK * user.saturating_add(system)))
 }
 
-fn kib_of(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
 fn machine() -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
@@ -240,7 +296,7 @@ fn machine() -> Machine {
     Machine {
         cpu: cpu.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
-        memory_bytes: kib_of(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0) * 1024,
+        memory_bytes: memory("MemTotal:").unwrap_or(0),
         os: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
     }
 }
@@ -262,20 +318,5 @@ mod tests {
         assert!(own.peak_memory > 100_000, "{own:?}");
         assert!(!thread_times().is_empty());
         assert!(machine().memory_bytes > 0);
-    }
-
-    #[test]
-    fn a_harness_past_its_limits_says_why() {
-        assert_eq!(reasons(LATE_MAX, 0, 0, &[]), Vec::<String>::new());
-        let busy = ["shard-0".to_owned()];
-        assert_eq!(
-            reasons(Duration::from_millis(63), 2, 1, &busy),
-            [
-                "timers woke 63 ms late at the 99th percentile, limit 50 ms",
-                "out of descriptors or ports for 2 connections",
-                "1 observations dropped",
-                "thread shard-0 over 90 % busy for 10 s"
-            ]
-        );
     }
 }

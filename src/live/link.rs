@@ -232,7 +232,7 @@ mod tests {
             tls: false,
         };
         std::thread::spawn(move || speak(listener.accept().unwrap().0));
-        let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
+        let opening = async move { Dialer::new(None, 1, 1, Arc::default()).open(&target, 0).await };
         Link::new(Box::pin(opening), SimTime::ZERO + ONE_WAY)
     }
 

@@ -2,12 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -16,6 +19,7 @@ use crate::faults::{Edge, EdgeOutputs, Injection};
 use crate::model::{DeviceIndex, IngestKey, Why};
 use crate::play::{Sighting, Stamped};
 use crate::scenario::Plan;
+use crate::tables::{self, Spread};
 use crate::time::SimTime;
 
 use super::board::{Bench, Board};
@@ -24,8 +28,10 @@ use super::gauges::Gauges;
 use super::station::{Station, keep_going, panic_text};
 use super::stream::{Dialer, Target};
 
-/// How long sightings are gathered before they go to the conductor.
+/// How long sightings are gathered before they go to the conductor, for each two shards: many shards that wake often would do little else.
 const GATHERING: Duration = Duration::from_millis(5);
+/// However many shards there are.
+const GATHERING_MAX: Duration = Duration::from_millis(20);
 /// Room for one read, shared by the devices of a shard; a TLS record has at most 16 KiB.
 const SCRATCH: usize = 16 * 1024;
 /// Tasks polled between two looks at timers and sockets: a handshake costs 0.2 ms, so that a timer waits 2 ms at most.
@@ -35,8 +41,8 @@ const TASKS_A_LOOK: u32 = 8;
 pub(crate) struct ShardSetup {
     /// Number of the shard, from zero, and of how many.
     pub number: u32,
-    /// Shards in all: devices are dealt by their number among those that are played.
-    pub shards: u32,
+    /// How devices are spread: they are dealt by their number among those that are played.
+    pub spread: Spread,
     /// What is played.
     pub plan: Arc<Plan>,
     /// Password of every device.
@@ -101,13 +107,13 @@ impl Shard {
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub fn spawn(setup: ShardSetup) -> std::io::Result<Shard> {
+    pub fn spawn(setup: ShardSetup, runtime: Runtime) -> std::io::Result<Shard> {
         let (orders, taken) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{}", setup.number))
             .spawn(move || {
                 let reports = setup.reports.clone();
-                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, taken)));
+                let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(setup, runtime, taken)));
                 let last = match played {
                     Ok(Ok(left_open)) => Report::Stopped(left_open),
                     Ok(Err(error)) => Report::Broke(format!("shard: {error}")),
@@ -145,14 +151,26 @@ pub(crate) struct Surroundings {
     pub asks_flash: bool,
     shard: u32,
     sightings: RefCell<Vec<Stamped>>,
+    /// Told of the first sighting of a batch.
+    sighted: Notify,
 }
 
 impl Surroundings {
     /// Keeps a sighting for the next batch.
     pub fn report(&self, at: SimTime, sighting: Sighting) {
         if self.gauges.may_keep() {
-            self.sightings.borrow_mut().push((at, sighting));
+            let mut sightings = self.sightings.borrow_mut();
+            sightings.push((at, sighting));
+            if sightings.len() == 1 {
+                self.sighted.notify_one();
+            }
         }
+    }
+
+    /// Waits for a sighting, and `pause` longer for more.
+    async fn gathered(&self, pause: Duration) {
+        self.sighted.notified().await;
+        tokio::time::sleep(pause).await;
     }
 
     /// Keeps a row for the report's errors.
@@ -166,13 +184,27 @@ impl Surroundings {
     }
 }
 
-/// The shard's life; gives the devices that were not at rest when it was stopped.
-fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// What a shard runs on; to be built by the thread that wakes it.
+///
+/// # Errors
+///
+/// When the system gives no descriptors.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .event_interval(TASKS_A_LOOK)
-        .build()?;
+        .build()
+}
+
+/// Devices that were not at rest when a shard was stopped: why, and whether they are stuck.
+type Played = std::io::Result<Vec<(DeviceIndex, Why, bool)>>;
+
+/// The shard's life; gives the devices that were not at rest when it was stopped.
+fn play(setup: ShardSetup, runtime: Runtime, orders: UnboundedReceiver<Order>) -> Played {
+    if setup.spread.own_tables {
+        tables::split()?;
+    }
     let tasks = LocalSet::new();
     let left_open = tasks.block_on(&runtime, conduct(setup, orders));
     // Looking up a name may hang in a thread of the runtime; nobody waits for it.
@@ -181,7 +213,7 @@ fn play(setup: ShardSetup, orders: UnboundedReceiver<Order>) -> std::io::Result<
     left_open
 }
 
-async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std::io::Result<Vec<(DeviceIndex, Why, bool)>> {
+async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> Played {
     let stations = stations(&setup)?;
     let _ = setup.reports.send(Report::Ready);
     let clock = loop {
@@ -193,7 +225,12 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
     };
     let around = Rc::new(Surroundings {
         clock,
-        dialer: Rc::new(Dialer::new(setup.tls, setup.plan.played_count(), Arc::clone(&setup.gauges))),
+        dialer: Rc::new(Dialer::new(
+            setup.tls,
+            setup.plan.played_count(),
+            setup.spread.shards,
+            Arc::clone(&setup.gauges),
+        )),
         broker: Rc::new(setup.broker),
         gauges: setup.gauges,
         scratch: RefCell::new(vec![0; SCRATCH]),
@@ -201,12 +238,13 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
         asks_flash: setup.plan.measures().any(|measure| measure.metric.is_of_flash()),
         shard: setup.number,
         sightings: RefCell::default(),
+        sighted: Notify::new(),
     });
     for station in stations.values() {
         tokio::task::spawn_local(keep_going(Rc::clone(station), Rc::clone(&around)));
     }
-    let mut gathering = tokio::time::interval(GATHERING);
-    gathering.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let pause = (GATHERING * setup.spread.shards / 2).min(GATHERING_MAX);
+    let mut gathered = pin!(around.gathered(pause));
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -235,7 +273,10 @@ async fn conduct(setup: ShardSetup, mut orders: UnboundedReceiver<Order>) -> std
                 Some(Order::Start(_)) => {}
                 Some(Order::Stop) | None => break,
             },
-            _ = gathering.tick() => send(&setup.reports, around.batch()),
+            () = &mut gathered => {
+                send(&setup.reports, around.batch());
+                gathered.set(around.gathered(pause));
+            }
         }
     }
     let now = clock.now();
@@ -277,7 +318,7 @@ fn stations(setup: &ShardSetup) -> std::io::Result<BTreeMap<DeviceIndex, Rc<RefC
         let played = (fleet.first.0..fleet.first.0 + fleet.count)
             .map(DeviceIndex)
             .filter(|index| plan.split.holds(*index));
-        for index in played.filter(|index| plan.split.position(*index) as u32 % setup.shards == setup.number) {
+        for index in played.filter(|index| plan.split.position(*index) as u32 % setup.spread.shards == setup.number) {
             let behaviors = Arc::clone(&fleet.behaviors);
             let device = Device::new(
                 plan.identity(index),
@@ -331,7 +372,10 @@ mod tests {
         let (told, reports) = unbounded_channel();
         let setup = ShardSetup {
             number: 0,
-            shards: 1,
+            spread: Spread {
+                shards: 1,
+                own_tables: false,
+            },
             plan: Arc::new(plan),
             ingest_key: IngestKey::new("k"),
             broker: Target::parse(&format!("mqtt://{broker}")).unwrap(),
@@ -340,7 +384,7 @@ mod tests {
             gauges: Arc::default(),
             reports: told,
         };
-        let shard = Shard::spawn(setup).unwrap();
+        let shard = Shard::spawn(setup, runtime().unwrap()).unwrap();
         shard.orders.send(Order::Start(Clock::starting_in(Duration::ZERO))).unwrap();
         (shard, reports)
     }

@@ -421,7 +421,7 @@ mod tests {
     async fn busy_link(clock: Clock) -> (Link, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::parse(&format!("mqtt://{}", listener.local_addr().unwrap())).unwrap();
-        let opening = async move { Dialer::new(None, 1, Arc::default()).open(&target, 0).await };
+        let opening = async move { Dialer::new(None, 1, 1, Arc::default()).open(&target, 0).await };
         let mut link = Link::new(Box::pin(opening), SimTime::ZERO);
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
         let mut drive = async |link: &mut Link| {

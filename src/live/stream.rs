@@ -28,12 +28,20 @@ use super::gauges::Gauges;
 /// How long connecting may take before a device takes it for lost. A real one has no limit of its own (protocol 5.5).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Handshakes of a shard under way at once. Each costs some 0.3 ms of processor time, and a timer that falls due waits for those
-/// under way: with sixteen, 2,000 devices that connect at once made timers three times as late as with four.
-const HANDSHAKES: usize = 4;
+/// Handshakes under way at once, over all shards. Each costs some 0.3 ms of processor time, and a timer that falls due waits for those
+/// under way: with thirty-two, 2,000 devices that connect at once made timers three times as late as with eight.
+const HANDSHAKES: usize = 8;
 
-/// Devices that share one loopback source address: a third of the ephemeral ports of one.
-const DEVICES_A_SOURCE: usize = 8_000;
+/// Devices that share one loopback source address. Each leaves ports behind that the kernel keeps for a minute, its downloads' and those
+/// of before its reboots; with a tenth of an address's ports taken, finding a free one still costs nothing.
+const DEVICES_A_SOURCE: usize = 1_000;
+/// Most source addresses.
+const SOURCES_MAX: u32 = 250;
+
+/// Loopback addresses that the connections of so many devices come from.
+pub(super) fn sources(devices: usize) -> u32 {
+    u32::try_from(1 + devices / DEVICES_A_SOURCE).map_or(SOURCES_MAX, |sources| sources.min(SOURCES_MAX))
+}
 
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,12 +127,12 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// A dialer for a run of `devices` devices in all. `gauges` counts connections that this machine had no descriptor or port for.
-    pub fn new(tls: Option<Arc<ClientConfig>>, devices: usize, gauges: Arc<Gauges>) -> Dialer {
+    /// A dialer for a run of `devices` devices in all, one of `shards`. `gauges` counts connections that this machine had no descriptor or port for.
+    pub fn new(tls: Option<Arc<ClientConfig>>, devices: usize, shards: u32, gauges: Arc<Gauges>) -> Dialer {
         Dialer {
             tls,
-            handshakes: Semaphore::new(HANDSHAKES),
-            sources: u32::try_from(1 + devices / DEVICES_A_SOURCE).unwrap_or(u32::MAX).min(200),
+            handshakes: Semaphore::new((HANDSHAKES / shards as usize).max(1)),
+            sources: sources(devices),
             gauges,
         }
     }
@@ -158,7 +166,7 @@ impl Dialer {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         if self.sources > 1 && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-            let last = u8::try_from(1 + device % self.sources).expect("at most 200 sources");
+            let last = u8::try_from(1 + device % self.sources).expect("at most 250 sources");
             socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
         }
         let tcp = socket.connect(address).await?;
@@ -393,7 +401,7 @@ mod tests {
             .local_addr()
             .unwrap()
             .port();
-        let dialer = Dialer::new(None, 1, Arc::default());
+        let dialer = Dialer::new(None, 1, 1, Arc::default());
         let target = Target {
             host: "127.0.0.1".to_owned(),
             port: free,
@@ -443,7 +451,7 @@ mod tests {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let (target, own) = tls_server(&folders[0]).await;
         let (_, foreign) = tls_server(&folders[1]).await;
-        let dialer = |ca: &Path| Dialer::new(Some(client_config(ca).unwrap()), 1, Arc::default());
+        let dialer = |ca: &Path| Dialer::new(Some(client_config(ca).unwrap()), 1, 1, Arc::default());
         let opened = dialer(&own).open(&target, 0).await.unwrap();
         let Stream::Tls(stream) = opened else { panic!("plain text") };
         assert_eq!(

@@ -126,8 +126,12 @@ pub struct HarnessReport {
     pub valid: bool,
     /// Why not, in words.
     pub reasons: Vec<String>,
+    /// The largest fleet of this kind that the machine carries; only where it did not carry this one, and as far as can be told.
+    pub carries: Option<LargestFleet>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// The same before anything was there to do.
+    pub late_at_rest_s: f64,
     /// All of it.
     pub late: Trend,
     /// The same over the run, in intervals.
@@ -136,6 +140,10 @@ pub struct HarnessReport {
     pub cpu_percent: f64,
     /// Peak memory of the harness, bytes.
     pub memory_bytes: u64,
+    /// Least memory of the machine that was free.
+    pub free_memory_bytes: Option<u64>,
+    /// Threads of the harness.
+    pub threads: Vec<ThreadFigures>,
     /// Work dropped.
     pub dropped: u64,
     /// Peak memory of the embedded server, bytes.
@@ -160,6 +168,26 @@ impl HarnessReport {
             server_time: self.server_time.clone(),
         }
     }
+}
+
+/// An estimate of what a machine carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargestFleet {
+    /// Devices, two digits of them.
+    pub devices: u64,
+    /// What was reckoned with.
+    pub basis: String,
+}
+
+/// How a thread of the harness fared, percent of one core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadFigures {
+    /// What it is called.
+    pub name: String,
+    /// Mean over the run.
+    pub cpu_percent: f64,
+    /// In its busiest ten seconds.
+    pub busiest_percent: f64,
 }
 
 /// Lateness of timer wakes in an interval of the run.

@@ -14,7 +14,7 @@ use crate::verdict::{Finding, Referee, server_rule};
 
 use super::io::{Mode, RunEnd};
 use super::judging::Judging;
-use super::outcome::{Checks, Errors, HarnessReport, Lateness, LeftOpen, Outcome, RunError};
+use super::outcome::{Checks, Errors, HarnessReport, Lateness, LeftOpen, Outcome, RunError, ThreadFigures};
 use super::timeline::Timeline;
 use super::{census, recorder};
 
@@ -274,6 +274,13 @@ fn harness(shards: &[ShardOutcome]) -> Option<HarnessReport> {
         let of = move |reason: &String| format!("shard {split}: {reason}");
         harness.reasons.iter().map(of)
     });
+    let threads = each.iter().flat_map(|(split, harness)| {
+        let of = move |thread: &ThreadFigures| ThreadFigures {
+            name: format!("{split} {}", thread.name),
+            ..thread.clone()
+        };
+        harness.threads.iter().map(of)
+    });
     let mut machine = first.machine.clone();
     if each.iter().any(|(_, harness)| harness.machine != machine) {
         machine.cpu = format!(
@@ -289,6 +296,9 @@ fn harness(shards: &[ShardOutcome]) -> Option<HarnessReport> {
     Some(HarnessReport {
         valid: each.iter().all(|(_, harness)| harness.valid),
         reasons: reasons.collect(),
+        // Each machine carries its own part: what all of them would carry is for nobody to reckon.
+        carries: None,
+        late_at_rest_s: each.iter().map(|(_, harness)| harness.late_at_rest_s).fold(0.0, f64::max),
         late_p99_s: late.percentile(99.0, 0).unwrap_or(0.0),
         late,
         lateness: lateness(
@@ -298,6 +308,8 @@ fn harness(shards: &[ShardOutcome]) -> Option<HarnessReport> {
         ),
         cpu_percent: each.iter().map(|(_, harness)| harness.cpu_percent).sum(),
         memory_bytes: each.iter().map(|(_, harness)| harness.memory_bytes).sum(),
+        free_memory_bytes: each.iter().filter_map(|(_, harness)| harness.free_memory_bytes).min(),
+        threads: threads.collect(),
         dropped: each.iter().map(|(_, harness)| harness.dropped).sum(),
         server_memory_bytes: sum(&|harness| harness.server_memory_bytes),
         server_cpu_percent: each

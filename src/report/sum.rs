@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::faults::{Moment, PlannedFault, Target};
 use crate::measure::{Comparison, FaultFigures, Recorder, is_stuck};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, UpdateState, show_count};
-use crate::play::{HarnessReport, Mode, Outcome, RunEnd};
+use crate::play::{HarnessReport, Mode, Outcome, RunEnd, ThreadFigures};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::Judgement;
@@ -17,8 +17,8 @@ use super::series::metrics;
 use super::shard::SHARD;
 use super::summary::{
     Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
-    LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow, Summary,
-    WindowRow,
+    LargestFleetRow, LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow,
+    Summary, ThreadRow, WindowRow,
 };
 use super::twin::TwinRow;
 use super::untrusted::clean;
@@ -501,6 +501,14 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     notes
 }
 
+fn thread(thread: &ThreadFigures) -> ThreadRow {
+    ThreadRow {
+        name: clean(&thread.name),
+        cpu_percent: round(thread.cpu_percent),
+        busiest_percent: round(thread.busiest_percent),
+    }
+}
+
 fn machine(harness: &HarnessReport) -> MachineRow {
     MachineRow {
         cpu: clean(&harness.machine.cpu),
@@ -514,7 +522,12 @@ fn harness(harness: &HarnessReport) -> HarnessRow {
     HarnessRow {
         valid: harness.valid,
         reasons: harness.reasons.iter().map(|reason| clean(reason)).collect(),
+        carries: harness.carries.as_ref().map(|largest| LargestFleetRow {
+            devices: largest.devices,
+            basis: clean(&largest.basis),
+        }),
         late_p99_s: round(harness.late_p99_s),
+        late_at_rest_s: round(harness.late_at_rest_s),
         lateness: harness
             .lateness
             .iter()
@@ -526,6 +539,8 @@ fn harness(harness: &HarnessReport) -> HarnessRow {
             .collect(),
         cpu_percent: round(harness.cpu_percent),
         memory_bytes: harness.memory_bytes,
+        free_memory_bytes: harness.free_memory_bytes,
+        threads: harness.threads.iter().map(thread).collect(),
         dropped: harness.dropped,
         server_cpu_percent: harness.server_cpu_percent.map(round),
         server_memory_bytes: harness.server_memory_bytes,

@@ -402,8 +402,14 @@ pub struct HarnessRow {
     pub valid: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// The largest fleet of this kind that the machine carries, where it did not carry this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carries: Option<LargestFleetRow>,
     /// Lateness of timer wakes, 99th percentile, seconds.
     pub late_p99_s: f64,
+    /// The same before anything was there to do.
+    #[serde(default)]
+    pub late_at_rest_s: f64,
     /// The same over the run, in at most 480 intervals.
     #[serde(default)]
     pub lateness: Vec<LatenessRow>,
@@ -411,12 +417,38 @@ pub struct HarnessRow {
     pub cpu_percent: f64,
     /// Peak memory, bytes.
     pub memory_bytes: u64,
+    /// Least memory of the machine that was free, bytes.
+    #[serde(default)]
+    pub free_memory_bytes: Option<u64>,
+    /// Threads of the harness.
+    #[serde(default)]
+    pub threads: Vec<ThreadRow>,
     /// Work dropped.
     pub dropped: u64,
     /// Processor time of the embedded server, percent of one core.
     pub server_cpu_percent: Option<f64>,
     /// Peak memory of the embedded server, bytes.
     pub server_memory_bytes: Option<u64>,
+}
+
+/// An estimate of what a machine carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LargestFleetRow {
+    /// Devices.
+    pub devices: u64,
+    /// What was reckoned with.
+    pub basis: String,
+}
+
+/// A thread of the harness, percent of one core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ThreadRow {
+    /// What it is called.
+    pub name: String,
+    /// Mean over the run.
+    pub cpu_percent: f64,
+    /// In its busiest ten seconds.
+    pub busiest_percent: f64,
 }
 
 impl Summary {

@@ -15,6 +15,7 @@ mod external;
 mod fault;
 mod fields;
 mod file;
+mod fit;
 mod images;
 mod links;
 mod museum;
@@ -121,11 +122,13 @@ fn make(
     }
     let (fleets, devices) = resolver.fleets(&images, &trusted);
     let cohorts = resolver.cohorts(&fleets, &devices);
-    let faults = resolver.faults(AtStart {
+    let start = AtStart {
         fleets: &fleets,
         devices: &devices,
         cohorts: &cohorts,
-    });
+    };
+    let faults = resolver.faults(start);
+    fit::warn(file, start, warnings);
     Some(Plan {
         seed: file.general.seed,
         hash: written::hash(file, &images, &trusted),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measure::{LabelKey, OwnKey};
-use crate::model::{Key, Phase, Session, Tags, Term, Test, UpdateState, closest};
+use crate::model::{Key, Phase, Session, Tags, Term, Test, UpdateState, closest, is_word};
 
 use super::document::Place;
 use super::error::Problems;
@@ -137,10 +137,18 @@ impl<'f> Names<'f> {
         problems.add(at, format!("unknown step `{}` in {subject}", cut(name)), hint);
     }
 
-    /// Says that a cohort is not known.
+    /// Says that a cohort is not known; who selects devices in its place is shown how a cohort is made of them.
     pub fn check_cohort(&self, name: &str, at: Place, subject: &str, problems: &Problems) {
         if !self.cohort_names().any(|known| known == name) {
-            let hint = suggest(name, self.cohort_names(), "cohorts");
+            let fleet = self.fleet_names().any(|known| known == name);
+            let hint = match name.split_once(':') {
+                None if fleet => format!("a fleet is made a cohort by `cohort.{name}.members = \"fleet:{name}\"`"),
+                Some((_, chosen)) if is_word(chosen) => {
+                    let name = cut(name);
+                    format!("make them a cohort, `cohort.{chosen}.members = \"{name}\"`, and write `{chosen}` here")
+                }
+                None | Some(_) => suggest(name, self.cohort_names(), "cohorts"),
+            };
             problems.add(at, format!("unknown cohort `{}` in {subject}", cut(name)), hint);
         }
     }

@@ -1,5 +1,5 @@
-//! Ready values that a scenario names `preset:NAME`: back-offs of known clients and sizes of images, whose figures stand in the embedded
-//! profiles with their sources, and expectations of the detection catalogue (`docs/detection.md`).
+//! Ready values that a scenario names `preset:NAME`: back-offs of known clients, sizes of images, absences and outages, whose figures
+//! stand in the embedded profiles with their sources, and expectations of the detection catalogue (`docs/detection.md`).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,17 +7,21 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::device::{Backoff, Jitter};
-use crate::faults::Absence;
+use crate::faults::{Absence, Drops};
 use crate::model::parse_size;
 
 use super::chips::Figure;
 use super::fields::{Complaint, cut, suggest};
+use super::links::drops;
 
 /// Ready expectations: name, and the measure that it stands for.
-pub(super) const EXPECTATIONS: [(&str, &str); 5] = [
+pub(super) const EXPECTATIONS: [(&str, &str); 8] = [
+    ("all-online", "devices{session:online} share == 100 %"),
     ("all-reachable", "devices{session:online} share >= 99 %"),
+    ("all-succeeded", "devices{state:succeeded} share == 100 %"),
     ("few-failures", "attempts{result:failed} share <= 5 %"),
     ("in-agreement", "disagreements count == 0"),
+    ("little-wear", "wear max <= 10"),
     ("no-herd", "connects{!result:ok} share <= 5 %"),
     ("nothing-open", "devices{state:in-progress} count == 0"),
 ];
@@ -45,9 +49,16 @@ struct ImageFigures {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct OutageFigures {
+    drops: Figure,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AbsenceFigures {
     share: Figure,
     hours: Option<Figure>,
+    lost: Option<Figure>,
     #[serde(rename = "spells")]
     _spells: Option<Figure>,
 }
@@ -81,11 +92,23 @@ static ABSENCES: LazyLock<BTreeMap<String, Absence>> = LazyLock::new(|| {
         toml::from_str(include_str!("../../profiles/absences.toml")).expect("the embedded profiles are valid");
     let absence = |figures: &AbsenceFigures| {
         let hours = figures.hours.as_ref().map_or("", Figure::text);
-        Absence::parse(&format!("{} {hours}", figures.share.text())).expect("profiles hold absences")
+        let away = Absence::parse(&format!("{} {hours}", figures.share.text())).expect("profiles hold absences");
+        let losing = |lost: &Figure| away.losing(&format!("lost {}", lost.text())).expect("profiles hold shares");
+        figures.lost.as_ref().map_or(away, losing)
     };
     profiles
         .iter()
         .map(|(name, figures)| (name.clone(), absence(figures)))
+        .collect()
+});
+
+static OUTAGES: LazyLock<BTreeMap<String, Drops>> = LazyLock::new(|| {
+    let profiles: BTreeMap<String, OutageFigures> =
+        toml::from_str(include_str!("../../profiles/outages.toml")).expect("the embedded profiles are valid");
+    let drops = |figures: &OutageFigures| drops(figures.drops.text()).expect("profiles hold drops");
+    profiles
+        .iter()
+        .map(|(name, figures)| (name.clone(), drops(figures)))
         .collect()
 });
 
@@ -103,9 +126,22 @@ pub(super) fn image_size(text: &str, subject: &str) -> Option<Result<u64, Compla
     named(text, &IMAGES, "image size", subject)
 }
 
-/// How devices are away that `text` names, if it begins with `preset:`.
+/// How devices are away that `text` names, if it begins with `preset:`; who is lost may follow a comma.
 pub(super) fn absence(text: &str, subject: &str) -> Option<Result<Absence, Complaint>> {
-    named(text, &ABSENCES, "absence", subject)
+    let (name, lost) = text.split_once(',').map_or((text, None), |(name, lost)| (name, Some(lost)));
+    let found = named(name, &ABSENCES, "absence", subject)?;
+    let losing = |absence: Absence| match lost {
+        Some(lost) => absence
+            .losing(lost)
+            .map_err(|hint| Complaint::new(format!("`{}` is no `absence`", cut(text)), hint)),
+        None => Ok(absence),
+    };
+    Some(found.and_then(losing))
+}
+
+/// The outages that `text` names, if it begins with `preset:`.
+pub(super) fn outages(text: &str, subject: &str) -> Option<Result<Drops, Complaint>> {
+    named(text, &OUTAGES, "outage", subject)
 }
 
 /// The measure that `text` names, if it begins with `preset:`.
@@ -114,9 +150,9 @@ pub(super) fn expectation(text: &str, subject: &str) -> Option<Result<&'static s
     named(text, &BTreeMap::from(known), "expectation", subject)
 }
 
-fn named<T: Copy>(text: &str, known: &BTreeMap<String, T>, what: &str, subject: &str) -> Option<Result<T, Complaint>> {
+fn named<T: Clone>(text: &str, known: &BTreeMap<String, T>, what: &str, subject: &str) -> Option<Result<T, Complaint>> {
     let name = text.strip_prefix("preset:")?.trim();
-    Some(known.get(name).copied().ok_or_else(|| {
+    Some(known.get(name).cloned().ok_or_else(|| {
         Complaint::new(
             format!("unknown {what} preset `{}` in {subject}", cut(name)),
             suggest(name, known.keys().map(String::as_str), "presets"),

@@ -1,17 +1,20 @@
-//! The embedded profiles as they are written: every figure with its source.
+//! The embedded profiles as they are written: every figure with its source; ready expectations with what they find.
 
 use serde::{Deserialize, Serialize};
+
+use super::presets::EXPECTATIONS;
 
 const LINKS: &str = include_str!("../../profiles/links.toml");
 const CHIPS: &str = include_str!("../../profiles/chips.toml");
 const BACKOFFS: &str = include_str!("../../profiles/backoffs.toml");
 const ABSENCES: &str = include_str!("../../profiles/absences.toml");
+const OUTAGES: &str = include_str!("../../profiles/outages.toml");
 const IMAGES: &str = include_str!("../../profiles/images.toml");
 
-/// A link, a chip, the back-off of a client, how devices are away, or a size of images.
+/// A link, a chip, the back-off of a client, how devices are away, outages of links, a size of images, or a ready expectation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Profile {
-    /// `link`, `chip`, `back-off`, `absence` or `image`.
+    /// `link`, `chip`, `back-off`, `absence`, `outage`, `image` or `expectation`.
     pub kind: &'static str,
     /// Its name in a scenario.
     pub name: String,
@@ -36,7 +39,7 @@ struct Written {
     source: String,
 }
 
-/// Every profile, links first.
+/// Every profile, links first, expectations last.
 pub fn profiles() -> Vec<Profile> {
     let read = |kind, text: &str| {
         let tables: toml::Table = text.parse().expect("profiles are TOML");
@@ -52,9 +55,24 @@ pub fn profiles() -> Vec<Profile> {
         ("chip", CHIPS),
         ("back-off", BACKOFFS),
         ("absence", ABSENCES),
+        ("outage", OUTAGES),
         ("image", IMAGES),
     ];
-    kinds.into_iter().flat_map(|(kind, text)| read(kind, text)).collect()
+    let measured = kinds.into_iter().flat_map(|(kind, text)| read(kind, text));
+    measured.chain(EXPECTATIONS.iter().map(expectation)).collect()
+}
+
+fn expectation(&(name, measure): &(&str, &str)) -> Profile {
+    let measure = ProfileFigure {
+        name: "that".to_owned(),
+        value: measure.to_owned(),
+        source: "docs/detection.md".to_owned(),
+    };
+    Profile {
+        kind: "expectation",
+        name: name.to_owned(),
+        figures: vec![measure],
+    }
 }
 
 fn figures(table: toml::Value) -> Vec<ProfileFigure> {

@@ -182,7 +182,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             (
                 "absence",
                 Text,
-                "how much devices are away, and when: 4 %, 4 % office, preset:NAME",
+                "how much devices are away, when, and for good: 4 %, 4 % office, preset:NAME, each with `, lost 0.3 %`",
             ),
             (
                 "engine",
@@ -235,7 +235,7 @@ const MEANINGS: &[(&str, &[Meaning])] = &[
             ("down", Text, "bit rate to the device"),
             ("up", Text, "bit rate from it"),
             ("loss", Quantity, "share of packets"),
-            ("drops", Text, "outages: every T for T..T"),
+            ("drops", Text, "outages: every T for T..T, preset:NAME"),
             ("quota", Text, "SIZE/T"),
             ("join", Text, "time from power to network"),
         ],

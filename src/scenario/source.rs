@@ -68,6 +68,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("staged-rollout", include_str!("../../scenarios/staged-rollout.toml")),
     ("server-crash", include_str!("../../scenarios/server-crash.toml")),
     ("retry-storm", include_str!("../../scenarios/retry-storm.toml")),
+    ("storm", include_str!("../../scenarios/storm.toml")),
+    ("storm-tls", include_str!("../../scenarios/storm-tls.toml")),
 ];
 
 /// The text of the built-in example called `name`.

@@ -12,7 +12,17 @@ pub(super) struct AtStart<'p> {
     pub cohorts: &'p [PlannedCohort],
 }
 
-impl AtStart<'_> {
+impl<'p> AtStart<'p> {
+    /// The devices of a cohort, each with its fleet.
+    pub fn devices_in(self, cohort: &str) -> impl Iterator<Item = (&'p PlannedFleet, &'p PlannedDevice)> {
+        let inside = move |number: &u32| cohort == "all" || self.is_member(cohort, DeviceIndex(*number));
+        let devices = (0..self.devices.len() as u32).filter(inside);
+        devices.map(move |number| {
+            let device = &self.devices[number as usize];
+            (&self.fleets[usize::from(device.fleet)], device)
+        })
+    }
+
     /// How many devices match, the pick left aside. Session, phase, state and step are nobody's yet.
     pub fn matching(self, selector: &Selector) -> u64 {
         (0..self.devices.len() as u32)

@@ -10,6 +10,7 @@ mod build;
 mod expectation;
 mod finding;
 mod referee;
+mod rulebook;
 mod rules;
 mod view;
 mod witness;

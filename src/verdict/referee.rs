@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use crate::measure::{Census, Register};
 use crate::memory;
-use crate::model::{AttemptId, DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey, Split};
-use crate::model::{ServerEvent, UpdateState};
+use crate::model::{DeploymentName, DeviceIndex, FirmwareVersion, Observation, Phase, RecordKey, ServerEvent, Split, UpdateState};
 use crate::time::SimTime;
-use crate::wire::ota::{DecodeError, Unreadable, decode_cloud, decode_results};
-use crate::wire::{DownloadRequest, ImageHead, ImagePrint, Packet, Publish, QoS, receive_limit, topic};
+use crate::wire::ota::decode_results;
+use crate::wire::{DownloadRequest, ImageHead, ImagePrint, Packet, QoS, topic};
 
 use super::build::{Build, Numbers};
 use super::finding::Finding;
-use super::rules::{Assignment, Attempts, Beginning, Boot, Call, Cancellation, Connection, Download, Handlers, Images, Messages};
-use super::rules::{Records, Reports, Rule, Scene, Settling, Supersession, Tally, Transitions, Written};
-use super::view::{Body, Harmless, Heard, LineStage, Marks, Stored, View};
+use super::rulebook::Rulebook;
+use super::rules::{Beginning, Rule, Scene, Tally, Written};
+use super::view::{Harmless, LineStage, View, effect, heard};
 
 /// What a referee has to know beforehand.
 #[derive(Clone, Debug)]
@@ -34,27 +33,9 @@ pub struct Referee {
     register: Register,
     builds: Vec<Build>,
     views: Vec<View>,
-    rules: Rules,
+    rules: Rulebook,
     /// Whose devices are played.
     split: Split,
-}
-
-#[derive(Debug)]
-struct Rules {
-    messages: Messages,
-    reports: Reports,
-    handlers: Handlers,
-    records: Records,
-    images: Images,
-    boot: Boot,
-    cancellation: Cancellation,
-    supersession: Supersession,
-    connection: Connection,
-    download: Download,
-    assignment: Assignment,
-    attempts: Attempts,
-    transitions: Transitions,
-    settling: Settling,
 }
 
 impl Referee {
@@ -84,22 +65,7 @@ impl Referee {
         Referee {
             register,
             views,
-            rules: Rules {
-                messages: Messages::default(),
-                reports: Reports::default(),
-                handlers: Handlers::default(),
-                records: Records::default(),
-                images: Images::default(),
-                boot: Boot::default(),
-                cancellation: Cancellation::default(),
-                supersession: Supersession::default(),
-                connection: Connection::default(),
-                download: Download::new(&setup.images),
-                assignment: Assignment::new(devices.iter().map(|device| device.runs.as_slice())),
-                attempts: Attempts::default(),
-                transitions: Transitions::default(),
-                settling: Settling::default(),
-            },
+            rules: Rulebook::new(&setup.images, devices.iter().map(|device| device.runs.as_slice())),
             builds,
             split: Split::WHOLE,
         }
@@ -163,86 +129,9 @@ impl Referee {
         if let Observation::RecordWritten { record, content } = observation {
             self.record_written(at, device, record, content);
         }
-        self.judge(at, device, observation);
-        self.follow(device, observation);
-    }
-
-    /// Holds the rules against what a device showed.
-    fn judge(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
         let scene = scene(&self.views, &self.builds, at, device);
-        let rules = &mut self.rules;
-        rules.boot.observed(&scene, observation);
-        match observation {
-            Observation::Transition { transition, attempt, .. } => {
-                rules.transitions.changed(at, device, *transition, *attempt);
-                rules.attempts.phase(at, device, transition.to, *attempt);
-            }
-            Observation::ManifestReceived { attempt } => {
-                rules.messages.named(&scene, *attempt, "accepted");
-                rules.handlers.accepted(&scene, *attempt);
-                rules.supersession.accepted(&scene, *attempt);
-                rules.cancellation.accepted(&scene);
-            }
-            Observation::HandlerCalled {
-                attempt,
-                index,
-                firmware,
-            } => {
-                let call = Call {
-                    attempt: *attempt,
-                    index: *index,
-                    firmware,
-                };
-                rules.attempts.handler(at, device, *attempt);
-                rules.handlers.called(&scene, &call);
-                rules.cancellation.called(&scene, *attempt);
-                rules.supersession.called(&scene, *attempt);
-            }
-            Observation::HandlerReturned { attempt, index, result } => {
-                rules.cancellation.returned(&scene, *attempt, *index, *result);
-                rules.download.returned(&scene, *attempt, *result);
-            }
-            Observation::Downloaded { bytes, print } => {
-                let print = ImagePrint {
-                    bytes: *bytes,
-                    sum: *print,
-                };
-                rules.download.downloaded(&scene, print);
-            }
-            Observation::RetryScheduled { reason, until, .. } => rules.download.waits(&scene, *reason, *until),
-            Observation::AttemptEnded { attempt, result, .. } => {
-                rules.attempts.ended(device, *attempt, *result);
-                rules.cancellation.ended(&scene, *attempt, *result);
-            }
-            Observation::Booted {
-                build_id,
-                firmware,
-                confirmed,
-                ..
-            } => {
-                rules.boot.booted(&scene, build_id.as_ref());
-                rules.images.booted(&scene, build_id.as_ref(), *confirmed);
-                rules.cancellation.booted(&scene);
-                rules.assignment.runs(at, device, firmware);
-            }
-            Observation::Installed { firmware } => rules.assignment.runs(at, device, firmware),
-            Observation::RecordDeleted { record } => rules.images.deleted(&scene, record),
-            Observation::UpgradeRequested => rules.images.upgrade_requested(&scene),
-            Observation::RecordLost { .. } => rules.transitions.damaged(device),
-            // Judged where its bytes are read.
-            Observation::RecordWritten { .. }
-            | Observation::Confirmed
-            | Observation::Session(_)
-            | Observation::ConnectTried { .. }
-            | Observation::ResultPublished { .. }
-            | Observation::Unbootable
-            | Observation::RolledBack
-            | Observation::FlashFailed { .. }
-            | Observation::Requested { .. }
-            | Observation::Answered { .. }
-            | Observation::DownloadLost { .. }
-            | Observation::FlashMisused { .. } => {}
-        }
+        self.rules.observed(&scene, observation);
+        self.follow(device, observation);
     }
 
     /// Brings the view of a device up to what it showed.
@@ -487,53 +376,6 @@ impl Referee {
     }
 }
 
-impl Rules {
-    fn tallies(&self) -> Vec<&Tally> {
-        let mut all: Vec<&Tally> = Vec::with_capacity(Referee::RULES as usize);
-        all.extend(self.boot.tallies());
-        all.extend(self.images.tallies());
-        all.extend(self.reports.tallies());
-        all.extend(self.messages.tallies());
-        all.push(self.assignment.tally());
-        all.extend(self.attempts.tallies());
-        all.push(self.transitions.tally());
-        all.extend(self.handlers.tallies());
-        all.extend(self.records.tallies());
-        all.extend(self.cancellation.tallies());
-        all.extend(self.supersession.tallies());
-        all.extend(self.connection.tallies());
-        all.extend(self.download.tallies());
-        all.push(self.settling.tally());
-        all
-    }
-
-    /// The attempt record was written, and could be read.
-    fn attempt_written(&mut self, scene: &Scene<'_>, stored: &Stored) {
-        self.messages.named(scene, stored.attempt, "stored");
-        self.supersession.attempt_written(scene, stored);
-        let marks = match &stored.body {
-            Body::Results(marks) => marks,
-            Body::Error(error) => return self.messages.error_written(scene, stored.attempt, *error),
-        };
-        let fresh = fresh(scene.view, stored.attempt, marks);
-        self.records.attempt_written(scene, stored.attempt, marks, &fresh);
-        self.images.attempt_written(scene, stored.attempt, &fresh);
-        self.cancellation.attempt_written(scene, stored.attempt, marks, &fresh);
-    }
-}
-
-/// Results that the record did not have before.
-fn fresh(view: &View, attempt: AttemptId, marks: &Marks) -> Marks {
-    let before = view.marks_of(attempt).copied().unwrap_or_default();
-    Marks {
-        count: marks.count,
-        succeeded: marks.succeeded & !before.succeeded,
-        failed: marks.failed & !before.failed,
-        canceled: marks.canceled & !before.canceled,
-        cancel: marks.cancel,
-    }
-}
-
 fn scene<'a>(views: &'a [View], builds: &'a [Build], at: SimTime, device: DeviceIndex) -> Scene<'a> {
     let view = &views[device.at()];
     Scene {
@@ -544,49 +386,12 @@ fn scene<'a>(views: &'a [View], builds: &'a [Build], at: SimTime, device: Device
     }
 }
 
-/// A message on the OTA topic as a device with this limit must read it; what is too long is not read at all (protocol 2.4).
-fn heard(publish: &Publish, max_artifacts: u8) -> Heard {
-    if publish.payload.len() > receive_limit(max_artifacts) {
-        return Err(DecodeError::Ignore(Unreadable::Broken));
-    }
-    decode_cloud(&publish.payload, max_artifacts)
-}
-
-/// In words, what changed; `None` for what may follow a message that has no effect.
-fn effect(observation: &Observation) -> Option<String> {
-    Some(match observation {
-        Observation::Transition { transition, .. } => format!("the device went {transition}"),
-        Observation::ManifestReceived { attempt } => format!("attempt {attempt} was accepted"),
-        Observation::AttemptEnded { attempt, result, .. } => format!("attempt {attempt} ended {result}"),
-        Observation::HandlerCalled { attempt, index, .. } => format!("handler {index} of attempt {attempt} was called"),
-        Observation::HandlerReturned { attempt, index, result } => {
-            format!("handler {index} of attempt {attempt} returned {result}")
-        }
-        Observation::RecordWritten { .. } | Observation::RecordDeleted { .. } => "storage changed".to_owned(),
-        Observation::UpgradeRequested => "an upgrade was requested".to_owned(),
-        Observation::RetryScheduled { .. } | Observation::Requested { .. } => "a download was touched".to_owned(),
-        Observation::Session(_)
-        | Observation::ConnectTried { .. }
-        | Observation::ResultPublished { .. }
-        | Observation::Booted { .. }
-        | Observation::Confirmed
-        | Observation::Unbootable
-        | Observation::RolledBack
-        | Observation::Installed { .. }
-        | Observation::Downloaded { .. }
-        | Observation::Answered { .. }
-        | Observation::DownloadLost { .. }
-        | Observation::RecordLost { .. }
-        | Observation::FlashFailed { .. }
-        | Observation::FlashMisused { .. } => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::CensusDevice;
     use crate::model::{AttemptId, BootReason, StateReason};
+    use crate::wire::Publish;
     use crate::wire::ota::{Report, UpdateResults, encode_results};
     use std::collections::BTreeSet;
 

@@ -41,6 +41,9 @@ pub struct ChildOrders {
     /// The server is to be held against its own rules.
     #[serde(default)]
     pub audit: bool,
+    /// Devices that will come; zero where that is not known.
+    #[serde(default)]
+    pub devices: u64,
     /// A bug that is planted in it, by its word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,

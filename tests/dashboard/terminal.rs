@@ -265,6 +265,30 @@ fn a_defect_of_the_screen_gives_the_terminal_back_and_the_run_goes_on() {
     assert!(session.folder.path().join("out/latest/summary.json").is_file());
 }
 
+/// Whether a process is at work in this folder: the server of a run is, as long as the run is.
+#[cfg(debug_assertions)]
+fn somebody_works_in(folder: &std::path::Path) -> bool {
+    let mut processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes.any(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder))
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_defect_of_the_conductor_gives_the_terminal_back_and_ends_the_run() {
+    let order = [("SQUALL_DEFECT", "conductor")];
+    let mut session = Session::start_with(&order, &["run", "pty.toml", "--out", "out"], (80, 24));
+    session.until("the screen", vt100::Screen::alternate_screen);
+    let folder = session.folder.path().canonicalize().unwrap();
+    assert!(somebody_works_in(&folder));
+    session.restored();
+    assert_eq!(session.exit_code(), 1);
+    session.shows("a defect of squall: ordered by SQUALL_DEFECT=conductor");
+    session.shows("please report it with the scenario and the seed");
+    while somebody_works_in(&folder) {
+        pause();
+    }
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn a_defect_before_the_eyes_of_a_person_gives_the_terminal_back() {

@@ -94,7 +94,7 @@ fn a_record_is_stored_again_after_twenty_milliseconds_and_then_later_and_later()
 #[test]
 fn power_fails_at_the_erase_that_was_counted() {
     let mut rig = Rig::online(Setup::long());
-    rig.input(trap(7, true, Springs::PowerFails));
+    rig.input(trap(7, true, Springs::PowerFails { waits: true }));
     rig.offer(5, main_only());
     let before = rig.device.flash_erases();
     rig.run_until(Duration::from_secs(60), |rig| rig.device.session() == Session::Off);
@@ -108,7 +108,7 @@ fn power_fails_at_the_erase_that_was_counted() {
 #[test]
 fn a_forgotten_trap_does_not_spring() {
     let mut rig = Rig::online(setup());
-    rig.input(trap(3, false, Springs::PowerFails));
+    rig.input(trap(3, false, Springs::PowerFails { waits: true }));
     rig.input(trap(5, false, Springs::Fails { permanent: true }));
     rig.input(DeviceInput::ForgetTraps);
     rig.offer(5, main_only());

@@ -364,6 +364,11 @@ fn a_simulation_is_compared_with_its_baseline_seed_by_seed() {
         (&"squall.compare/1".into(), &101.into())
     );
     assert_eq!(json["design"], "paired");
+    assert_eq!(json["forced"], serde_json::json!(["hash"]));
+    for name in ["c.md", "c.xml"] {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.contains("FORCED"), "{name}: {text}");
+    }
 }
 
 #[test]

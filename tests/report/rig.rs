@@ -13,7 +13,7 @@ use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, Split, StateReason, Tags, Transition, UpdateState,
 };
-use squall::play::{Checks, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd};
+use squall::play::{Checks, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd, ThreadFigures};
 use squall::scenario::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
@@ -404,7 +404,9 @@ fn harness() -> HarnessReport {
     HarnessReport {
         valid: true,
         reasons: Vec::new(),
+        carries: None,
         late_p99_s: 0.0009,
+        late_at_rest_s: 0.0011,
         late: Trend::default(),
         lateness: (1..=58)
             .map(|second| Lateness {
@@ -415,6 +417,12 @@ fn harness() -> HarnessReport {
             .collect(),
         cpu_percent: 23.4,
         memory_bytes: 48 << 20,
+        free_memory_bytes: Some(5 << 30),
+        threads: vec![ThreadFigures {
+            name: "shard-0".to_owned(),
+            cpu_percent: 9.5,
+            busiest_percent: 14.0,
+        }],
         dropped: 0,
         server_memory_bytes: Some(31 << 20),
         server_cpu_percent: Some(12.0),

@@ -342,6 +342,8 @@ fn devices_that_were_away_take_what_is_current_when_they_return() {
     );
     let wrong = refused(r#"fleet.other = { count = 1, runs = "app@1.0.0", absence = "preset:wfi" }"#);
     assert!(wrong.contains("did you mean `wifi`?"), "{wrong}");
+    let lost = refused(r#"fleet.other = { count = 1, runs = "app@1.0.0", absence = "preset:wifi, 3 %" }"#);
+    assert!(lost.contains("write after the comma for example \"lost 0.3 %\""), "{lost}");
     let much = refused(r#"fleet.other = { count = 1, runs = "app@1.0.0", absence = "90 %" }"#);
     assert!(much.contains("up to 50 %"), "{much}");
 }

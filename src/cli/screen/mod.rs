@@ -15,9 +15,10 @@ use rustix::stdio::{dup2_stderr, dup2_stdout};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTSTP};
 
 use crate::dashboard::{Screen, Told, Tty, Wish, is_gone, restore};
+use crate::live::defect_on_order;
 use crate::play::Picture;
 
-use super::{OutputFlags, defect};
+use super::OutputFlags;
 
 pub(super) use live::{LiveScreen, open};
 pub(super) use watch::{Speed, watched};
@@ -74,7 +75,7 @@ impl Show {
             return Ok(());
         }
         drawn?;
-        defect::on_order("screen", picture.at);
+        defect_on_order("screen", picture.at);
         Ok(())
     }
 

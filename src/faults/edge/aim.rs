@@ -230,7 +230,11 @@ impl Edge {
         let cut_before = std::mem::replace(&mut trouble.cutting, cut);
         let error_before = std::mem::replace(&mut trouble.failing, error);
         if cut != cut_before {
-            self.set_trap(cut, Springs::PowerFails, now, out);
+            // Progress is reached without another operation; one that has a number is struck itself.
+            let numbered =
+                |(index, _): (usize, u64)| matches!(self.trouble().armed[index].injection.trigger, Trigger::Flash { .. });
+            let waits = cut.is_some_and(numbered);
+            self.set_trap(cut, Springs::PowerFails { waits }, now, out);
         }
         if error != error_before {
             let kind = error.map(|(index, _)| self.trouble().armed[index].injection.kind.clone());

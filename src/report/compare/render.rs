@@ -17,13 +17,10 @@ pub const COMPARE_MARKER: &str = "<!-- squall:compare -->";
 /// The comparison in 80 columns.
 pub fn compare_text(comparison: &Comparison) -> String {
     let mut text = String::new();
-    let forced = match comparison.forced.is_empty() {
-        true => String::new(),
-        false => format!("FORCED ({}): ", comparison.forced.join(", ")),
-    };
     let _ = writeln!(
         text,
-        "{forced}{}  base {}; candidate {}; {}, scenario {}",
+        "{}{}  base {}; candidate {}; {}, scenario {}",
+        forced(comparison),
         comparison.scenario,
         side(&comparison.base),
         side(&comparison.candidate),
@@ -125,7 +122,7 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
 
 /// The comparison as JUnit: an undecided gate is skipped.
 pub fn compare_junit(comparison: &Comparison) -> String {
-    let mut suite = TestSuite::new(format!("compare {}", comparison.scenario));
+    let mut suite = TestSuite::new(format!("{}compare {}", forced(comparison), comparison.scenario));
     suite.set_time(Duration::ZERO);
     let mut add = |class: &str, name: &str, status: TestCaseStatus| {
         let mut case = TestCase::new(name, status);
@@ -169,6 +166,14 @@ pub fn compare_junit(comparison: &Comparison) -> String {
     let mut xml = report.to_string().expect("text is written to memory, and is UTF-8");
     xml.push('\n');
     xml
+}
+
+/// What was overlooked, where anything was.
+fn forced(comparison: &Comparison) -> String {
+    match comparison.forced.is_empty() {
+        true => String::new(),
+        false => format!("FORCED ({}): ", comparison.forced.join(", ")),
+    }
 }
 
 fn failure(message: &str) -> TestCaseStatus {

@@ -251,6 +251,11 @@ impl Page {
                     "harness",
                     &format!("INVALID, these figures are not the server's: {}", harness.reasons.join("; ")),
                 );
+                if let Some(largest) = &harness.carries {
+                    let devices = show_count(largest.devices);
+                    let text = format!("this machine carries some {devices} devices of this kind: {}", largest.basis);
+                    self.entry("", &text);
+                }
                 self.entry("", &figures);
             }
         }

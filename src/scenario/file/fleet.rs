@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Backoff, Defect, Jitter, Quirks, RollbackLock, Sdk};
+use crate::device::{Backoff, Defect, Quirks, RollbackLock, Sdk};
 use crate::faults::{Absence, Cheat, LinkProfile, Sleep};
 use crate::model::{FirmwareVersion, Pick, Share, closest, is_word, parse_duration, parse_share};
 
@@ -13,11 +13,14 @@ use super::super::deal::taken;
 use super::super::document::{Entry, Node, Place, Value, Words};
 use super::super::error::Problems;
 use super::super::fields::Need::{Optional, Required};
-use super::super::fields::{ARRIVAL, BACKOFF, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
+use super::super::fields::{ARRIVAL, Complaint, Fields, Keys, Written, as_text, cut, show, suggest};
 use super::super::{links, presets};
+use super::backoff::{SHORTEST_WAIT, constant, read_backoff};
 use super::flash::FlashFile;
 use super::general::read_defect;
+use super::ids::IdPattern;
 use super::link::LinkFile;
+use super::packages::read_packages;
 use super::quirks;
 use super::shares::{Shares, one_of};
 use super::{check_noun, nouns};
@@ -100,82 +103,6 @@ pub(in super::super) struct FleetFile {
     pub cheats: BTreeMap<Cheat, Pick>,
     /// Where it is written that its firmware is real and runs on boards.
     pub engine: Option<Place>,
-}
-
-/// How the ids of a fleet are made: literal text, the fleet's name, and the device's number in the fleet, counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct IdPattern {
-    pub text: String,
-    parts: Vec<IdPart>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum IdPart {
-    Literal(String),
-    Fleet,
-    /// Padded with zeros to this width.
-    Number(usize),
-}
-
-impl IdPattern {
-    fn parse(text: &str) -> Result<IdPattern, Complaint> {
-        const HINT: &str = "write for example \"{fleet}-{n:05}\": letters, digits, `.`, `_`, `-`, {fleet}, {n}, {n:05}";
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let literal_end = rest.find('{').unwrap_or(rest.len());
-            if literal_end > 0 {
-                let literal = &rest[..literal_end];
-                if !is_word(literal) {
-                    return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT));
-                }
-                parts.push(IdPart::Literal(literal.to_owned()));
-                rest = &rest[literal_end..];
-                continue;
-            }
-            let Some(end) = rest.find('}') else {
-                return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT));
-            };
-            let width = |digits: &str| digits.parse().ok().filter(|width| (1..=20).contains(width));
-            parts.push(match &rest[1..end] {
-                "fleet" => IdPart::Fleet,
-                "n" => IdPart::Number(1),
-                inner => match inner.strip_prefix("n:0").and_then(width) {
-                    Some(width) => IdPart::Number(width),
-                    None => return Err(Complaint::new(format!("`{}` is not a pattern of ids", cut(text)), HINT)),
-                },
-            });
-            rest = &rest[end + 1..];
-        }
-        match parts.is_empty() {
-            true => Err(Complaint::new("the pattern of ids is empty", HINT)),
-            false => Ok(IdPattern {
-                text: text.to_owned(),
-                parts,
-            }),
-        }
-    }
-
-    /// Whether ids of one fleet differ.
-    pub fn has_number(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, IdPart::Number(_)))
-    }
-
-    /// The id of the device with this number, from zero; the id counts from one.
-    pub fn id(&self, fleet: &str, number: u32) -> String {
-        use std::fmt::Write as _;
-        let mut id = String::with_capacity(24);
-        for part in &self.parts {
-            match part {
-                IdPart::Literal(text) => id.push_str(text),
-                IdPart::Fleet => id.push_str(fleet),
-                IdPart::Number(width) => {
-                    write!(id, "{:0width$}", u64::from(number) + 1).expect("writing to a string cannot fail");
-                }
-            }
-        }
-        id
-    }
 }
 
 /// `always`, or `awake T every T`.
@@ -495,115 +422,5 @@ pub(super) fn tag_value(text: &str, subject: &str) -> Result<String, Complaint> 
             format!("`{}` is not a value of {subject}", cut(text)),
             TAG_FORM,
         )),
-    }
-}
-
-/// `SLUG@VERSION` or a list of them; a slug may stand once.
-pub(super) fn read_packages(fields: &Fields<'_>, key: &str) -> Vec<Written<FirmwareVersion>> {
-    let Some(node) = fields.node(key) else { return Vec::new() };
-    let items: &[Node] = match &node.value {
-        Value::Array(items) => items,
-        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime | Value::Table(_) => {
-            std::slice::from_ref(node)
-        }
-    };
-    if items.is_empty() {
-        let message = format!("`{key}` of {} is empty", fields.subject);
-        fields.problems.add(node.at, message, "write for example \"app@1.0.0\"");
-    }
-    let mut packages: Vec<Written<FirmwareVersion>> = Vec::new();
-    for item in items {
-        let Some(words) = as_text(item) else {
-            fields.wrong(key, item, "a firmware version", "\"app@1.0.0\"");
-            continue;
-        };
-        let version = fields.read(words, |text| {
-            let form = text
-                .split_once('@')
-                .is_some_and(|(slug, version)| is_word(slug) && is_word(version));
-            text.parse::<FirmwareVersion>().ok().filter(|_| form).ok_or_else(|| {
-                Complaint::new(
-                    format!("`{key}` of {} is not a firmware version", fields.subject),
-                    format!("found {}: write SLUG@VERSION, for example \"app@1.0.0\"", show(item)),
-                )
-            })
-        });
-        let Some(version) = version else { continue };
-        if packages.iter().any(|earlier| earlier.value.slug == version.value.slug) {
-            let message = format!(
-                "firmware `{}` stands twice in `{key}` of {}",
-                version.value.slug, fields.subject
-            );
-            fields
-                .problems
-                .add(version.at, message, "one version of each: leave one of them out");
-        }
-        packages.push(version);
-    }
-    packages
-}
-
-/// Shorter waits would try again in the same moment.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-
-const fn constant(wait: Duration) -> Backoff {
-    Backoff {
-        first: wait,
-        max: wait,
-        jitter: Jitter::Fixed,
-    }
-}
-
-/// `T`, or `T..T` with `half`, `full` or `fixed`, or `preset:NAME`.
-fn read_backoff(fields: &Fields<'_>, key: &str) -> Option<Backoff> {
-    let words = fields.with_unit(key, BACKOFF)?;
-    let read = fields.read(words, |text| {
-        let time = |text: &str| parse_duration(text).map_err(|error| fields.not_a_quantity(key, BACKOFF, error));
-        if let Some(preset) = presets::backoff(text, &format!("`{key}` of {}", fields.subject)) {
-            return preset;
-        }
-        let Some((first, rest)) = text.split_once("..") else {
-            return time(text).map(constant);
-        };
-        let rest = rest.trim();
-        let found = presets::JITTERS
-            .iter()
-            .find_map(|(word, jitter)| Some((rest.strip_suffix(word)?, *jitter)));
-        let (max, jitter) = found.unwrap_or((rest, Jitter::Half));
-        let backoff = Backoff {
-            first: time(first)?,
-            max: time(max)?,
-            jitter,
-        };
-        match backoff.first <= backoff.max {
-            true => Ok(backoff),
-            false => Err(Complaint::new(
-                format!("`{key}` of {} begins above its end", fields.subject),
-                "write the shorter time first",
-            )),
-        }
-    })?;
-    if read.value.first < SHORTEST_WAIT {
-        fields
-            .problems
-            .add(read.at, format!("`{key}` of {} is too short", fields.subject), "at least 1ms");
-        return None;
-    }
-    Some(read.value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_follow_their_pattern_and_count_from_one() {
-        let id = |pattern: &str, number| IdPattern::parse(pattern).ok().map(|pattern| pattern.id("meter", number));
-        assert_eq!(id("{fleet}-{n:05}", 411).unwrap(), "meter-00412");
-        assert_eq!(id("x.{n}", 0).unwrap(), "x.1");
-        assert_eq!(id("{n:03}", 12_344).unwrap(), "12345");
-        for wrong in ["", "{", "{m}", "a b", "{n:}", "{n:099}", "é{n}", "}{"] {
-            assert_eq!(id(wrong, 0), None, "{wrong}");
-        }
     }
 }

@@ -12,6 +12,7 @@ use super::super::error::Problems;
 use super::super::fields::Need::Optional;
 use super::super::fields::{Complaint, Fields, Keys, LATENCY, RATE, TIME, Units, cut, suggest};
 use super::super::links;
+use super::super::presets;
 use super::super::text::{exact_data_rate, exact_size, exact_time, exact_times};
 use super::{check_noun, nouns};
 
@@ -164,6 +165,9 @@ fn read_loss(fields: &Fields<'_>) -> Option<Share> {
 
 fn read_drops(fields: &Fields<'_>) -> Option<Drops> {
     let drops = fields.parsed("drops", "\"every 3m for 5s..60s\"", |text| {
+        if let Some(preset) = presets::outages(text, &format!("`drops` of {}", fields.subject)) {
+            return preset;
+        }
         let form = || {
             Complaint::new(
                 format!("`drops` of {} is not `every T for T..T`", fields.subject),

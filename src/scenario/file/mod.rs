@@ -1,5 +1,6 @@
 //! What was written: the scenario's tables, each value checked by itself and kept with its place. Nothing is resolved here.
 
+mod backoff;
 mod cohort;
 mod expect;
 mod fault;
@@ -7,7 +8,9 @@ mod firmware;
 mod flash;
 mod fleet;
 mod general;
+mod ids;
 mod link;
+mod packages;
 mod qemu;
 pub(super) mod quirks;
 mod shares;

@@ -10,7 +10,8 @@ use super::super::error::{Problem, Problems};
 use super::super::fields::Need::Optional;
 use super::super::fields::{Complaint, Fields, Keys, Written, as_text, cut, show};
 use super::super::presets;
-use super::fleet::{read_packages, tag_value};
+use super::fleet::tag_value;
+use super::packages::read_packages;
 use super::{Moment, WhoFile, check_name, grammar};
 
 pub(super) const STEP: Keys = &[

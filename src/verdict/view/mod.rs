@@ -4,21 +4,27 @@
 //! It takes some 200 bytes of an idle device and as much again for an open attempt, whatever the length of the run.
 
 mod attempt;
+mod fold;
+mod heard;
+mod images;
 mod record;
+mod session;
 
-use crate::model::{ArtifactResult, AttemptError, AttemptId, BuildId, Few, Manifest, RecordKey, Session, Slug, Version};
+use crate::model::{ArtifactResult, AttemptId, BuildId, Few, RecordKey, Session};
 use crate::time::SimTime;
-use crate::wire::ota::{CloudMessage, DecodeError, UpdateResults};
+use crate::wire::ota::UpdateResults;
 use crate::wire::session::SessionMetadata;
 use crate::wire::{DownloadRequest, ImageHead};
 
 pub(super) use attempt::{Answer, CalledOff, Fetch, Offer, Open};
+pub(super) use fold::{fold, fold_build, fold_slug, fold_version};
+pub(super) use heard::{Harmless, Refused, Void, effect, heard};
+pub(super) use images::{Images, Trial};
 pub(super) use record::{Body, Marks, ProbationRecord, Stored, read_attempt, read_probation, read_version};
+pub(super) use session::{Boot, Line, LineStage};
 
 use super::build::Numbers;
-
-/// A message from the cloud as the device must read it.
-pub(super) type Heard = Result<CloudMessage, DecodeError>;
+use fold::narrow;
 
 /// One device.
 #[derive(Debug)]
@@ -55,116 +61,6 @@ pub(super) struct View {
     pub(super) void: Option<Box<Void>>,
 }
 
-/// A probation record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trial {
-    /// Which attempt.
-    pub(super) attempt: AttemptId,
-    /// The image on trial, by its folded build id.
-    pub(super) image: u32,
-    /// Position of main.
-    pub(super) index: u8,
-    /// The record has not been deleted.
-    pub(super) kept: bool,
-}
-
-impl Trial {
-    /// True if this artifact is, or was, on trial.
-    pub(super) fn is_of(&self, attempt: AttemptId, index: usize) -> bool {
-        self.attempt == attempt && usize::from(self.index) == index
-    }
-}
-
-/// Images, by their folded build ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Images {
-    /// The one that runs; `None` before the first boot.
-    pub(super) running: Option<u32>,
-    /// The last one that was confirmed.
-    pub(super) good: Option<u32>,
-    /// The running image is confirmed.
-    pub(super) confirmed: bool,
-    /// The image on trial was put back.
-    pub(super) fell_back: bool,
-}
-
-/// What names a boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Boot {
-    /// Its run id, and the one before it: each holds once it was told.
-    run: u64,
-    run_before: u64,
-    is_told: bool,
-    is_before_told: bool,
-    /// The last attempt id told.
-    pub(super) last_attempt: Option<AttemptId>,
-}
-
-impl Boot {
-    /// Its run id, once it was told.
-    pub(super) fn run(&self) -> Option<u64> {
-        self.is_told.then_some(self.run)
-    }
-
-    /// The one before it.
-    pub(super) fn run_before(&self) -> Option<u64> {
-        self.is_before_told.then_some(self.run_before)
-    }
-
-    /// Another boot, of which nothing is known yet.
-    fn begin(&mut self) {
-        if let Some(run) = self.run().or(self.run_before()) {
-            (self.run_before, self.is_before_told) = (run, true);
-        }
-        self.is_told = false;
-        self.last_attempt = None;
-    }
-}
-
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
-    /// What was sent on it.
-    pub(super) stage: LineStage,
-    /// Subscribed to the OTA topic.
-    pub(super) online: bool,
-}
-
-/// What was sent on a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum LineStage {
-    /// Nothing but CONNECT.
-    #[default]
-    Greeted,
-    /// Session metadata.
-    Introduced,
-    /// The subscription to the configuration.
-    HalfSubscribed,
-    /// Both subscriptions.
-    Subscribed,
-}
-
-/// An attempt named by malformed messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// Which attempt.
-    pub(super) attempt: AttemptId,
-    /// What was wrong, a bit each.
-    pub(super) errors: u8,
-    /// No error report has followed.
-    pub(super) owed: bool,
-}
-
-impl Refused {
-    fn new(attempt: AttemptId, error: AttemptError) -> Refused {
-        Refused {
-            attempt,
-            errors: 1 << error.number(),
-            owed: true,
-        }
-    }
-}
-
 /// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -172,28 +68,6 @@ pub(super) struct Said {
     pub(super) attempt: AttemptId,
     /// Results; `None` for an error.
     pub(super) marks: Option<Marks>,
-}
-
-/// A message that must have no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Void {
-    /// When it came.
-    pub(super) at: SimTime,
-    /// Why it must have none.
-    pub(super) why: Harmless,
-}
-
-/// Why a message must have no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Harmless {
-    /// It has no trustworthy id.
-    Unreadable,
-    /// It cancels another attempt than the current one.
-    OtherAttempt(AttemptId),
-    /// It cancels an attempt of which something has succeeded, or that is over.
-    TooLate(AttemptId),
-    /// It cancels an attempt whose upgrade is being committed.
-    Committing(AttemptId),
 }
 
 impl View {
@@ -258,146 +132,6 @@ impl View {
     /// True if the image on trial in this record runs, confirmed.
     pub(super) fn runs_confirmed(&self, trial: &Trial) -> bool {
         self.images.running == Some(trial.image) && self.images.confirmed
-    }
-
-    /// True if the current attempt is not over, so that another one has to wait.
-    fn is_busy(&self) -> bool {
-        self.current.is_some_and(|current| {
-            let over = self.stored_of(current).is_some_and(Stored::is_terminal);
-            !over || self.trial_of(current).is_some()
-        })
-    }
-
-    /// A message on the OTA topic is being handed to the device; `duplicates_cancel` as in [`super::Build`].
-    pub(super) fn hear(&mut self, at: SimTime, heard: &Heard, duplicates_cancel: bool) {
-        let harmless = match heard {
-            Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) if self.current == Some(*attempt) => {
-                self.note_cause();
-                self.hear_again(manifest, duplicates_cancel)
-            }
-            Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) => {
-                self.make_way(*attempt, Offer::new(*attempt, manifest));
-                None
-            }
-            Ok(CloudMessage::CancelUpdate { attempt }) => self.hear_cancel(*attempt),
-            Ok(CloudMessage::ReportResults { attempt }) => {
-                if self.current == Some(*attempt) {
-                    self.note_cause();
-                }
-                None
-            }
-            Err(DecodeError::Reject { attempt, error }) => {
-                self.hear_malformed(*attempt, *error);
-                None
-            }
-            Err(DecodeError::Drop { .. }) => None,
-            Err(DecodeError::Ignore(_)) => Some(Harmless::Unreadable),
-        };
-        self.void = harmless.map(|why| Box::new(Void { at, why }));
-    }
-
-    /// Another attempt than the current one is offered: it waits, or takes the place of one that is over.
-    fn make_way(&mut self, attempt: AttemptId, offer: Offer) {
-        // Whatever came before is superseded.
-        if let Some(refused) = &mut self.refused {
-            refused.owed = false;
-        }
-        let busy = self.is_busy();
-        if let Some(open) = &mut self.open {
-            if let Some(before) = self.offer.take().filter(|before| before.attempt != attempt) {
-                open.overtake(before.attempt);
-            }
-            open.superseded |= busy && !open.committing;
-        }
-        self.offer = Some(Box::new(offer));
-    }
-
-    fn hear_again(&mut self, manifest: &Manifest, duplicates_cancel: bool) -> Option<Harmless> {
-        let current = self.current?;
-        let (terminal, fits) = match self.marks_of(current) {
-            Some(marks) => (marks.pending() == 0, usize::from(marks.count) == manifest.artifacts.len()),
-            None => (self.stored_of(current).is_some(), true),
-        };
-        if terminal {
-            return None;
-        }
-        let (untouched, succeeded) = self.progress(current);
-        let damaged = self.trial_of(current).is_some();
-        let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(current)));
-        if !fits && !damaged {
-            return None;
-        }
-        let rehydrated = open.rehydrate(manifest);
-        if rehydrated && manifest.canceled && !succeeded {
-            open.cancel(CalledOff::Late, untouched);
-        }
-        match manifest.canceled && !rehydrated && duplicates_cancel {
-            true => self.hear_cancel(current),
-            false => None,
-        }
-    }
-
-    /// Whether nothing of an attempt has a result, and whether something of it has succeeded.
-    fn progress(&self, attempt: AttemptId) -> (bool, bool) {
-        let marks = self.marks_of(attempt);
-        let untouched = marks.is_none_or(|marks| marks.ended() == 0) && self.trial_of(attempt).is_none();
-        (untouched, marks.is_some_and(|marks| marks.succeeded != 0))
-    }
-
-    fn hear_cancel(&mut self, attempt: AttemptId) -> Option<Harmless> {
-        if self.current != Some(attempt) {
-            return Some(Harmless::OtherAttempt(attempt));
-        }
-        // A refused attempt has nothing left to cancel, stored or not.
-        if self.refused.as_ref().is_some_and(|refused| refused.attempt == attempt) {
-            return None;
-        }
-        let (untouched, succeeded) = self.progress(attempt);
-        let over = self.stored_of(attempt).is_some_and(Stored::is_terminal);
-        let returned = self.open_of(attempt).and_then(|open| open.returned);
-        // What a handler came to is being stored (protocol 6.6).
-        let settling = returned.is_some_and(|(index, _)| self.marks_of(attempt).is_none_or(|marks| marks.of(index).is_none()));
-        let open = self.open.get_or_insert_with(|| Box::new(Open::waiting(attempt)));
-        if open.committing {
-            Some(Harmless::Committing(attempt))
-        } else if succeeded || over || settling {
-            open.late_cancel = true;
-            Some(Harmless::TooLate(attempt))
-        } else {
-            open.cancel(CalledOff::Late, untouched);
-            None
-        }
-    }
-
-    fn hear_malformed(&mut self, attempt: AttemptId, error: AttemptError) {
-        let before = self.refused.as_deref().copied().filter(|refused| refused.attempt == attempt);
-        self.note_cause();
-        // An attempt that waits already takes the place of this one before it is told.
-        let superseded = self.current == Some(attempt) && self.offer.as_ref().is_some_and(|offer| offer.attempt != attempt);
-        if self.current == Some(attempt) {
-            if let Some(open) = &mut self.open {
-                open.replaced = true;
-                open.called_off = None;
-            }
-        } else if self.is_busy() {
-            self.make_way(attempt, Offer::malformed(attempt, error));
-            return;
-        } else {
-            self.current = Some(attempt);
-            self.open = None;
-            self.offer = None;
-        }
-        let refused = Refused::new(attempt, error);
-        self.refused = Some(Box::new(Refused {
-            errors: refused.errors | before.map_or(0, |refused| refused.errors),
-            owed: !superseded,
-            ..refused
-        }));
-    }
-
-    /// The message has been acknowledged, or time has passed.
-    pub(super) fn close_void(&mut self) {
-        self.void = None;
     }
 
     /// A manifest was accepted into RAM.
@@ -556,8 +290,7 @@ impl View {
     }
 
     pub(super) fn introduce(&mut self, metadata: &SessionMetadata) {
-        (self.boot.run, self.boot.is_told) = (metadata.run_id, true);
-        self.boot.last_attempt = metadata.last_attempt;
+        self.boot.introduce(metadata);
     }
 
     pub(super) fn report(&mut self, results: &UpdateResults) {
@@ -609,42 +342,6 @@ impl View {
     fn note_cause(&mut self) {
         self.causes = self.causes.saturating_add(1);
     }
-}
-
-impl Open {
-    /// A restored attempt that waits for its manifest.
-    fn waiting(attempt: AttemptId) -> Open {
-        let mut open = Open::new(attempt, Box::default());
-        open.forget();
-        open
-    }
-}
-
-/// Folds bytes to 64 bits (FNV-1a): texts that differ are told apart without being kept.
-pub(super) fn fold(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// Folds a slug.
-pub(super) fn fold_slug(slug: &Slug) -> u64 {
-    fold(slug.as_bytes())
-}
-
-/// Folds a version.
-pub(super) fn fold_version(version: &Version) -> u64 {
-    fold(version.as_bytes())
-}
-
-/// Folds a build id; an image without one has one of its own.
-pub(super) fn fold_build(build_id: Option<&BuildId>) -> u32 {
-    narrow(build_id.map_or(0, |build_id| fold(&build_id.0)))
-}
-
-/// Half of a folded text: enough to tell the few from each other that one device sees.
-fn narrow(sum: u64) -> u32 {
-    (sum ^ sum >> 32) as u32
 }
 
 #[cfg(test)]
