@@ -1,6 +1,7 @@
 //! The command line: one file per command. It alone knows exit codes and hints; a command's `run` returns its exit code.
 
 mod advise;
+mod baseline;
 mod bench;
 mod check;
 mod compare;

@@ -13,7 +13,7 @@ use crate::play::{Outcome, Status, Viewer};
 use crate::report::{RunDirectory, moment, prometheus_text, timestamp};
 use crate::scenario::{AdminPlan, Plan};
 
-use super::compare::BaselineFlags;
+use super::baseline::BaselineFlags;
 use super::flags::ShardFlags;
 use super::refusal::Refusal;
 use super::report::ReportFlags;

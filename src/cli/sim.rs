@@ -13,7 +13,7 @@ use crate::scenario::{Plan, Source};
 use crate::sim::{Pulse, play_shown, play_watched};
 use crate::time::SimTime;
 
-use super::compare::BaselineFlags;
+use super::baseline::BaselineFlags;
 use super::flags::ShardFlags;
 use super::interrupt::Interrupt;
 use super::refusal::Refusal;

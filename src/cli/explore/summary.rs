@@ -10,7 +10,7 @@ use crate::play::Status;
 use crate::scenario::Plan;
 
 use super::since;
-use super::teller::ShownFailure;
+use super::teller::{ShownFailure, rate};
 
 /// Lines of the summary end here.
 const RIGHT: usize = 79;
@@ -168,12 +168,6 @@ pub(super) fn pace(counted: &Counted, tally: &Tally, began: SystemTime) -> Strin
         Counted::Places { .. } => format!("{} simulations", show_count(tally.played)),
     };
     format!("{played} in {}, {}", show_duration(since(began)), rate(tally, began))
-}
-
-pub(super) fn rate(tally: &Tally, began: SystemTime) -> String {
-    let minutes = since(began).as_secs_f64() / 60.0;
-    let rate = if minutes > 0.0 { tally.played as f64 / minutes } else { 0.0 };
-    format!("{} a minute", show_count(rate.round() as u64))
 }
 
 fn seeds(count: u64) -> String {

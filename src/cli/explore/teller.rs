@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::cli::now;
 use crate::cli::results::put;
 use crate::explore::{Failure, SeedResult, Shrunk, Tally, fails_as, shrink};
+use crate::model::show_count;
 use crate::play::Status;
 use crate::report::ReportError;
 
-use super::summary::rate;
 use super::{Search, since};
 
 /// Simulations that shrinking a failing seed may take.
@@ -171,4 +171,11 @@ fn shrunk_line(shrunk: &Shrunk, folder: &str) -> String {
         (false, false) => format!("among {}", faults.join(" and ")),
     };
     format!("  shrunk to {}; {blame}  squall sim {folder}/shrunk.toml\n", shrunk.left())
+}
+
+/// Seeds a minute, in words.
+pub(super) fn rate(tally: &Tally, began: SystemTime) -> String {
+    let minutes = since(began).as_secs_f64() / 60.0;
+    let rate = if minutes > 0.0 { tally.played as f64 / minutes } else { 0.0 };
+    format!("{} a minute", show_count(rate.round() as u64))
 }
