@@ -176,13 +176,13 @@ impl Device {
             fetch.download.suspend();
             return;
         }
-        let offset = fetch.download.offset();
+        let (offset, due) = (fetch.download.offset(), fetch.download.due(now));
         let mut request = fetch.download.ask(now);
         if stale {
             request.offset -= fetch.download.buffered();
         }
         out.push(DeviceOutput::StartDownload(request));
-        out.push(DeviceOutput::Observed(Observation::Requested { offset }));
+        out.push(DeviceOutput::Observed(Observation::Requested { offset, due }));
     }
 
     /// The wait before a request is over.
@@ -349,6 +349,31 @@ impl Device {
         if let Some(fetch) = self.fetch() {
             fetch.sink = Sink::Slot { writing: true };
         }
+    }
+
+    /// True if a page that is being written, in the middle of a download, is in flash at `due`.
+    pub fn has_page_written_at(&self, due: SimTime) -> bool {
+        let writes = matches!(self.flash.under_way(), Some(Stretch::Page { .. }));
+        writes && self.flash.ends() == Some(due) && self.has_room_for_page()
+    }
+
+    /// True if the running download goes on undisturbed: it is read into the slot, is past its first page, and fits.
+    pub fn has_room_for_page(&self) -> bool {
+        let Some(work) = self
+            .memory
+            .work
+            .as_ref()
+            .filter(|work| !work.paused && work.stopping.is_none())
+        else {
+            return false;
+        };
+        let Step::Fetch(fetch) = &work.step else {
+            return false;
+        };
+        let (chip, (received, total)) = (&self.config.chip, fetch.download.progress());
+        let fits = total.is_some_and(|total| total <= u64::from(chip.image_limit()));
+        let begun = fetch.is_main() && fetch.download.is_reading() && received >= u64::from(chip.page_size);
+        begun && fits && self.behaviors.defect.is_none()
     }
 
     /// Whether an image that begins like this is made for this device: its head says so, and one of unknown make is not refused.

@@ -292,6 +292,11 @@ impl Path {
         profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
     }
 
+    /// True if what crosses may take the link down.
+    pub(super) fn is_metered(&self) -> bool {
+        self.profile().quota.is_some()
+    }
+
     /// Until when profile, sleep or absence have taken the link down, if they have.
     pub(super) fn down_until(&self, now: SimTime, draws: Draws) -> Option<SimTime> {
         let profile = self.link.down_until(self.profile(), self.calm, now, draws);

@@ -49,13 +49,14 @@ pub struct Measured {
 pub struct Recorder {
     pub(super) roster: Roster,
     pub(super) total: Group,
+    /// By fleet, where there are several.
     pub(super) fleets: Vec<Group>,
     pub(super) cohorts: Vec<Group>,
     pub(super) requested: Vec<Series>,
     waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
     waiting_count: usize,
     pub(super) matrix: Matrix,
-    /// The same by fleet, where there are several.
+    /// The same by fleet, likewise.
     pub(super) matrices: Vec<Matrix>,
     timeline: Timeline,
     happened: Happened,
@@ -99,6 +100,10 @@ impl Recorder {
                 requested.push(Series::new(measure, &roster));
             }
         }
+        let several = match roster.fleets.values().len() {
+            0 | 1 => 0,
+            several => several,
+        };
         let asks = |metric: Metric| setup.requested.iter().any(|measure| measure.metric == metric);
         Recorder {
             offered: asks(Metric::DeployTimeRaw).then(BTreeMap::new),
@@ -108,11 +113,8 @@ impl Recorder {
                 .iter()
                 .any(|measure| measure.metric.is_of_flash())
                 .then(|| vec![FlashCounts::default(); roster.rows.len()]),
-            fleets: vec![Group::default(); roster.fleets.values().len()],
-            matrices: match roster.fleets.values().len() {
-                0 | 1 => Vec::new(),
-                several => vec![Matrix::default(); several],
-            },
+            fleets: vec![Group::default(); several],
+            matrices: vec![Matrix::default(); several],
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
             requested,

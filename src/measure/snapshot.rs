@@ -83,7 +83,12 @@ impl Recorder {
 
     /// Figures of each fleet, in order of the devices.
     pub fn by_fleet(&self) -> impl Iterator<Item = (&str, &Group)> {
-        self.roster.fleets.values().iter().map(AsRef::as_ref).zip(&self.fleets)
+        let figures = match self.fleets.is_empty() {
+            // The only fleet is all there is.
+            true => std::slice::from_ref(&self.total),
+            false => &self.fleets,
+        };
+        self.roster.fleets.values().iter().map(AsRef::as_ref).zip(figures)
     }
 
     /// How often each transition was seen of each fleet, in order of the devices; nothing where there is but one.

@@ -380,7 +380,12 @@ impl Connection {
         self.heard_at + Duration::from_millis(u64::from(self.silence_ms))
     }
 
-    /// A packet identifier that is neither zero nor in flight.
+    /// When it is looked at next, because it is silent or because results are missing.
+    pub fn wakes_at(&self) -> SimTime {
+        self.chase_wake
+            .map_or(self.silent_from(), |chase| chase.min(self.silent_from()))
+    }
+
     fn flight(&self, kind: Kind) -> Option<&Flight> {
         self.flights.iter().find(|flight| flight.kind == kind)
     }
@@ -397,6 +402,7 @@ impl Connection {
         }
     }
 
+    /// A packet identifier that is neither zero nor in flight.
     fn next_packet(&mut self) -> u16 {
         loop {
             self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);

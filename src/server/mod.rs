@@ -169,6 +169,14 @@ impl Server {
         self.connections.rest(id, silence)
     }
 
+    /// The moment before which this connection is sent nothing unless something is received on it, or the server is administered; `None`
+    /// if the device on it waits for its turn.
+    pub fn silent_until(&self, id: ConnectionId) -> Option<SimTime> {
+        let connection = self.connections.get(id)?;
+        let owner = self.ledger.registry.at(connection.device?);
+        owner.pending.is_none().then(|| connection.wakes_at())
+    }
+
     /// A connection that was left alone was last heard at `heard_at`, if at all, and answered.
     pub fn stirs(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
         self.connections.stir(id, heard_at);

@@ -5,6 +5,7 @@
 
 mod audit;
 mod devices;
+mod pages;
 mod rest;
 mod serving;
 mod trouble;
@@ -96,6 +97,8 @@ pub(super) struct Engine {
     watched: bool,
     /// Devices rest; the reference does without.
     rests: bool,
+    /// Nothing that one device does concerns another.
+    alone: bool,
     /// Events handled, those of rests among them.
     events: u64,
     /// The device that an event is being handled for, and how many of it at this moment.
@@ -126,6 +129,7 @@ impl Engine {
         let mut ports = memory::column(plan.devices.len());
         ports.extend(indices().map(|_| Port::default()));
         let director = Director::new(Arc::clone(&plan), Mode::Sim);
+        let alone = plan.cheats.is_empty() && plan.server.deadline.is_none() && !director.asks_flash();
         let rests = kind != QueueKind::Heap && !director.asks_bytes();
         Engine {
             asks_flash: director.asks_flash(),
@@ -143,6 +147,7 @@ impl Engine {
             over: false,
             watched: false,
             rests,
+            alone,
             events: 0,
             current: None,
             crowd: 0,

@@ -92,6 +92,11 @@ impl Port {
         up.filter(|_| self.under_way == 0 && self.download.is_none())
     }
 
+    /// The connection that packets can be sent on, if it is the only one that the server believes in.
+    pub(super) fn sole(&self) -> Option<u32> {
+        self.up().filter(|up| self.at_server == Some(*up) && self.half_open.is_none())
+    }
+
     /// Begins a download; gives its number.
     pub(super) fn start_download(&mut self) -> u32 {
         let number = self.downloads;

@@ -104,7 +104,7 @@ impl Wheel {
         loop {
             if let Some(slot) = self.slots.next_from(self.slot + 1, lap_end(self.lap)) {
                 self.slot = slot;
-                self.slots.swap(slot, &mut self.open);
+                self.open = self.slots.take(slot);
                 self.open.sort_unstable_by(|a, b| b.cmp(a));
                 self.far_off = [self.open.len(); 2];
                 return;
@@ -129,9 +129,7 @@ impl Wheel {
             let scheduled = self.far.pop().expect("it was seen a moment ago");
             self.laps.put(lap_of(scheduled.at), scheduled);
         }
-        let mut entered = Vec::new();
-        self.laps.swap(lap, &mut entered);
-        for scheduled in entered {
+        for scheduled in self.laps.take(lap) {
             self.slots.put(slot_of(scheduled.at), scheduled);
         }
         true
@@ -160,11 +158,11 @@ impl Ring {
         self.bags[place].push(scheduled);
     }
 
-    /// Exchanges a bag with an empty one.
-    fn swap(&mut self, number: u64, bag: &mut Vec<Scheduled>) {
+    /// Empties a bag, which keeps no room: there are many, and few of them are filled at a time.
+    fn take(&mut self, number: u64) -> Vec<Scheduled> {
         let place = number as usize % SLOTS;
         self.filled[place / 64] &= !(1 << (place % 64));
-        std::mem::swap(&mut self.bags[place], bag);
+        std::mem::take(&mut self.bags[place])
     }
 
     /// The first filled bag in a range no longer than the ring.

@@ -93,10 +93,12 @@ fn the_fast_queue_and_the_reference_play_the_same_simulation() {
 
 /// Devices are online for a quarter of an hour and hardly ever have anything to do but to keep their connections alive: the fast engine plays
 /// that when it next looks at them, the reference as it comes. Between: packets of the server's own accord, offers that wait for their turn,
-/// power cuts, links that drop, are gone or are replaced, an outage, a slow server, a crash of it.
+/// power cuts, links that drop, are gone or are replaced, sleep, absence, an outage, a slow server, a crash of it. Downloads of sixteen and of
+/// sixty-four pages, which the fast engine plays in one go, are stopped, broken off and replaced meanwhile.
 #[test]
 fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
-    let quiet = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }, { at = "8m", deploy = "app@1.2.0", to = "all" }]
+    let quiet = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }, { name = "next", at = "8m", deploy = "app@1.2.0", to = "all" },
+          { at = "500s", cancel = "next" }, { at = "510s", deploy = "app@1.3.0", to = "all" }, { at = "520s", deploy = "app@1.4.0", to = "all" }]
         fault = [{ inject = "power-cut", who = "30 % of all", at = "flash any", for = "1s..2m" },
           { name = "later", inject = "power-cut", who = "10 of all", at = "5m..7m", for = "1s..2m" },
           { inject = "link lte-m", who = "5 of all", at = "6m..10m", for = "2m" },
@@ -110,9 +112,12 @@ fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
             r#"scenario = {{ duration = "15m", ends = "duration", settle = "5m" }}
             server = {{ store = "disk", limits = {{ offers = "1/s" }} }}
             link.dropping = {{ like = "lte", drops = "every 4m for 5s..40s" }}
-            firmware.app = ["1.0.0", "1.1.0", "1.2.0"]
+            firmware.app = {{ "1.0.0" = {{}}, "1.1.0" = {{ size = "64 KiB" }}, "1.2.0" = {{ size = "256 KiB" }}, "1.3.0" = {{ size = "256 KiB" }},
+              "1.4.0" = {{ size = "128 KiB" }} }}
             fleet.wifi = {{ count = 20, runs = "app@1.0.0", link = "wifi", arrive = "over 1m" }}
             fleet.dropping = {{ count = 20, runs = "app@1.0.0", link = "dropping", arrive = "over 1m" }}
+            fleet.sleeping = {{ count = 10, runs = "app@1.0.0", power = "awake 100s every 4m" }}
+            fleet.absent = {{ count = 10, runs = "app@1.0.0", absence = "30 %", reconnect = "1s..1m full" }}
             fleet.beating = {{ count = 10, runs = "app@1.0.0", heartbeat = "100s" }}
             {rest}"#
         );
@@ -121,6 +126,8 @@ fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
         assert_eq!(fast.recorder.fingerprint(), reference.recorder.fingerprint(), "{name}");
         let figures = |outcome: &Outcome| format!("{:?} {:?}", outcome.checks, outcome.recorder.total());
         assert_eq!(figures(&fast), figures(&reference), "{name}");
+        let timeline = |outcome: &Outcome| outcome.recorder.timeline().rows().cloned().collect::<Vec<_>>();
+        assert_eq!(timeline(&fast), timeline(&reference), "{name}");
         assert!(
             fast.recorder.total().bytes_up > 50 * 200,
             "{name}: {}",

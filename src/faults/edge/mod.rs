@@ -8,6 +8,7 @@ mod aim;
 mod armed;
 mod cheating;
 mod messages;
+mod pages;
 mod poison;
 mod requests;
 mod rest;

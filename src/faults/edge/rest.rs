@@ -55,7 +55,7 @@ impl Edge {
         let transport = &self.transport;
         let quiet = transport.connection == Connection::Up && !transport.downloading && transport.failing.is_none();
         let trouble = self.trouble.as_deref();
-        if !quiet || self.link_down || !self.path.is_steady() || trouble.is_some_and(|trouble| !trouble.waits()) {
+        if !quiet || self.link_down || trouble.is_some_and(|trouble| !trouble.waits()) {
             return None;
         }
         let (ping, device) = self.device.rests()?;

@@ -18,6 +18,17 @@ impl Engine {
     /// handed over at once: the edge gives it when they have crossed the path.
     pub(super) fn with_edge(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
         self.rouse(device);
+        self.exchange(device, call);
+        self.turn_pages(device);
+        self.tell_carried(device);
+        if self.asks_flash {
+            self.tell_flash(device);
+        }
+        self.schedule_wake(device);
+    }
+
+    /// Calls the edge and carries out what it wants.
+    pub(super) fn exchange(&mut self, device: DeviceIndex, call: impl FnOnce(&mut Edge, SimTime, &mut EdgeOutputs)) {
         let mut outputs = std::mem::take(&mut self.outputs);
         call(&mut self.edges[device.at()], self.now, &mut outputs);
         loop {
@@ -36,11 +47,6 @@ impl Engine {
         if self.ports[device.at()].served_to_the_end() {
             self.admission.download_over();
         }
-        self.tell_carried(device);
-        if self.asks_flash {
-            self.tell_flash(device);
-        }
-        self.schedule_wake(device);
     }
 
     pub(super) fn on_wake(&mut self, device: DeviceIndex, generation: u32) {

@@ -6,22 +6,34 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 
 use crate::model::{
-    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, Few, FirmwareVersion, Manifest, UpdateState,
+    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceIndex, Few, FirmwareVersion, Manifest, UpdateState,
 };
 use crate::time::SimTime;
 use crate::wire::api::AttemptView;
 use crate::wire::ota::Report;
 use crate::wire::{ImageAnswer, ImageRequest};
 
-/// A connection.
-#[derive(Debug, Default)]
+/// A device's connection.
+#[derive(Debug)]
 pub(super) struct Line {
-    pub(super) device: Option<DeviceId>,
+    pub(super) device: DeviceIndex,
     pub(super) subscribed: bool,
     /// It has subscribed before.
     pub(super) again: bool,
     /// When something about an attempt last passed, either way.
     pub(super) busy_at: SimTime,
+}
+
+impl Line {
+    /// One on which nothing has passed.
+    pub(super) fn of(device: DeviceIndex) -> Line {
+        Line {
+            device,
+            subscribed: false,
+            again: false,
+            busy_at: SimTime::ZERO,
+        }
+    }
 }
 
 /// A device.

@@ -19,7 +19,7 @@ use crate::model::{
 use crate::time::SimTime;
 use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
 use crate::wire::ota::{CloudMessage, UpdateResults, decode_cloud, decode_results};
-use crate::wire::{ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
+use crate::wire::{ConnectCode, ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
 
 use super::finding::Finding;
 use super::rules::{Rule, Tally};
@@ -38,9 +38,13 @@ pub struct Auditor {
     /// Of so many devices one is watched.
     one_in: u64,
     lines: SortedMap<u64, Line>,
+    /// The connection that the packet under way introduces, and whose it is if the server agrees.
+    greeting: Option<(u64, DeviceId)>,
     /// In the order of their ids.
     numbers: Sorted<DeviceIndex>,
     ids: Vec<DeviceId>,
+    /// Whom it was about last, and most likely is again.
+    latest: Option<DeviceIndex>,
     devices: Vec<Known>,
     attempts: SortedMap<AttemptId, Attempt>,
     rollouts: Rollouts,
@@ -72,7 +76,7 @@ enum Due {
     },
     /// A report: the state that it must lead to; `None` if it must change nothing. States as they stood before.
     Report {
-        device: DeviceId,
+        device: DeviceIndex,
         attempt: AttemptId,
         expected: Option<UpdateState>,
         changed: bool,
@@ -93,8 +97,10 @@ impl Auditor {
             chase,
             one_in: 1,
             lines: SortedMap::default(),
+            greeting: None,
             numbers: Sorted::default(),
             ids: Vec::new(),
+            latest: None,
             devices: Vec::new(),
             attempts: SortedMap::default(),
             rollouts: Rollouts::default(),
@@ -123,7 +129,7 @@ impl Auditor {
         self.devices.fill_with(Known::default);
         self.attempts.clear();
         self.rollouts.forget();
-        (self.asked, self.due) = (None, None);
+        (self.greeting, self.asked, self.due) = (None, None, None);
     }
 
     /// The server had this deployment before the watch began; in the order of their making.
@@ -207,14 +213,15 @@ impl Auditor {
             return self.introduced(line, connect.user_name.as_ref());
         }
         let Some(state) = self.lines.change(&line) else { return };
+        self.latest = Some(state.device);
         match packet {
             Packet::Subscribe { filters, .. } => {
-                let own = |device: &DeviceId| format!("{}/{device}", topic::OTA_C2D);
-                let Some(device) = &state.device else { return };
-                if filters
-                    .iter()
-                    .any(|(filter, _)| *filter == topic::OTA_C2D || **filter == own(device))
-                {
+                let device = &self.ids[state.device.at()];
+                let is_own = |filter: &str| {
+                    let suffix = filter.strip_prefix(topic::OTA_C2D);
+                    suffix.is_some_and(|suffix| suffix.is_empty() || suffix.strip_prefix('/') == Some(device.as_str()))
+                };
+                if filters.iter().any(|(filter, _)| is_own(filter)) {
                     let again = std::mem::replace(&mut state.again, true);
                     state.subscribed = true;
                     state.busy_at = at;
@@ -225,7 +232,8 @@ impl Auditor {
             Packet::Unsubscribe { .. } => state.subscribed = false,
             Packet::Publish(publish) if publish.topic == topic::OTA_D2C => {
                 state.busy_at = at;
-                if let (Some(device), Ok(results)) = (state.device.clone(), decode_results(&publish.payload)) {
+                let device = state.device;
+                if let Ok(results) = decode_results(&publish.payload) {
                     self.reported(device, &results);
                 }
             }
@@ -233,23 +241,25 @@ impl Auditor {
         }
     }
 
-    /// A connection is a device's; of those that are not watched nothing is kept.
+    /// A connection may be a device's; of those that are not watched nothing is kept.
     fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
-        match device.filter(|device| self.watches(device)).cloned() {
-            Some(device) => {
-                let fresh = Line {
-                    device: Some(device),
-                    ..Line::default()
-                };
-                self.lines.insert(line, fresh);
-            }
-            None => self.lines.remove(&line),
+        self.lines.remove(&line);
+        self.greeting = device
+            .filter(|device| self.watches(device))
+            .map(|device| (line, device.clone()));
+    }
+
+    /// The server lets a connection in.
+    fn welcomed(&mut self, line: u64) {
+        if let Some((_, device)) = self.greeting.take_if(|(introduced, _)| *introduced == line) {
+            let number = self.number(&device);
+            self.lines.insert(line, Line::of(number));
         }
     }
 
-    fn reported(&mut self, device: DeviceId, results: &UpdateResults) {
+    fn reported(&mut self, device: DeviceIndex, results: &UpdateResults) {
         let attempt = results.attempt;
-        let current = self.find(&device).and_then(|known| known.current);
+        let current = self.devices[device.at()].current;
         let mut expected = None;
         if current == Some(attempt)
             && let Some(open) = self.attempts.change(&attempt)
@@ -269,20 +279,25 @@ impl Auditor {
 
     /// The server transmitted this packet.
     pub fn sent(&mut self, at: SimTime, line: u64, packet: &Packet) {
-        let Packet::Publish(publish) = packet else { return };
+        let publish = match packet {
+            Packet::Publish(publish) => publish,
+            Packet::ConnAck {
+                code: ConnectCode::Accepted,
+            } => return self.welcomed(line),
+            _ => return,
+        };
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
         let Some(state) = self.lines.change(&line) else { return };
         state.busy_at = at;
-        let Some(device) = state.device.clone() else { return };
-        let number = self.number(&device);
+        let number = state.device;
         let decoded = decode_cloud(&publish.payload, ARTIFACTS_MAX);
         self.hold(10, decoded.is_ok(), at, number, || {
             format!("a message that no device takes: {decoded:?}")
         });
         let Ok(message) = decoded else { return };
-        self.addressed(at, number, &device, publish, &message);
+        self.addressed(at, number, publish, &message);
         if let CloudMessage::UpdateArtifacts { attempt, manifest } = &message {
             self.manifest(at, number, *attempt, manifest, publish.payload.len());
         }
@@ -293,7 +308,8 @@ impl Auditor {
         }
     }
 
-    fn addressed(&mut self, at: SimTime, number: DeviceIndex, device: &DeviceId, publish: &Publish, message: &CloudMessage) {
+    fn addressed(&mut self, at: SimTime, number: DeviceIndex, publish: &Publish, message: &CloudMessage) {
+        let device = self.ids[number.at()].clone();
         let attempt = message.attempt();
         let owner = self.attempts.get(&attempt).map(|attempt| attempt.device);
         let suffix = publish.topic.strip_prefix(topic::OTA_C2D).unwrap_or_default();
@@ -375,7 +391,7 @@ impl Auditor {
             attempt,
             ..
         }) = &mut self.due
-            && asked == device
+            && *asked == number
             && *attempt == id
         {
             *changed = true;
@@ -433,7 +449,7 @@ impl Auditor {
                 expected,
                 changed,
             }) => {
-                let number = self.number(&device);
+                let number = device;
                 match expected {
                     Some(expected) => {
                         let state = self.attempts.get(&attempt).map(|attempt| attempt.state);
@@ -451,10 +467,9 @@ impl Auditor {
 
     /// Nobody is owed anything on a line that the server has closed meanwhile.
     fn answered_subscription(&mut self, at: SimTime, line: u64, again: bool, sent: &[CloudMessage]) {
-        let Some(device) = self.lines.get(&line).and_then(|line| line.device.clone()) else {
+        let Some(number) = self.lines.get(&line).map(|line| line.device) else {
             return;
         };
-        let number = self.number(&device);
         let current = self.devices[number.at()].current;
         let holds = match (current, sent.first()) {
             (Some(current), Some(CloudMessage::UpdateArtifacts { attempt, .. })) => *attempt == current,
@@ -495,9 +510,8 @@ impl Auditor {
         let silent = self.lines.values().filter(|line| line.subscribed && !chase.is_zero());
         let silent: Vec<_> = silent
             .filter_map(|line| {
-                let number = self.numbered(line.device.as_ref()?)?;
-                self.devices[number.at()].current?;
-                Some((number, line.busy_at))
+                self.devices[line.device.at()].current?;
+                Some((line.device, line.busy_at))
             })
             .collect();
         for (number, busy_at) in silent {
@@ -535,28 +549,30 @@ impl Auditor {
         is_dealt(self.one_in, device)
     }
 
-    fn find(&self, device: &DeviceId) -> Option<&Known> {
-        self.numbered(device).map(|number| &self.devices[number.at()])
-    }
-
     fn known(&mut self, device: &DeviceId) -> &mut Known {
         let number = self.number(device);
         &mut self.devices[number.at()]
     }
 
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
-        if let Some(number) = self.numbered(device) {
-            return number;
-        }
+        let number = match self.latest.filter(|latest| self.ids[latest.at()] == *device) {
+            Some(latest) => latest,
+            None => self
+                .numbers
+                .find(|known| self.ids[known.at()].cmp(device))
+                .copied()
+                .unwrap_or_else(|| self.learn(device)),
+        };
+        self.latest = Some(number);
+        number
+    }
+
+    fn learn(&mut self, device: &DeviceId) -> DeviceIndex {
         let number = DeviceIndex(self.ids.len() as u32);
         self.numbers.insert(number, |known| self.ids[known.at()].cmp(device));
         push_sparingly(&mut self.ids, device.clone());
         push_sparingly(&mut self.devices, Known::default());
         number
-    }
-
-    fn numbered(&self, device: &DeviceId) -> Option<DeviceIndex> {
-        self.numbers.find(|known| self.ids[known.at()].cmp(device)).copied()
     }
 
     fn hold(&mut self, invariant: u8, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {
