@@ -18,14 +18,7 @@ const THREADS: u32 = 2;
 const SECONDS: u32 = 10;
 
 /// Times that are compared, and the quantiles of them.
-const METRICS: [&str; 6] = [
-    "connect_time",
-    "first_byte",
-    "request_time",
-    "downloading",
-    "retrying",
-    "update_time",
-];
+const METRICS: [&str; 4] = ["connect_time", "downloading", "retrying", "update_time"];
 
 fn main() {
     let devices = std::env::args().skip(1).find_map(|argument| argument.parse().ok());

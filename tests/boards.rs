@@ -259,8 +259,7 @@ fn a_board_goes_through_what_its_twin_goes_through() {
     let desk = Desk::new(&conformance());
     let output = desk.play("run");
     let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    // Figures of a busy machine may be invalid; what happened is not.
-    assert!(matches!(output.status.code(), Some(0 | 102)), "{}", said.concat());
+    crate::assert_passed_or_late(output.status.code(), &desk.summary(), &said.concat());
     let lives = desk.lives();
     let of = |fleet: &str, number: usize| history(&lives[&format!("{fleet}-{number:05}")]);
     let mut parted = String::new();
@@ -511,8 +510,7 @@ expect = ["devices{{runs:app@1.1.0,state:succeeded}} count == {boards}"]
     let memory: u64 = guests.iter().map(|guest| memory_of(*guest)).sum();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // On a machine that is busy the harness is late, and says so.
-    assert!(matches!(output.status.code(), Some(0 | 102)), "{said}");
+    crate::assert_passed_or_late(output.status.code(), &desk.summary(), &said);
     assert!(said.contains("rules held"), "{said}");
     assert!(memory > 0, "the kernel tells what memory guests have");
     let summary = desk.summary();

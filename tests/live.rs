@@ -159,11 +159,9 @@ fn play_both(example: &str, devices: &str) -> serde_json::Value {
     let output = desk.squall(&[example, "-d", devices]).output().unwrap();
     let (told, problems) = (text(&output.stdout), text(&output.stderr));
     let summary = desk.summary();
-    // A machine that is busy with other tests may make the harness late; the run then says so, and all else must hold.
+    crate::assert_passed_or_late(output.status.code(), &summary, &format!("{told}{problems}"));
     let valid = summary["harness"]["valid"] == true;
-    let (code, status) = if valid { (0, "passed") } else { (102, "invalid") };
-    assert_eq!(output.status.code(), Some(code), "{told}{problems}");
-    assert_eq!(summary["status"], status, "{told}");
+    assert_eq!(summary["status"], if valid { "passed" } else { "invalid" }, "{told}");
     let expectations = summary["expectations"].as_array().unwrap();
     assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
     assert_eq!(summary["errors"], serde_json::json!([]));
@@ -205,8 +203,7 @@ fn late_joiners_are_found_over_real_sockets() {
     assert_eq!(summary["devices"]["by_version"]["app@2.1.0"], 270);
 }
 
-/// Plays a scenario in both modes; gives both summaries, the run's first. It must pass in both, but for a harness that other tests
-/// make late.
+/// Plays a scenario in both modes; gives both summaries, the run's first. It must pass in both.
 fn played_both(text_of_it: &str) -> (serde_json::Value, serde_json::Value) {
     let desk = Desk::new();
     std::fs::write(desk.folder.path().join("both.toml"), text_of_it).unwrap();
@@ -225,8 +222,7 @@ fn played_both(text_of_it: &str) -> (serde_json::Value, serde_json::Value) {
     let output = desk.squall(&["both.toml"]).output().unwrap();
     let (told, problems) = (text(&output.stdout), text(&output.stderr));
     let summary = desk.summary();
-    let code = if summary["harness"]["valid"] == true { 0 } else { 102 };
-    assert_eq!(output.status.code(), Some(code), "{told}{problems}");
+    crate::assert_passed_or_late(output.status.code(), &summary, &format!("{told}{problems}"));
     let expectations = summary["expectations"].as_array().unwrap();
     assert!(expectations.iter().all(|expectation| expectation["passed"] == true), "{told}");
     for none in ["findings", "errors"] {
@@ -517,13 +513,9 @@ fn a_fleet_beyond_the_limit_is_spread_over_tables() {
         .output()
         .unwrap();
     let told = text(&output.stdout);
-    // On a machine that is busy the harness is late, and says so.
-    assert!(
-        matches!(output.status.code(), Some(0 | 102)),
-        "{told}{}",
-        text(&output.stderr)
-    );
-    assert!(told.contains("400 devices") && !told.contains("out of descriptors"), "{told}");
+    let problems = text(&output.stderr);
+    crate::assert_passed_or_late(output.status.code(), &desk.summary(), &format!("{told}{problems}"));
+    assert!(told.contains("400 devices"), "{told}");
 }
 
 #[test]
@@ -584,18 +576,12 @@ fn faults_strike_in_real_time_as_in_virtual_time() {
     assert_eq!(came_to(&run), came_to(&simulated));
 }
 
-/// The summaries of a scenario played in real time and in virtual time. A busy machine may make the harness late; all else must hold.
+/// The summaries of a scenario played in real time and in virtual time.
 fn in_both_modes(desk: &Desk, scenario: &str) -> (serde_json::Value, serde_json::Value) {
     let ended = desk.squall(&[scenario]).output().unwrap();
     let run = desk.summary();
-    let code = if run["harness"]["valid"] == true { 0 } else { 102 };
-    assert_eq!(
-        ended.status.code(),
-        Some(code),
-        "{}{}",
-        text(&ended.stdout),
-        text(&ended.stderr)
-    );
+    let told = format!("{}{}", text(&ended.stdout), text(&ended.stderr));
+    crate::assert_passed_or_late(ended.status.code(), &run, &told);
     let mut simulated = Command::new(env!("CARGO_BIN_EXE_squall"));
     simulated
         .args(["sim", scenario, "--out"])

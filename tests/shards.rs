@@ -110,19 +110,18 @@ fn shards_of_a_run_against_one_server_come_to_what_one_process_comes_to() {
         })
         .collect();
     let whole = run(&["one.toml", "--out", "whole"]).wait_with_output().unwrap();
-    // A machine that is busy with other tests may make a harness late; that is then said, and all else must hold.
-    let came = |output: &Output| assert!(matches!(output.status.code(), Some(0 | 102)), "{}", said(output));
-    came(&whole);
-    for shard in shards {
-        came(&shard.wait_with_output().unwrap());
-    }
-    let outs = ["out-1/latest", "out-2/latest", "out-3/latest", "out-4/latest"];
-    let merged = squall(folder.path(), &[&["merge", "--out", "merged"][..], &outs].concat());
-    came(&merged);
     let read = |folder_name: &str| -> Value {
         let path = folder.path().join(folder_name).join("latest/summary.json");
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     };
+    let came = |output: &Output, out: &str| crate::assert_passed_or_late(output.status.code(), &read(out), &said(output));
+    came(&whole, "whole");
+    for (number, shard) in (1..).zip(shards) {
+        came(&shard.wait_with_output().unwrap(), &format!("out-{number}"));
+    }
+    let outs = ["out-1/latest", "out-2/latest", "out-3/latest", "out-4/latest"];
+    let merged = squall(folder.path(), &[&["merge", "--out", "merged"][..], &outs].concat());
+    came(&merged, "merged");
     let (whole, merged) = (read("whole"), read("merged"));
     for part in ["devices", "transitions", "failures", "expectations"] {
         let ignored = |mut value: Value| {

@@ -1,5 +1,5 @@
 //! What a connected device costs, in harness and server, beside bare connections of the same libraries that only stay open:
-//! `cargo bench --bench connected [plain|tls] [COUNT…]`; without counts 1,000, 10,000 and, without TLS, 100,000.
+//! `cargo bench --bench connected [plain|tls] [COUNT…]`; without counts 1,000, 10,000 and 100,000.
 //!
 //! Devices of `squall run` are connected and subscribed, have their records and their flash, and are watched by the rules of both sides.
 //! User memory is what each process has resident beyond what it has with a hundred; kernel memory is the growth of the machine's slabs,
@@ -19,6 +19,8 @@ use std::time::Duration;
 use bare::Bare;
 use process::resident;
 
+/// Devices, where no count is given.
+const USUAL: [u32; 3] = [1_000, 10_000, 100_000];
 /// Devices whose memory does not count: with them comes what does not grow.
 const FEW: u32 = 100;
 
@@ -53,8 +55,7 @@ fn main() {
         if words.contains(&"plain") != words.contains(&"tls") && !words.contains(&word) {
             continue;
         }
-        let usual: &[u32] = if tls { &[1_000, 10_000] } else { &[1_000, 10_000, 100_000] };
-        let counts = if counts.is_empty() { usual } else { &counts };
+        let counts = if counts.is_empty() { USUAL.as_slice() } else { &counts };
         println!("\n{word}, KiB a connection       client   server   kernel, both ends");
         let (few, few_bare) = (squall(FEW, tls), bare(FEW, tls));
         for &count in counts {

@@ -241,6 +241,12 @@ impl Download {
         }
     }
 
+    /// When the request that is made now was due: at the end of the wait before it, if there was one.
+    pub(super) fn due(&self, now: SimTime) -> SimTime {
+        let waited = self.retries_at().filter(|until| *until > SimTime::ZERO);
+        waited.map_or(now, |until| until.min(now))
+    }
+
     /// When the budget of the request is used up.
     pub(super) fn budget_ends(&self) -> Option<SimTime> {
         match self.request {

@@ -176,13 +176,13 @@ impl Device {
             fetch.download.suspend();
             return;
         }
-        let offset = fetch.download.offset();
+        let (offset, due) = (fetch.download.offset(), fetch.download.due(now));
         let mut request = fetch.download.ask(now);
         if stale {
             request.offset -= fetch.download.buffered();
         }
         out.push(DeviceOutput::StartDownload(request));
-        out.push(DeviceOutput::Observed(Observation::Requested { offset }));
+        out.push(DeviceOutput::Observed(Observation::Requested { offset, due }));
     }
 
     /// The wait before a request is over.

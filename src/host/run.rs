@@ -143,8 +143,10 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     threads.start("core", core_runtime, false, stopped.clone(), async move {
         core_thread.run().await.map_err(HostError::from)
     })?;
-    let all = listeners.doors.iter().flat_map(|(mqtt, images)| [mqtt, images]);
-    let doors = Doors::new(all.map(clone_of).collect::<Result<_, _>>()?);
+    // Shards that share a listener have it shut for all of them at once.
+    let own = if spread.own_tables { listeners.doors.len() } else { 1 };
+    let doors = listeners.doors.iter().take(own).flat_map(|(mqtt, images)| [mqtt, images]);
+    let doors = Doors::new(doors.map(clone_of).collect::<Result<_, _>>()?);
     for (runtime, (mqtt, images)) in shard_runtimes.into_iter().zip(listeners.doors) {
         let (shard, opened) = (shard.clone(), doors.opened());
         threads.start("shard", runtime, spread.own_tables, stopped.clone(), async move {

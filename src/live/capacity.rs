@@ -95,7 +95,7 @@ impl Needs {
                 capacity.descriptors.map(|(limit, _)| limit),
                 if spread.own_tables { spread.shards } else { 1 },
             ),
-            ports: (devices * PORTS_A_DEVICE, capacity.ports, sources(plan.played_count())),
+            ports: (devices * PORTS_A_DEVICE, capacity.ports, sources_of(plan)),
             memory: (devices * a_device, capacity.memory_bytes),
             cores: capacity.cores,
         }
@@ -132,6 +132,16 @@ impl std::fmt::Display for Needs {
             if self.cores == 1 { "" } else { "s" },
         )
     }
+}
+
+/// Ports that the connections of a plan may come from.
+pub(super) fn ports_for(plan: &Plan) -> Option<u64> {
+    ports().map(|ports| ports * u64::from(sources_of(plan)))
+}
+
+fn sources_of(plan: &Plan) -> u32 {
+    let host = plan.server.target.as_ref().map(|target| target.address.host.as_str());
+    sources(plan.played_count(), host)
 }
 
 fn ports() -> Option<u64> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::model::{show_count, show_size};
-use crate::play::LargestFleet;
+use crate::play::{Filled, LargestFleet};
 
 /// Above this the figures are the harness's, not the server's (contract, section 4, exit code 102).
 pub const LATE_MAX: Duration = Duration::from_millis(50);
@@ -16,6 +16,8 @@ const BUSY_MAX: f64 = 0.9;
 const FREE_MIN: u64 = 50;
 /// Part of the processors that a fleet may take on the average of a second, so that timers find one free.
 const LOAD_MAX: f64 = 0.7;
+/// Part of the ports that a fleet may take: finding a free one among the last is slow.
+const PORTS_MAX: f64 = 0.9;
 
 /// What is judged.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,12 @@ pub(super) struct Readings {
     pub devices: u64,
     /// Devices that the file descriptors suffice for.
     pub fitting: Option<u64>,
+    /// Descriptors that a table may hold, and ports that connections may come from; `None` is without limit.
+    pub table: Option<u64>,
+    pub ports_there: Option<u64>,
+    /// Descriptors in the fullest table, and ports that were taken.
+    pub descriptors: Option<Filled>,
+    pub ports: Option<Filled>,
 }
 
 /// What the processors that this process may use did for a second, as parts of all of them.
@@ -105,6 +113,7 @@ impl Readings {
             self.by_thread(),
             self.by_memory(),
             self.by_descriptors(),
+            self.by_ports(),
         ];
         let least = bounds.into_iter().flatten().min_by_key(|carried| carried.devices);
         let least = least
@@ -169,6 +178,20 @@ impl Readings {
         })
     }
 
+    fn by_ports(&self) -> Option<LargestFleet> {
+        let ports = self.ports.filter(|ports| ports.most > 0)?;
+        let of = ports.of?;
+        Some(LargestFleet {
+            devices: self.part(PORTS_MAX * of as f64 / ports.most as f64),
+            basis: format!(
+                "{} of {} ports were taken at once; {:.0} % is reckoned with",
+                show_count(ports.most),
+                show_count(of),
+                PORTS_MAX * 1e2
+            ),
+        })
+    }
+
     /// For want of anything that was full.
     fn by_lateness(&self) -> Option<LargestFleet> {
         let late = self.late.max(self.late_at_rest);
@@ -182,7 +205,7 @@ impl Readings {
     }
 
     fn part(&self, part: f64) -> u64 {
-        (self.devices as f64 * part) as u64
+        (self.devices as f64 * part).round() as u64
     }
 }
 
@@ -246,7 +269,7 @@ mod tests {
                 "timers woke 63 ms late at the 99th percentile, limit 50 ms",
                 "out of descriptors or ports for 2 connections",
                 "1 observations dropped",
-                "100.0 MiB of 24.0 GiB memory were free, so that the system swapped or stalled",
+                "100.0 MiB of 24.00 GiB memory were free, so that the system swapped or stalled",
                 "thread shard-0 over 90 % busy for 10 s"
             ]
         );
@@ -300,6 +323,17 @@ mod tests {
             ..calm()
         });
         assert!(devices < 50_000 && basis.contains("a device"), "{devices} {basis}");
+        let (devices, basis) = carried(Readings {
+            ports: Some(Filled {
+                most: 28_232,
+                of: Some(28_232),
+            }),
+            ..calm()
+        });
+        assert_eq!(
+            (devices, basis.as_str()),
+            (45_000, "28,232 of 28,232 ports were taken at once; 90 % is reckoned with")
+        );
         assert_eq!(
             carried(Readings {
                 fitting: Some(6_633),

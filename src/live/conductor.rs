@@ -23,6 +23,7 @@ use super::access::Access;
 use super::admin::{Admin, Unmade};
 use super::audience::Audience;
 use super::board::Bench;
+use super::capacity::ports_for;
 use super::certificate::{LATE_MAX, Readings};
 use super::changes::Changes;
 use super::child::{ChildServer, Reachable};
@@ -58,6 +59,8 @@ pub(super) async fn conduct(plan: Arc<Plan>, options: PlayOptions, mut interrupt
         late_at_rest: lateness_at_rest(LATE_MAX).await,
         devices: plan.played_count() as u64,
         fitting: room().map(|(_, devices)| devices),
+        table: room().map(|(limit, _)| limit),
+        ports_there: ports_for(&plan),
         ..Readings::default()
     };
     let found = match &plan.server.target {

@@ -1,7 +1,7 @@
 //! What one shard measures about itself while it works; the conductor reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -16,6 +16,7 @@ pub(crate) struct Gauges {
     lateness: Mutex<Histogram<u64>>,
     image_bytes: AtomicU64,
     exhausted: AtomicU64,
+    connections: AtomicU64,
     waiting: AtomicU64,
     dropped: AtomicU64,
 }
@@ -26,6 +27,7 @@ impl Default for Gauges {
             lateness: Mutex::new(empty_histogram()),
             image_bytes: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
@@ -50,6 +52,17 @@ impl Gauges {
     /// The machine had no descriptor or port for a connection.
     pub fn count_exhausted(&self) {
         self.exhausted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection is open from here on, as long as the value lives.
+    pub fn connected(self: &Arc<Self>) -> Connected {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(Arc::clone(self))
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Whether there is room for one more sighting; it is counted as waiting, or as dropped.
@@ -78,6 +91,16 @@ impl Gauges {
     /// Sightings dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<Gauges>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::play::{HarnessReport, Lateness, Machine, ThreadFigures};
 use crate::time::SimTime;
 
 use super::certificate::{Load, Readings, WINDOW};
+use super::filled::{Level, PORT_WAITS, fullest_table, waiting_ports};
 use super::gauges::{Gauges, late_p99, lateness, p99};
 use super::processors::{Processors, TICK, kib_of, memory};
 
@@ -34,6 +35,11 @@ pub(crate) struct Watch {
     processors: Processors,
     /// At the last look: when, what the processors had done, and what of it was ours.
     done_before: Option<(SimTime, Duration, Duration)>,
+    /// Descriptors of the fullest table, ports.
+    descriptors: Level,
+    ports: Level,
+    /// Ports that waited before the run, for what others had done.
+    waiting_before: u64,
     /// What certifies the figures; filled in as the run goes.
     readings: Readings,
     /// Lateness over the run, in intervals of equal length; how it stood at the end of the last, and how many looks make one.
@@ -78,6 +84,9 @@ impl Watch {
             window_began: SimTime::ZERO,
             processors: Processors::allowed(),
             done_before: None,
+            descriptors: Level::of(readings.table),
+            ports: Level::of(readings.ports_there),
+            waiting_before: waiting_ports().unwrap_or(0),
             readings,
             late: Vec::new(),
             late_before: None,
@@ -104,6 +113,7 @@ impl Watch {
         }
         self.note_load(now);
         self.note_memory();
+        self.note_filled(now);
         self.note_threads(now);
     }
 
@@ -136,6 +146,20 @@ impl Watch {
             let least = self.readings.memory.map_or(free, |(least, _)| least.min(free));
             self.readings.memory = Some((least, all));
         }
+    }
+
+    /// How full the tables and the ports are.
+    fn note_filled(&mut self, now: SimTime) {
+        let server = self.server.and_then(|id| fullest_table(&id.to_string()));
+        self.descriptors.note(fullest_table("self").max(server));
+        let connections: u64 = self.gauges.iter().map(|gauges| gauges.connections()).sum();
+        let others = if now < SimTime::from(PORT_WAITS) {
+            self.waiting_before
+        } else {
+            0
+        };
+        self.ports
+            .note(waiting_ports().map(|waiting| waiting.saturating_sub(others) + connections));
     }
 
     fn note_threads(&mut self, now: SimTime) {
@@ -195,6 +219,8 @@ impl Watch {
             late: self.late_p99(),
             exhausted: self.gauges.iter().map(|gauges| gauges.exhausted()).sum(),
             dropped: self.gauges.iter().map(|gauges| gauges.dropped()).sum(),
+            descriptors: self.descriptors.filled(),
+            ports: self.ports.filled(),
             threads: self.threads.values().map(|seen| (seen.name.clone(), seen.busiest)).collect(),
             taken: own.iter().chain(&self.server_last).map(|usage| usage.peak_memory).sum(),
             ..self.readings
@@ -220,6 +246,8 @@ impl Watch {
             memory_bytes: own.map_or(0, |own| own.peak_memory),
             dropped: readings.dropped + readings.exhausted,
             free_memory_bytes: readings.memory.map(|(least, _)| least),
+            descriptors: readings.descriptors,
+            ports: readings.ports,
             threads: self.threads.into_values().map(|seen| seen.figures(now)).collect(),
             server_memory_bytes: self.server_last.map(|server| server.peak_memory),
             server_cpu_percent: self.server_last.map(|server| percent(server.cpu, self.server_cpu_before)),

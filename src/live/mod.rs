@@ -21,6 +21,7 @@ mod download;
 mod downloads;
 mod events;
 mod exporter;
+mod filled;
 mod gauges;
 mod harness;
 mod interrupt;

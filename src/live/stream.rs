@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use crate::device::LinkLoss;
 use crate::wire::DownloadError;
 
-use super::gauges::Gauges;
+use super::gauges::{Connected, Gauges};
 
 /// How long connecting may take before a device takes it for lost. A real one has no limit of its own (protocol 5.5).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,8 +38,11 @@ const DEVICES_A_SOURCE: usize = 1_000;
 /// Most source addresses.
 const SOURCES_MAX: u32 = 250;
 
-/// Loopback addresses that the connections of so many devices come from.
-pub(super) fn sources(devices: usize) -> u32 {
+/// Addresses that the connections of so many devices come from: several of loopback, one where the server is elsewhere.
+pub(super) fn sources(devices: usize, host: Option<&str>) -> u32 {
+    if host.is_some_and(|host| host != Ipv4Addr::LOCALHOST.to_string()) {
+        return 1;
+    }
     u32::try_from(1 + devices / DEVICES_A_SOURCE).map_or(SOURCES_MAX, |sources| sources.min(SOURCES_MAX))
 }
 
@@ -132,7 +135,7 @@ impl Dialer {
         Dialer {
             tls,
             handshakes: Semaphore::new((HANDSHAKES / shards as usize).max(1)),
-            sources: sources(devices),
+            sources: sources(devices, None),
             gauges,
         }
     }
@@ -149,15 +152,22 @@ impl Dialer {
     async fn open_now(&self, target: &Target, device: u32) -> Result<Stream, OpenError> {
         let address = resolve(target).await?;
         let tcp = self.connect(address, device).await.map_err(|error| self.judged(&error))?;
-        if !target.tls {
-            return Ok(Stream::Plain(tcp));
-        }
+        let counted = self.gauges.connected();
+        let transport = match target.tls {
+            false => Transport::Plain(tcp),
+            true => Transport::Tls(Box::new(self.encrypted(target, tcp).await?)),
+        };
+        Ok(Stream {
+            transport,
+            _counted: counted,
+        })
+    }
+
+    async fn encrypted(&self, target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>, OpenError> {
         let config = self.tls.clone().ok_or(OpenError::Tls)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| OpenError::Tls)?;
-        match TlsConnector::from(config).connect(name, tcp).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(error) => Err(self.judged(&error)),
-        }
+        let shaken = TlsConnector::from(config).connect(name, tcp).await;
+        shaken.map_err(|error| self.judged(&error))
     }
 
     async fn connect(&self, address: SocketAddr, device: u32) -> io::Result<TcpStream> {
@@ -331,9 +341,15 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// An open connection.
+/// An open connection, which is counted.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    transport: Transport,
+    _counted: Connected,
+}
+
+#[derive(Debug)]
+enum Transport {
     /// TCP.
     Plain(TcpStream),
     /// TLS over TCP; boxed, since its state is 1 KiB and more.
@@ -342,32 +358,32 @@ pub(crate) enum Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -453,7 +469,9 @@ mod tests {
         let (_, foreign) = tls_server(&folders[1]).await;
         let dialer = |ca: &Path| Dialer::new(Some(client_config(ca).unwrap()), 1, 1, Arc::default());
         let opened = dialer(&own).open(&target, 0).await.unwrap();
-        let Stream::Tls(stream) = opened else { panic!("plain text") };
+        let Transport::Tls(stream) = &opened.transport else {
+            panic!("plain text")
+        };
         assert_eq!(
             stream.get_ref().1.negotiated_cipher_suite().unwrap().suite(),
             CipherSuite::TLS13_AES_128_GCM_SHA256

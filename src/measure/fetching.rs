@@ -5,6 +5,12 @@ use std::time::Duration;
 use crate::model::{AttemptId, RetryReason};
 use crate::time::SimTime;
 
+/// Bytes a second; none where it took no time.
+pub(super) fn rate(bytes: u64, took: Duration) -> Option<u64> {
+    let rate = (u128::from(bytes) * 1_000_000_000).checked_div(took.as_nanos())?;
+    u64::try_from(rate).ok()
+}
+
 /// Why a download goes on or begins again after power was lost.
 pub(super) const POWER: &str = "power";
 
@@ -30,8 +36,10 @@ pub(super) struct Fetching {
 /// A request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
+    /// When it was due.
+    pub(super) due: SimTime,
     /// When it was sent.
-    pub(super) at: SimTime,
+    pub(super) sent: SimTime,
     /// Whether it asks for a Range.
     pub(super) ranged: bool,
     /// Status of its answer.
@@ -64,11 +72,12 @@ impl Fetching {
         (self.attempt, usize::from(self.index)) == (attempt, index)
     }
 
-    /// A request was sent.
-    pub(super) fn asked(&mut self, at: SimTime, offset: u64) -> Option<Again> {
-        self.since = self.since.or(Some(at));
+    /// A request was sent, which had been due at a moment before or then.
+    pub(super) fn asked(&mut self, sent: SimTime, offset: u64, due: SimTime) -> Option<Again> {
+        self.since = self.since.or(Some(due));
         self.request = Some(Request {
-            at,
+            due,
+            sent,
             ranged: offset > 0,
             code: None,
         });
@@ -99,6 +108,12 @@ impl Fetching {
     /// How long it took from the first request on, power losses and waits included.
     pub(super) fn took(&self, at: SimTime) -> Option<Duration> {
         self.since.map(|since| at.since(since))
+    }
+
+    /// Bytes a second that the request under way has brought, once all `bytes` of the artifact are there; without waits and losses.
+    pub(super) fn rate_of_last(&self, at: SimTime, bytes: u64) -> Option<u64> {
+        let took = at.since(self.request?.sent);
+        rate(bytes.saturating_sub(self.received), took)
     }
 
     /// RAM was lost: so many bytes had come, and have come for nothing.

@@ -107,8 +107,14 @@ pub(super) enum Entry {
         count: u64,
     },
     Request,
-    RequestTime(Duration),
-    FirstByte(Duration),
+    RequestTime {
+        planned: Duration,
+        raw: Duration,
+    },
+    FirstByte {
+        planned: Duration,
+        raw: Duration,
+    },
     Retry,
     Resume,
     Restart,
@@ -120,6 +126,7 @@ pub(super) enum Entry {
     DeployTimeRaw(Duration),
     /// Bytes a second.
     DownloadRate(u64),
+    DownloadRateRaw(u64),
     ConnectTime {
         planned: Duration,
         raw: Duration,
@@ -214,7 +221,11 @@ impl Group {
             }
             Entry::Bytes(Bytes::Wasted(bytes)) => self.wasted_bytes += bytes,
             // Series that are asked for have them.
-            Entry::RequestTime(_) | Entry::FirstByte(_) | Entry::UpdateTimeRaw(_) | Entry::DeployTimeRaw(_) => {}
+            Entry::RequestTime { .. }
+            | Entry::FirstByte { .. }
+            | Entry::DownloadRateRaw(_)
+            | Entry::UpdateTimeRaw(_)
+            | Entry::DeployTimeRaw(_) => {}
             Entry::DownloadRate(rate) => self.download_rate.0.record_amount(rate),
             Entry::UpdateTime(time) => self.update_time.record(time),
             Entry::DeployTime(time) => self.deploy_time.record(time),
@@ -236,10 +247,11 @@ impl Entry {
             | Entry::DeployTime(_)
             | Entry::DeployTimeRaw(_)
             | Entry::DownloadRate(_)
+            | Entry::DownloadRateRaw(_)
             | Entry::ConnectTime { .. }
             | Entry::PhaseTime { .. }
-            | Entry::RequestTime(_)
-            | Entry::FirstByte(_) => true,
+            | Entry::RequestTime { .. }
+            | Entry::FirstByte { .. } => true,
             Entry::Attempt(_)
             | Entry::Rollback
             | Entry::Connect(_)

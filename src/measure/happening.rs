@@ -289,7 +289,7 @@ impl Happening {
             // The fault that did it is in the trace.
             Observation::RecordLost { .. } | Observation::FlashFailed { .. } => return None,
             Observation::UpgradeRequested => Happening::UpgradeRequested,
-            Observation::Requested { offset } => Happening::Request { offset: narrow(*offset) },
+            Observation::Requested { offset, .. } => Happening::Request { offset: narrow(*offset) },
             Observation::Answered { status, ranged, length } => Happening::Answer {
                 status: *status,
                 ranged: *ranged,

@@ -59,8 +59,11 @@ impl Metric {
             | Metric::ConnectTime
             | Metric::ConnectTimeRaw
             | Metric::RequestTime
+            | Metric::RequestTimeRaw
             | Metric::FirstByte
+            | Metric::FirstByteRaw
             | Metric::DownloadRate
+            | Metric::DownloadRateRaw
             | Metric::DataUsed
             | Metric::Lateness
             | Metric::ServerTime => Kind::Trend,
@@ -71,7 +74,7 @@ impl Metric {
     pub const fn unit(self) -> &'static str {
         match (self, self.kind()) {
             (Metric::Bytes | Metric::DataUsed | Metric::Memory, _) => "B",
-            (Metric::Throughput | Metric::DownloadRate, _) => "B/s",
+            (Metric::Throughput | Metric::DownloadRate | Metric::DownloadRateRaw, _) => "B/s",
             (Metric::Cpu | Metric::ServerCpu, _) => "%",
             (_, Kind::Gauge | Kind::Counter) => "1",
             (_, Kind::Trend) => "s",
@@ -111,6 +114,7 @@ impl Metric {
             | Metric::Coverage
             | Metric::Throughput
             | Metric::DownloadRate
+            | Metric::DownloadRateRaw
             | Metric::Wear
             | Metric::Stuck
             | Metric::Lateness
@@ -130,7 +134,9 @@ impl Metric {
             Metric::Faults => &[OwnKey::Fault, OwnKey::Kind, OwnKey::Done],
             Metric::Manifests => &[OwnKey::Repeat],
             Metric::Messages => &[OwnKey::Type, OwnKey::Dir],
-            Metric::Requests | Metric::RequestTime | Metric::FirstByte => &[OwnKey::Code, OwnKey::Ranged],
+            Metric::Requests | Metric::RequestTime | Metric::RequestTimeRaw | Metric::FirstByte | Metric::FirstByteRaw => {
+                &[OwnKey::Code, OwnKey::Ranged]
+            }
             Metric::Retries | Metric::Resumes | Metric::Restarts => &[OwnKey::Reason],
             Metric::Bytes | Metric::DataUsed => &[OwnKey::Dir, OwnKey::Kind],
             Metric::FlashOps | Metric::ServerTime => &[OwnKey::Op],
@@ -144,7 +150,9 @@ impl Metric {
         match (self, self.kind()) {
             (Metric::Cpu | Metric::ServerCpu, _) => "avg",
             (Metric::Memory, _) => "max",
-            (Metric::Throughput | Metric::Wear | Metric::DownloadRate, _) => "count, min, avg, med, max, p(N)",
+            (Metric::Throughput | Metric::Wear | Metric::DownloadRate | Metric::DownloadRateRaw, _) => {
+                "count, min, avg, med, max, p(N)"
+            }
             (_, Kind::Gauge) => "count, share",
             (_, Kind::Counter) => "count, rate, share, sum",
             (_, Kind::Trend) => "count, rate, sum, min, avg, med, max, p(N)",
@@ -157,7 +165,7 @@ impl Metric {
             Metric::Cpu | Metric::ServerCpu => aggregate == Aggregate::Avg,
             Metric::Memory => aggregate == Aggregate::Max,
             // Neither a sum of rates nor one of pages means anything.
-            Metric::Throughput | Metric::Wear | Metric::DownloadRate => match aggregate {
+            Metric::Throughput | Metric::Wear | Metric::DownloadRate | Metric::DownloadRateRaw => match aggregate {
                 Aggregate::Rate | Aggregate::Sum | Aggregate::Share => false,
                 Aggregate::Count | Aggregate::Min | Aggregate::Avg | Aggregate::Med | Aggregate::Max | Aggregate::Percentile(_) => {
                     true
@@ -235,6 +243,9 @@ mod tests {
         "deploy_time_raw",
         "phase_time_raw",
         "connect_time_raw",
+        "request_time_raw",
+        "first_byte_raw",
+        "download_rate_raw",
     ];
 
     #[test]

@@ -52,10 +52,14 @@ crate::model::word_enum! {
         Messages = "messages",
         /// Counter: image requests.
         Requests = "requests",
-        /// Trend: image request until its answer was over.
+        /// Trend: image request due until its answer was over.
         RequestTime = "request_time",
-        /// Trend: image request until the head of its answer.
+        /// Trend: the same from when it was sent.
+        RequestTimeRaw = "request_time_raw",
+        /// Trend: image request due until the head of its answer.
         FirstByte = "first_byte",
+        /// Trend: the same from when it was sent.
+        FirstByteRaw = "first_byte_raw",
         /// Counter: downloads that begin to wait for another try.
         Retries = "retries",
         /// Counter: requests that go on by Range.
@@ -66,6 +70,8 @@ crate::model::word_enum! {
         Throughput = "throughput",
         /// Trend: bytes a second of one artifact, from its first request to its last byte.
         DownloadRate = "download_rate",
+        /// Trend: bytes a second of the request that brought the end of one, without waits and losses before it.
+        DownloadRateRaw = "download_rate_raw",
         /// Counter: bytes on the wire, overhead of TCP and TLS included.
         Bytes = "bytes",
         /// Trend: bytes of one device in the whole run.

@@ -60,8 +60,8 @@ impl Value {
             Entry::Message { .. } => (Metric::Messages, Value::Once),
             Entry::Flash { count, .. } => (Metric::FlashOps, Value::Amount(count)),
             Entry::Request => (Metric::Requests, Value::Once),
-            Entry::RequestTime(time) => (Metric::RequestTime, Value::Time(time)),
-            Entry::FirstByte(time) => (Metric::FirstByte, Value::Time(time)),
+            Entry::RequestTime { planned, .. } => (Metric::RequestTime, Value::Time(planned)),
+            Entry::FirstByte { planned, .. } => (Metric::FirstByte, Value::Time(planned)),
             Entry::Retry => (Metric::Retries, Value::Once),
             Entry::Resume => (Metric::Resumes, Value::Once),
             Entry::Restart => (Metric::Restarts, Value::Once),
@@ -74,6 +74,7 @@ impl Value {
             Entry::DeployTime(time) => (Metric::DeployTime, Value::Time(time)),
             Entry::DeployTimeRaw(time) => (Metric::DeployTimeRaw, Value::Time(time)),
             Entry::DownloadRate(rate) => (Metric::DownloadRate, Value::Amount(rate)),
+            Entry::DownloadRateRaw(rate) => (Metric::DownloadRateRaw, Value::Amount(rate)),
             Entry::ConnectTime { planned, .. } => (Metric::ConnectTime, Value::Time(planned)),
             Entry::PhaseTime { spent, .. } => (Metric::PhaseTime, Value::Time(spent)),
         }
@@ -84,6 +85,8 @@ impl Value {
         match entry {
             Entry::ConnectTime { raw, .. } => Some((Metric::ConnectTimeRaw, Value::Time(raw))),
             Entry::PhaseTime { raw, .. } => Some((Metric::PhaseTimeRaw, Value::Time(raw))),
+            Entry::RequestTime { raw, .. } => Some((Metric::RequestTimeRaw, Value::Time(raw))),
+            Entry::FirstByte { raw, .. } => Some((Metric::FirstByteRaw, Value::Time(raw))),
             _ => None,
         }
     }

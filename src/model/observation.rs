@@ -129,6 +129,8 @@ pub enum Observation {
     Requested {
         /// First byte wanted; above zero the request is ranged.
         offset: u64,
+        /// When it was due: the end of the wait before it. Times count from here, their `_raw` twins from the request itself.
+        due: SimTime,
     },
     /// The status line of an image answer arrived.
     Answered {

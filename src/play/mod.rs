@@ -37,7 +37,9 @@ use crate::verdict::{Audit, Build, Expectation, Least, Referee, RefereeSetup, Wa
 use crate::wire::{ImagePrint, Packet};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
-pub use outcome::{Checks, HarnessReport, LargestFleet, Lateness, LeftOpen, Machine, Outcome, RunError, Status, ThreadFigures};
+pub use outcome::{
+    Checks, Filled, HarnessReport, LargestFleet, Lateness, LeftOpen, Machine, Outcome, RunError, Status, ThreadFigures,
+};
 pub use picture::{
     Ask, CohortLine, Expected, FaultLine, HeldBy, LatencyLine, Life, NextStep, NoteLine, OpenDevice, Picture, Stands, Throughput,
     ThroughputRow, Viewer, WaitsFor, came_word,

@@ -142,6 +142,10 @@ pub struct HarnessReport {
     pub memory_bytes: u64,
     /// Least memory of the machine that was free.
     pub free_memory_bytes: Option<u64>,
+    /// Descriptors in the fullest table of harness and server; `None` where the system does not tell.
+    pub descriptors: Option<Filled>,
+    /// Ports that connections held, with those that the kernel keeps for a minute.
+    pub ports: Option<Filled>,
     /// Threads of the harness.
     pub threads: Vec<ThreadFigures>,
     /// Work dropped.
@@ -167,6 +171,24 @@ impl HarnessReport {
             server_cpu: self.server_cpu_percent.map(|percent| percent / 100.0),
             server_time: self.server_time.clone(),
         }
+    }
+}
+
+/// How much of a thing was taken at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// At most.
+    pub most: u64,
+    /// Of so much; `None` is without limit.
+    pub of: Option<u64>,
+}
+
+impl Filled {
+    /// The fuller one.
+    #[must_use]
+    pub(super) fn fuller(self, other: Filled) -> Filled {
+        let part = |filled: &Filled| filled.most as f64 / filled.of.unwrap_or(u64::MAX) as f64;
+        if part(&other) > part(&self) { other } else { self }
     }
 }
 

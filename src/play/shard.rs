@@ -14,7 +14,7 @@ use crate::verdict::{Finding, Referee, server_rule};
 
 use super::io::{Mode, RunEnd};
 use super::judging::Judging;
-use super::outcome::{Checks, Errors, HarnessReport, Lateness, LeftOpen, Outcome, RunError, ThreadFigures};
+use super::outcome::{Checks, Errors, Filled, HarnessReport, Lateness, LeftOpen, Outcome, RunError, ThreadFigures};
 use super::timeline::Timeline;
 use super::{census, recorder};
 
@@ -293,6 +293,8 @@ fn harness(shards: &[ShardOutcome]) -> Option<HarnessReport> {
         let parts: Vec<_> = each.iter().filter_map(|(_, harness)| part(harness)).collect();
         (!parts.is_empty()).then(|| parts.iter().sum())
     };
+    let fullest =
+        |of: &dyn Fn(&HarnessReport) -> Option<Filled>| each.iter().filter_map(|(_, harness)| of(harness)).reduce(Filled::fuller);
     Some(HarnessReport {
         valid: each.iter().all(|(_, harness)| harness.valid),
         reasons: reasons.collect(),
@@ -309,6 +311,8 @@ fn harness(shards: &[ShardOutcome]) -> Option<HarnessReport> {
         cpu_percent: each.iter().map(|(_, harness)| harness.cpu_percent).sum(),
         memory_bytes: each.iter().map(|(_, harness)| harness.memory_bytes).sum(),
         free_memory_bytes: each.iter().filter_map(|(_, harness)| harness.free_memory_bytes).min(),
+        descriptors: fullest(&|harness| harness.descriptors),
+        ports: fullest(&|harness| harness.ports),
         threads: threads.collect(),
         dropped: each.iter().map(|(_, harness)| harness.dropped).sum(),
         server_memory_bytes: sum(&|harness| harness.server_memory_bytes),

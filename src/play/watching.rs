@@ -289,8 +289,8 @@ const COUNTED: [Counted; 6] = [
     ("offers", false, |happened| happened.manifests),
     ("results", false, |happened| happened.ended.iter().sum()),
     ("connects", false, |happened| happened.connects_ok),
-    ("requests", false, |happened| happened.requests),
     ("refusals", false, refusals),
+    ("requests", false, |happened| happened.requests),
 ];
 
 /// Image answers of status 400 or above, and tries to connect that failed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::faults::{Moment, PlannedFault, Target};
 use crate::measure::{Comparison, FaultFigures, Recorder, is_stuck};
 use crate::model::{CohortName, DeviceIndex, LEGAL, Phase, UpdateState, show_count};
-use crate::play::{HarnessReport, Mode, Outcome, RunEnd, ThreadFigures};
+use crate::play::{Filled, HarnessReport, Mode, Outcome, RunEnd, ThreadFigures};
 use crate::scenario::{Plan, StepVerb, TlsPlan};
 use crate::time::SimTime;
 use crate::verdict::Judgement;
@@ -16,7 +16,7 @@ use super::fleets::{fleets, transitions};
 use super::series::metrics;
 use super::shard::SHARD;
 use super::summary::{
-    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FindingRow, FirstFinding, HarnessRow, Invariants,
+    Coverage, Devices, ErrorRow, ExpectationRow, FailureRow, FaultRow, FilledRow, FindingRow, FirstFinding, HarnessRow, Invariants,
     LargestFleetRow, LatenessRow, MachineRow, Note, Product, SUMMARY_SCHEMA, ScenarioRow, SlowRow, SlowestRow, StepRow, StuckRow,
     Summary, ThreadRow, WindowRow,
 };
@@ -509,6 +509,13 @@ fn thread(thread: &ThreadFigures) -> ThreadRow {
     }
 }
 
+fn filled(filled: Filled) -> FilledRow {
+    FilledRow {
+        most: filled.most,
+        of: filled.of,
+    }
+}
+
 fn machine(harness: &HarnessReport) -> MachineRow {
     MachineRow {
         cpu: clean(&harness.machine.cpu),
@@ -540,6 +547,8 @@ fn harness(harness: &HarnessReport) -> HarnessRow {
         cpu_percent: round(harness.cpu_percent),
         memory_bytes: harness.memory_bytes,
         free_memory_bytes: harness.free_memory_bytes,
+        descriptors: harness.descriptors.map(filled),
+        ports: harness.ports.map(filled),
         threads: harness.threads.iter().map(thread).collect(),
         dropped: harness.dropped,
         server_cpu_percent: harness.server_cpu_percent.map(round),

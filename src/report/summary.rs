@@ -420,6 +420,12 @@ pub struct HarnessRow {
     /// Least memory of the machine that was free, bytes.
     #[serde(default)]
     pub free_memory_bytes: Option<u64>,
+    /// Descriptors in the fullest table of harness and server.
+    #[serde(default)]
+    pub descriptors: Option<FilledRow>,
+    /// Ports that connections held, with those that the kernel keeps for a minute.
+    #[serde(default)]
+    pub ports: Option<FilledRow>,
     /// Threads of the harness.
     #[serde(default)]
     pub threads: Vec<ThreadRow>,
@@ -429,6 +435,15 @@ pub struct HarnessRow {
     pub server_cpu_percent: Option<f64>,
     /// Peak memory of the embedded server, bytes.
     pub server_memory_bytes: Option<u64>,
+}
+
+/// How much of a thing was taken at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilledRow {
+    /// At most.
+    pub most: u64,
+    /// Of so much; null is without limit.
+    pub of: Option<u64>,
 }
 
 /// An estimate of what a machine carries.

@@ -45,7 +45,7 @@ fn words(rig: &Rig) -> Vec<String> {
             Observation::HandlerReturned { result, .. } => format!("returned {result}"),
             Observation::Downloaded { bytes, .. } => format!("downloaded {bytes}"),
             Observation::UpgradeRequested => "upgrade requested".into(),
-            Observation::Requested { offset } => format!("requested from {offset}"),
+            Observation::Requested { offset, .. } => format!("requested from {offset}"),
             Observation::Answered { status, .. } => format!("answered {status}"),
             other => format!("{other:?}"),
         },

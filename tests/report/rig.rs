@@ -13,7 +13,7 @@ use squall::model::{
     AttemptId, AttemptResult, BootReason, Cause, CohortRule, ConnectResult, DeviceIndex, Digest, FailureReason, FirmwareVersion,
     IngestKey, Observation, Phase, ServerEvent, Session, Split, StateReason, Tags, Transition, UpdateState,
 };
-use squall::play::{Checks, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd, ThreadFigures};
+use squall::play::{Checks, Filled, HarnessReport, Lateness, Machine, Mode, Outcome, RunEnd, ThreadFigures};
 use squall::scenario::{
     Ends, Plan, PlannedCohort, PlannedDevice, PlannedFleet, PlannedStep, PlannedVersion, ServerPlan, Settle, StepTime, StepVerb,
     TlsPlan,
@@ -418,6 +418,14 @@ fn harness() -> HarnessReport {
         cpu_percent: 23.4,
         memory_bytes: 48 << 20,
         free_memory_bytes: Some(5 << 30),
+        descriptors: Some(Filled {
+            most: 1_038,
+            of: Some(20_000),
+        }),
+        ports: Some(Filled {
+            most: 2_410,
+            of: Some(28_232),
+        }),
         threads: vec![ThreadFigures {
             name: "shard-0".to_owned(),
             cpu_percent: 9.5,

@@ -72,7 +72,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture
         shown.push(Line::from(Span::styled(line, tint)));
     }
     if picture.slowest.is_empty() {
-        shown.push(Line::from(" none is open"));
+        let none = if picture.open == 0 {
+            " none is open"
+        } else {
+            " none of them is let through by filter and cohort"
+        };
+        shown.push(Line::from(none));
     }
     lines(frame, inner, shown);
 }

@@ -11,23 +11,24 @@ use crate::story::{Moment, Story};
 use super::super::state::{Overlay, State};
 use super::{devices, text};
 
+/// What each does fits the smallest screen; `docs/dashboard.md` says more.
 const KEYS: [(&str, &str); 17] = [
-    ("q, Ctrl-C", "end the run; every file is written. A second time: at once"),
-    ("Tab, Shift-Tab", "choose a pane; on a small screen it takes the log's place"),
-    ("↑ ↓ PgUp PgDn", "choose a device, or scroll the chosen pane"),
+    ("q, Ctrl-C", "end the run; every file is written"),
+    ("Tab, Shift-Tab", "choose a pane; a small screen shows it"),
+    ("↑ ↓ PgUp PgDn", "choose a device, or scroll the pane"),
     ("Enter", "the device's story so far; Esc closes it"),
-    ("/", "show devices and notes whose id holds a text, or by cohort or phase"),
-    ("c", "one cohort after the other, then all: latency, devices, notes"),
+    ("/", "show by id, or by cohort or phase"),
+    ("c", "one cohort after the other, then all"),
     ("f", "choose the faults"),
     ("r", "rates, or totals since the start"),
     ("+ -", "seconds in a bar of throughput"),
-    ("s", "save this screen as text in the run's folder"),
+    ("s", "save this screen in the run's folder"),
     ("Esc", "no filter, no chosen pane"),
-    ("Ctrl-Z", "back to the shell; fg continues. A real run does not wait"),
-    ("space", "stop the clock, or let it go on (sim --watch)"),
-    ("← →", "earlier pictures; later ones, then a second at a time (sim --watch)"),
+    ("Ctrl-Z", "back to the shell; fg continues"),
+    ("space", "stop the clock, or start (sim --watch)"),
+    ("← →", "earlier, later pictures (sim --watch)"),
     ("< >", "half or twice the speed (sim --watch)"),
-    ("█ ▒ × ·", "succeeded, open, failed or cancelled, not reached"),
+    ("█ ▒ × ·", "succeeded, open, failed, not reached"),
     ("?", "this"),
 ];
 

@@ -3,18 +3,18 @@
 use crate::model::DeviceIndex;
 use crate::time::SimTime;
 
-use super::super::fetching::{Again, Fetching, Request};
+use super::super::fetching::{Again, Fetching, Request, rate};
 use super::super::group::{Bytes, Entry};
 use super::super::selection::Facts;
 use super::Recorder;
 
 impl Recorder {
-    pub(super) fn on_requested(&mut self, at: SimTime, device: DeviceIndex, offset: u64) {
+    pub(super) fn on_requested(&mut self, at: SimTime, device: DeviceIndex, offset: u64, due: SimTime) {
         self.happened.requests += 1;
         let Some(fetching) = &mut self.roster.rows[device.at()].fetching else {
             return;
         };
-        match fetching.asked(at, offset) {
+        match fetching.asked(at, offset, due) {
             Some(Again::Resume(why)) => self.enter(at, device, Entry::Resume, self.why(device, why)),
             Some(Again::Restart(why, lost)) => {
                 self.enter(at, device, Entry::Restart, self.why(device, why));
@@ -27,12 +27,11 @@ impl Recorder {
     pub(super) fn on_answered(&mut self, at: SimTime, device: DeviceIndex, status: u16) {
         let fetching = self.roster.rows[device.at()].fetching.as_mut();
         if let Some(request) = fetching.and_then(|fetching| fetching.answered(status)) {
-            self.enter(
-                at,
-                device,
-                Entry::FirstByte(at.since(request.at)),
-                self.of_request(device, request),
-            );
+            let entry = Entry::FirstByte {
+                planned: at.since(request.due),
+                raw: at.since(request.sent),
+            };
+            self.enter(at, device, entry, self.of_request(device, request));
         }
     }
 
@@ -45,22 +44,31 @@ impl Recorder {
         let facts = self.of_request(device, request);
         self.enter(at, device, Entry::Request, facts);
         if request.code.is_some() {
-            self.enter(at, device, Entry::RequestTime(at.since(request.at)), facts);
+            let entry = Entry::RequestTime {
+                planned: at.since(request.due),
+                raw: at.since(request.sent),
+            };
+            self.enter(at, device, entry, facts);
         }
     }
 
     /// All of an artifact has come.
     pub(super) fn downloaded(&mut self, at: SimTime, device: DeviceIndex, bytes: u64) {
         let fetching = self.roster.rows[device.at()].fetching.as_ref();
-        let Some(took) = fetching.and_then(|fetching| fetching.took(at)).filter(|took| !took.is_zero()) else {
-            return;
-        };
-        let rate = u128::from(bytes) * 1_000_000_000 / took.as_nanos();
+        let of_last = fetching.and_then(|fetching| fetching.rate_of_last(at, bytes));
+        self.request_over(at, device, |fetching| fetching.over(bytes, None));
+        let fetching = self.roster.rows[device.at()].fetching.as_ref();
+        let took = fetching.and_then(|fetching| fetching.took(at));
         let facts = Facts {
             attempt: self.roster.rows[device.at()].current,
             ..Facts::default()
         };
-        self.enter(at, device, Entry::DownloadRate(rate as u64), facts);
+        if let Some(rate) = took.and_then(|took| rate(bytes, took)) {
+            self.enter(at, device, Entry::DownloadRate(rate), facts);
+        }
+        if let Some(rate) = of_last {
+            self.enter(at, device, Entry::DownloadRateRaw(rate), facts);
+        }
     }
 
     fn of_request(&self, device: DeviceIndex, request: Request) -> Facts {

@@ -68,7 +68,7 @@ impl Recorder {
                     *fetching = Some(Box::new(Fetching::new(*attempt, *index)));
                 }
             }
-            Observation::Requested { offset } => self.on_requested(at, device, *offset),
+            Observation::Requested { offset, due } => self.on_requested(at, device, *offset, *due),
             Observation::Answered { status, .. } => {
                 self.happened.answers[AnswerClass::of(*status) as usize] += 1;
                 self.on_answered(at, device, *status);
@@ -80,10 +80,7 @@ impl Recorder {
                 self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
                 self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
             }
-            Observation::Downloaded { bytes, .. } => {
-                self.request_over(at, device, |fetching| fetching.over(*bytes, None));
-                self.downloaded(at, device, *bytes);
-            }
+            Observation::Downloaded { bytes, .. } => self.downloaded(at, device, *bytes),
             Observation::DownloadLost { received, .. } => {
                 self.request_over(at, device, |fetching| fetching.lost(*received));
                 self.wasted(at, device, *received);

@@ -440,13 +440,22 @@ fn requests_are_counted_by_what_came_of_them_and_bytes_by_what_they_were_for() {
         "data_used{dir:up} p(50)",
         "data_used{kind:wasted} max",
         "first_byte max",
+        "first_byte{ranged:yes} max",
+        "first_byte_raw{ranged:yes} max",
+        "request_time{code:206} max",
+        "request_time_raw{code:206} max",
+        "download_rate max",
+        "download_rate_raw max",
     ]);
     let handler = Observation::HandlerCalled {
         attempt: attempt(1),
         index: 0,
         firmware: "app@2".parse().unwrap(),
     };
-    let asks = |offset| Observation::Requested { offset };
+    let asks = |offset, due| Observation::Requested {
+        offset,
+        due: SimTime::from_secs(due),
+    };
     let answered = |ranged| Observation::Answered {
         status: if ranged { 206 } else { 200 },
         ranged,
@@ -463,16 +472,17 @@ fn requests_are_counted_by_what_came_of_them_and_bytes_by_what_they_were_for() {
     };
     let life = [
         (1, handler.clone()),
-        (2, asks(0)),
+        (2, asks(0, 2)),
         (5, answered(false)),
         (6, waits(500)),
-        (7, asks(500)),
+        (7, asks(500, 7)),
         (8, waits(500)),
-        (9, asks(500)),
+        // A second late.
+        (9, asks(500, 8)),
         (9, answered(true)),
         (10, lost),
         (20, handler),
-        (21, asks(0)),
+        (21, asks(0, 21)),
         (22, answered(false)),
         (30, Observation::Downloaded { bytes: 1_000, print: 0 }),
     ];
@@ -488,7 +498,9 @@ fn requests_are_counted_by_what_came_of_them_and_bytes_by_what_they_were_for() {
         };
         rig.recorder.observe_carried(SimTime::from_secs(30), device, carried);
     }
-    let expected = [2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 700.0, 1_900.0, 2_100.0, 300.0, 700.0, 3.0];
+    let expected = [
+        2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 700.0, 1_900.0, 2_100.0, 300.0, 700.0, 3.0, 1.0, 0.0, 2.0, 1.0, 35.0, 111.0,
+    ];
     for (position, (found, expected)) in rig.values(31).into_iter().zip(expected).enumerate() {
         let found = found.unwrap_or_else(|| panic!("measure {position} is undefined"));
         assert!(

@@ -13,7 +13,7 @@ pub const DEFAULT_GATES: [&str; 4] = [
     "throughput med",
 ];
 /// Metrics of which more is better.
-const BETTER_IF_MORE: [&str; 2] = ["throughput", "download_rate"];
+const BETTER_IF_MORE: [&str; 3] = ["throughput", "download_rate", "download_rate_raw"];
 /// What a summary tells of a series.
 const AGGREGATES: &str = "count, sum, min, avg, med, p(90), p(95), p(99), p(99.9), max";
 

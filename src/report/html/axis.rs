@@ -27,7 +27,7 @@ impl Unit {
             Unit::Count => format!("{value:.1}"),
             Unit::Rate if value == 0.0 => "0".to_owned(),
             Unit::Rate => format!("{}/s", number(value)),
-            Unit::Span => span(value),
+            Unit::Span => tick(value),
             Unit::Percent => format!("{} %", number(value)),
             Unit::Bytes => show_size(value),
         }
@@ -43,13 +43,21 @@ fn number(value: f64) -> String {
     }
 }
 
-/// A time, down to microseconds.
+/// A time, down to microseconds; from a second on as the summary has it.
 pub(super) fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => tick(s),
+        s => show_duration(Duration::from_secs_f64(s)),
+    }
+}
+
+/// A time at an axis, where zeros say nothing.
+pub(super) fn tick(seconds: f64) -> String {
     match seconds {
         s if s <= 0.0 => "0".to_owned(),
         s if s < 0.001 => format!("{} µs", figure(s * 1e6)),
         s if s < 1.0 => format!("{} ms", figure(s * 1e3)),
-        s if s < 100.0 => format!("{} s", figure(s)),
+        s if s <= 100.0 => format!("{} s", figure(s)),
         s => show_duration(Duration::from_secs_f64(s)),
     }
 }
@@ -196,8 +204,9 @@ mod tests {
     #[test]
     fn times_are_short_at_every_size() {
         assert_eq!(
-            [0.0, 0.00025, 0.0148, 0.1, 12.345, 418.0].map(span),
-            ["0", "250 µs", "14.8 ms", "100 ms", "12.3 s", "6m58.0s"]
+            [0.0, 0.00025, 0.0148, 0.1, 6.0, 12.345, 418.0].map(span),
+            ["0", "250 µs", "14.8 ms", "100 ms", "6.00 s", "12.3 s", "6m58.0s"]
         );
+        assert_eq!([1.0, 10.0, 100.0].map(tick), ["1 s", "10 s", "100 s"]);
     }
 }

@@ -4,7 +4,7 @@ use crate::model::{UpdateState, show_count};
 use crate::report::recording::Recording;
 use crate::report::summary::Summary;
 
-use super::axis::{Scale, TimeAxis, Unit, span};
+use super::axis::{Scale, TimeAxis, Unit, span, tick};
 use super::distributions::{data_used, deploy_curves, phase_times, spectrum};
 use super::svg::{Canvas, Chart, Mark, rows_needed};
 
@@ -148,7 +148,7 @@ pub(super) fn marks(summary: &Summary, end: f64) -> Vec<Mark> {
     let steps = summary.steps.iter().filter_map(|step| {
         Some(Mark {
             name: step.name.clone(),
-            what: format!("step {} at {}: {}", step.name, span(step.at_s?), step.what),
+            what: format!("step {} at {}: {}", step.name, tick(step.at_s?), step.what),
             from: step.at_s?,
             to: None,
         })
@@ -161,8 +161,8 @@ pub(super) fn marks(summary: &Summary, end: f64) -> Vec<Mark> {
                 "fault {} ({}) from {} to {}",
                 window.name,
                 window.kind,
-                span(window.from_s),
-                span(to)
+                tick(window.from_s),
+                tick(to)
             ),
             from: window.from_s,
             to: Some(to),

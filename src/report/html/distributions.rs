@@ -4,13 +4,15 @@ use crate::model::show_count;
 use crate::report::recording::Recording;
 use crate::report::summary::MetricRow;
 
-use super::axis::{Scale, TimeAxis, Unit, span};
+use super::axis::{Scale, TimeAxis, Unit, span, tick};
 use super::svg::{Canvas, Chart};
 
 /// Most cohorts that are drawn, the largest first.
 const COHORTS_MAX: usize = 6;
 /// Points of a curve over a distribution.
 const CURVE: usize = 120;
+/// The least part of the plot that a bar takes which is there at all.
+const SEEN: f64 = 0.02;
 
 /// Share of a cohort that is done, over the time since its deployment was due.
 pub(super) fn deploy_curves(run: &Recording) -> Option<Chart> {
@@ -116,11 +118,7 @@ pub(super) fn phase_times(run: &Recording) -> Option<Chart> {
     let scale = Scale::decades(low, high);
     let each = 24.0;
     let mut canvas = Canvas::sized("phases", each * rows.len() as f64, 0);
-    let ticks: Vec<_> = scale
-        .ticks()
-        .into_iter()
-        .map(|tick| (scale.place(tick), span(tick)))
-        .collect();
+    let ticks: Vec<_> = scale.ticks().into_iter().map(|at| (scale.place(at), tick(at))).collect();
     canvas.x_axis(&ticks, "time of one visit, logarithmic");
     for (number, (phase, row)) in rows.iter().enumerate() {
         let middle = canvas.top() + each * (number as f64 + 0.5);
@@ -252,7 +250,13 @@ pub(super) fn data_used(run: &Recording) -> Option<Chart> {
     canvas.x_axis(&ticks, "data used in the whole run, with the overhead of TLS and TCP");
     for (number, count) in counts.iter().enumerate() {
         let (from, to) = (number as f64 / f64::from(bins), (number + 1) as f64 / f64::from(bins));
-        canvas.bar("f1 gap", from, to, 0.0, scale.place(*count as f64));
+        // One device among thousands is seen too.
+        let top = if *count > 0 {
+            scale.place(*count as f64).max(SEEN)
+        } else {
+            0.0
+        };
+        canvas.bar("f1 gap", from, to, 0.0, top);
         let [least, most] = [number, number + 1].map(|edge| Unit::Bytes.show(low + edge as f64 * width));
         canvas.tip(from, to, &format!("{least} to {most}\n{} devices", show_count(*count)));
     }

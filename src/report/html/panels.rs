@@ -7,7 +7,7 @@ use crate::play::Outcome;
 use crate::report::summary::{ExpectationRow, Summary};
 use crate::report::words::value_of;
 
-use super::axis::{Scale, TimeAxis, Unit, span};
+use super::axis::{Scale, TimeAxis, Unit, tick};
 use super::charts::marks;
 use super::svg::{BOTTOM, Canvas, Mark, WIDTH, escape, rows_needed};
 
@@ -67,7 +67,7 @@ impl Panel {
         format!(
             "{} at {}: {verdict}",
             value_of(&self.expected),
-            span(self.expected.judged_at_s)
+            tick(self.expected.judged_at_s)
         )
     }
 }

@@ -290,22 +290,33 @@ impl Canvas {
     }
 }
 
-/// In which row the label of each mark stands, and how it reads; those that find no room have a line and no label.
+/// In which row the label of each mark stands, counted from the plot, and how it reads; those that find no room have none. Marks are in the
+/// order of time. A label stands above those of the marks whose lines rise within its length, so that no line goes through it.
 fn rows(marks: &[Mark], axis: TimeAxis) -> Vec<(Option<usize>, String)> {
-    let mut ends = [f64::MIN; MARK_ROWS_MAX];
-    let labels = marks.iter().map(|mark| {
+    let mut found: Vec<(Option<usize>, String)> = Vec::with_capacity(marks.len());
+    // Of those further right: where the line stands, and from which row on there is room above it.
+    let mut lines: Vec<(f64, usize)> = Vec::new();
+    for mark in marks.iter().rev() {
         let mut label: String = mark.name.chars().take(18).collect();
         if label.len() < mark.name.len() {
             label.push('…');
         }
         let x = Canvas::x(axis.place(mark.from));
-        let row = ends.iter().position(|end| *end < x);
-        if let Some(row) = row {
-            ends[row] = x + label.chars().count() as f64 * LETTER + 10.0;
+        let end = x + label.chars().count() as f64 * LETTER + 10.0;
+        let row = lines
+            .iter()
+            .filter(|(at, _)| *at < end)
+            .map(|(_, above)| *above)
+            .max()
+            .unwrap_or(0);
+        let room = row < MARK_ROWS_MAX;
+        if room {
+            lines.push((x, row + 1));
         }
-        (row, label)
-    });
-    labels.collect()
+        found.push((room.then_some(row), label));
+    }
+    found.reverse();
+    found
 }
 
 /// How many rows of labels `marks` need.
@@ -329,9 +340,12 @@ mod tests {
         let axis = TimeAxis::new(100.0);
         let marks = [mark("canary", 10.0), mark("everyone", 11.0), mark("halt", 60.0)];
         let found: Vec<_> = rows(&marks, axis).into_iter().map(|(row, _)| row).collect();
-        assert_eq!(found, [Some(0), Some(1), Some(0)]);
+        assert_eq!(found, [Some(1), Some(0), Some(0)]);
         assert_eq!(rows_needed(&marks, axis), 2);
         assert_eq!(rows_needed(&[], axis), 0);
+        let crowd: Vec<_> = (0..6).map(|number| mark("canary", 10.0 + f64::from(number))).collect();
+        let found: Vec<_> = rows(&crowd, axis).into_iter().map(|(row, _)| row).collect();
+        assert_eq!(found, [None, None, Some(3), Some(2), Some(1), Some(0)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::model::{show_count, show_size};
 use crate::play::Outcome;
 
 use super::rerun::{quoted, rerun_command};
-use super::summary::{ExpectationRow, Summary};
+use super::summary::{ExpectationRow, FilledRow, Summary};
 use super::words::{counted, cut, judgement, length, span, value_of, wrapped};
 
 pub(super) use tables::missed_because;
@@ -268,6 +268,16 @@ impl Page {
             let _ = write!(text, ", CPU {percent:.0} %");
         }
         self.entry("", &text);
+        let filled = |what: &str, filled: &Option<FilledRow>| {
+            let filled = filled.as_ref()?;
+            let of = filled.of.map(|of| format!(" of {}", show_count(of))).unwrap_or_default();
+            Some(format!("{}{of} {what}", show_count(filled.most)))
+        };
+        let taken = [filled("descriptors", &harness.descriptors), filled("ports", &harness.ports)];
+        let taken: Vec<_> = taken.into_iter().flatten().collect();
+        if !taken.is_empty() {
+            self.entry("", &format!("at most {}", taken.join(", ")));
+        }
     }
 
     /// The command that tells the story of the device that took longest, if it took much longer than most.
