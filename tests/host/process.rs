@@ -192,7 +192,7 @@ fn a_full_descriptor_table_turns_away_but_ends_nothing() {
     shell
         .args([
             "-c",
-            r#"ulimit -n 70; exec "$0" serve --tls off"#,
+            r#"ulimit -n 90; exec "$0" serve --tls off"#,
             env!("CARGO_BIN_EXE_squall"),
         ])
         .stdin(Stdio::null())

@@ -13,6 +13,10 @@ use crate::time::SimTime;
 use super::ReplayArgs;
 use super::recorded::{Recorded, TRACE};
 
+/// What an interrupted run did so shortly before its end is not compared: its summary tells the end, and its lines their moments, to
+/// microseconds.
+const PRECISION_S: f64 = 2e-6;
+
 /// Plays a simulation again; gives its exit code, or 1 if it came to something else.
 pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal> {
     if recorded.summary.mode != "sim" {
@@ -120,8 +124,8 @@ fn difference(recorded: &Recorded, outcome: &Outcome, cut: Option<f64>) -> Optio
         return (!same && cut.is_none()).then_some(problem);
     };
     let rows = trace.sorted();
-    let early = |at: f64| cut.is_none_or(|cut| at < cut);
-    let mut replayed = rows.iter().filter(|row| early(rounded(row.at)));
+    let early = |at: f64| cut.is_none_or(|cut| at < cut - PRECISION_S);
+    let mut replayed = rows.iter().filter(|row| early(told(row.at)));
     let mut text = String::new();
     loop {
         let stored = match lines.next() {
@@ -154,9 +158,9 @@ fn difference(recorded: &Recorded, outcome: &Outcome, cut: Option<f64>) -> Optio
     (!same && cut.is_none()).then(problem)
 }
 
-/// Seconds to six decimals, as files tell them: what was cut is cut at a time of that precision.
-fn rounded(at: SimTime) -> f64 {
-    (at.as_secs_f64() * 1e6).round() / 1e6
+/// Seconds of a moment as a line of a trace tells them: whole microseconds.
+fn told(at: SimTime) -> f64 {
+    (at.as_nanos() / 1_000) as f64 / 1e6
 }
 
 /// The time of a line; infinite where it has none.
