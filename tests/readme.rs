@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -120,8 +120,9 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("cargo bench", "a measurement of minutes, by hand"),
     (
         "squall bench sim",
-        "a measurement of minutes; a small one is beside `src/cli/bench.rs`",
+        "a measurement of minutes; a small one is in `src/cli/bench/mod.rs`",
     ),
+    ("squall bench run", "a measurement of minutes, by hand"),
     ("squall bench download", "a measurement, by hand"),
     ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
     (

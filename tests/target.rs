@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use squall::model::{Artifact, AttemptId, Manifest, Secret, Url};
 use squall::wire::ota::{CloudMessage, encode_cloud};
@@ -26,6 +26,13 @@ expect = [{expect}]
     std::fs::write(folder.path().join("there.toml"), text).unwrap();
 }
 
+/// What was expected of a run came. A machine that is busy with other tests may make a harness late: that is then said, and all else must hold.
+#[track_caller]
+fn held(ran: &Output) {
+    let valid = matches!(ran.status.code(), Some(0 | 102));
+    assert!(valid && said(ran).contains('✓') && !said(ran).contains('✗'), "{}", said(ran));
+}
+
 #[test]
 fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
     let folder = tempfile::tempdir().unwrap();
@@ -36,12 +43,12 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
         r#""devices{state:succeeded} share == 100 %", "disagreements count == 0""#,
     );
     let ran = squall(folder.path(), &["run", "there.toml"]);
-    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    held(&ran);
     assert!(said(&ran).contains("external, mqtts://127.0.0.1:"), "{}", said(&ran));
 
     // A second run finds there what it needs, its deployment gets a name of its own, and a simulation of it comes to the same.
     let again = squall(folder.path(), &["run", "there.toml", "--twin"]);
-    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    held(&again);
     assert!(
         said(&again).contains("the same in sim passed: states are alike"),
         "{}",
@@ -74,8 +81,14 @@ fn a_squall_that_serves_elsewhere_is_told_the_steps_and_tells_the_states() {
         &serve.trusted_by("/etc/ssl/certs/ca-certificates.crt"),
         r#""connects{result:tls} count > 0""#,
     );
-    let doubted = squall(folder.path(), &["run", "there.toml"]);
+    let soon = ["run", "there.toml", "--duration", "5s", "--set", "scenario.settle=1s"];
+    let doubted = squall(folder.path(), &soon);
     assert_ne!(doubted.status.code(), Some(0), "{}", said(&doubted));
+    assert!(
+        said(&doubted).contains("✓ connects{result:tls} count > 0"),
+        "{}",
+        said(&doubted)
+    );
     // Nor is the server left in ruins: it goes on.
     assert!(serve.is_on());
 }
@@ -126,7 +139,7 @@ esac
     assert!(!at("image").exists(), "a program was started that nobody allowed");
 
     let ran = squall(folder.path(), &["run", "there.toml", "--allow-exec"]);
-    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    held(&ran);
     assert!(said(&ran).contains("it tells nothing"), "{}", said(&ran));
 }
 
@@ -181,7 +194,7 @@ expect = [{expect}]
         );
         std::fs::write(at("broker.toml"), text).unwrap();
         let ran = squall(folder.path(), &["run", "broker.toml"]);
-        assert_eq!(ran.status.code(), Some(0), "{server}: {}", said(&ran));
+        held(&ran);
         said(&ran)
     };
     let certificate = r#"cert = "./devices.pem", cert_key = "./devices.key""#;
