@@ -75,6 +75,12 @@ impl Matrix {
         pairs.map(|(&(from, to, _), _)| (from, to)).collect()
     }
 
+    /// Legal pairs that were seen, and how many there are.
+    pub fn coverage(&self) -> (u64, u64) {
+        let legal = LEGAL.len() as u64;
+        (legal - self.unseen().len() as u64, legal)
+    }
+
     /// Legal pairs with each of their causes that were never seen, in the order of [`LEGAL`]; idle stands for the four ends too.
     pub fn unseen_causes(&self) -> Vec<(Phase, Phase, Cause)> {
         let seen = |index: usize, cause: Cause| {

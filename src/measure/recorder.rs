@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::memory;
-use crate::model::{AttemptId, Carried, DeviceIndex, FlashCounts, LEGAL, Selector, Split, Tags};
+use crate::model::{AttemptId, Carried, DeviceIndex, FlashCounts, Selector, Split, Tags};
 use crate::time::SimTime;
 
 use super::board::{Board, Note, Noted};
@@ -285,9 +285,8 @@ impl Recorder {
     /// among the requested ones.
     pub fn value(&self, measure: &Measure, now: SimTime) -> Option<Measured> {
         let series = self.requested.iter().find(|series| series.answers(measure))?;
-        let legal = LEGAL.len() as u64;
         let run = WholeRun {
-            coverage: (legal - self.matrix.unseen().len() as u64, legal),
+            transitions: &self.matrix,
             findings: &self.findings,
             throughput: &self.throughput.0,
             flash: self.flash.as_deref().unwrap_or_default(),

@@ -10,6 +10,7 @@ use crate::time::SimTime;
 use super::disagreement::disagreement;
 use super::group::{Bytes, Entry};
 use super::harness::HarnessFigures;
+use super::matrix::Matrix;
 use super::metric::Kind;
 use super::query::{Aggregate, Label, LabelKey, Measure, Metric, OwnKey};
 use super::recorder::Measured;
@@ -25,8 +26,8 @@ const STUCK_FACTOR: f64 = 5.0;
 /// What is so of the whole run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WholeRun<'r> {
-    /// Legal pairs of phases seen, and how many there are.
-    pub(super) coverage: (u64, u64),
+    /// Changes of phases, each counted.
+    pub(super) transitions: &'r Matrix,
     /// Broken invariants by rule.
     pub(super) findings: &'r [(&'static str, u64)],
     /// Image bytes of each second in which some came.
@@ -343,7 +344,7 @@ impl Series {
             Metric::ServerTime => return self.of_server(run.harness?).measured(aggregate, 0, now),
             metric if metric.is_of_harness() => return run.harness?.value(metric, aggregate, now),
             Metric::Disagreements => self.disagreements(roster),
-            Metric::Coverage => run.coverage,
+            Metric::Coverage => run.transitions.coverage(),
             _ => {
                 let facts = |word| Facts {
                     word,

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use super::summary::ScenarioRow;
 
-/// The command that plays the same again. It stands on one line, however long, so that it can be copied.
+/// The command that plays the same again, in the folder from which it was played. It stands on one line, however long, so that it can be copied.
 pub fn rerun_command(mode: &str, scenario: &ScenarioRow) -> String {
-    let mut command = format!("squall {mode} {} --seed {}", quoted(&scenario.name), scenario.seed);
+    let played = scenario.file.as_ref().unwrap_or(&scenario.name);
+    let mut command = format!("squall {mode} {} --seed {}", quoted(played), scenario.seed);
     for (key, value) in &scenario.overrides {
         let _ = match key.as_str() {
             "scenario.seed" => Ok(()),

@@ -54,6 +54,7 @@ fn alone(outcome: &Outcome) -> Summary {
         started_at: outcome.started_at.clone(),
         scenario: ScenarioRow {
             name: clean(&plan.name),
+            file: plan.file.as_ref().map(|path| clean(&path.to_string_lossy())),
             hash: plan.hash.clone(),
             seed: plan.seed,
             overrides: plan.overrides.iter().map(|(key, value)| (clean(key), clean(value))).collect(),

@@ -100,6 +100,9 @@ pub struct Product {
 pub struct ScenarioRow {
     /// Its name.
     pub name: String,
+    /// The file that it was read from, as the command named it; null of a built-in example or of standard input.
+    #[serde(default)]
+    pub file: Option<String>,
     /// 16 hex digits over what is played.
     pub hash: String,
     /// Source of all luck.

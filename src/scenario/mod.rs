@@ -66,6 +66,10 @@ pub use target::{Address, AdminPlan, Held, TargetPlan};
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(source: Source, overrides: &Overrides) -> Result<Plan, ScenarioErrors> {
+    let path = match &source {
+        Source::Path(path) => Some(path.clone()),
+        Source::Stdin(_) | Source::Beside(..) | Source::Example(_) => None,
+    };
     let given = source.read()?;
     let mut texts = Texts::default();
     let number = texts.add(given.label, given.text, true);
@@ -90,6 +94,7 @@ pub fn load(source: Source, overrides: &Overrides) -> Result<Plan, ScenarioError
         Some(errors) => Err(errors),
         None => Ok(Plan {
             warnings: warnings.into_warnings(&texts),
+            file: path,
             ..made.expect("without problems there is a plan")
         }),
     }
@@ -139,6 +144,7 @@ fn make(
         overrides,
         split: Split::WHOLE,
         source: texts.0[0].text.clone(),
+        file: None,
         warnings: Vec::new(),
         duration: file.general.duration.as_ref()?.value,
         settle: file.general.settle,

@@ -35,6 +35,8 @@ pub struct Plan {
     pub overrides: BTreeMap<String, String>,
     /// The file as given.
     pub source: String,
+    /// Where it was read from, as the user named it; none of a built-in example or of standard input.
+    pub file: Option<PathBuf>,
     /// Every default and the seed written out, as TOML.
     pub resolved: String,
     /// Files that `resolved` names: how it calls each, relative to its own folder, and where it is.

@@ -86,6 +86,7 @@ pub fn plan() -> Plan {
         seed: 1,
         hash: "3f9c21ab00c0ffee".to_owned(),
         overrides: BTreeMap::from([("fleet.meter.count".to_owned(), "20".to_owned())]),
+        file: None,
         source: "# as given\n".to_owned(),
         resolved: "# with every default\n".to_owned(),
         files: Vec::new(),
