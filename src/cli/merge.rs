@@ -78,6 +78,7 @@ fn plan(folder: &Path, shard: &ShardOutcome) -> Result<Plan, Refusal> {
     let given = folder.join("scenario.toml");
     plan.source = std::fs::read_to_string(&given).map_err(|error| Refusal::bad_input(&format!("{}: {error}", given.display())))?;
     plan.overrides.clone_from(&shard.overrides);
+    plan.file.clone_from(&shard.file);
     for (expectation, line) in plan.expectations.iter_mut().zip(&shard.lines) {
         expectation.line = *line;
     }

@@ -2,6 +2,7 @@
 //! sum.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct ShardOutcome {
     pub seed: u64,
     /// What flags and environment changed, by dotted key.
     pub overrides: BTreeMap<String, String>,
+    /// The scenario's file, as the user named it.
+    pub file: Option<PathBuf>,
     /// Lines of the expectations in the scenario as it was given.
     pub lines: Vec<u32>,
     mode: Mode,
@@ -110,6 +113,7 @@ impl Outcome {
             scenario: plan.hash.clone(),
             seed: plan.seed,
             overrides: plan.overrides.clone(),
+            file: plan.file.clone(),
             lines: plan.expectations.iter().map(|expectation| expectation.line).collect(),
             mode: self.mode,
             elapsed: self.elapsed,

@@ -32,6 +32,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_rerun_command_names_the_file_and_else_the_built_in_scenario() {
+        let mut played = ScenarioRow {
+            name: "storm".to_owned(),
+            file: Some("plans/my storm.toml".to_owned()),
+            hash: String::new(),
+            seed: 3,
+            overrides: [("devices".to_owned(), "40".to_owned())].into(),
+        };
+        assert_eq!(
+            rerun_command("run", &played),
+            "squall run 'plans/my storm.toml' --seed 3 -d 40"
+        );
+        played.file = None;
+        assert_eq!(rerun_command("sim", &played), "squall sim storm --seed 3 -d 40");
+    }
+
+    #[test]
     fn the_rerun_command_survives_a_shell() {
         assert_eq!(quoted("fleet.demo.count=50"), "fleet.demo.count=50");
         assert_eq!(quoted("scenario.duration=30 s"), "'scenario.duration=30 s'");

@@ -46,7 +46,8 @@ fn every_scenario_passes_in_virtual_time_and_its_summary_reads_like_this() {
             ..Overrides::default()
         };
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
-        let plan = load(Source::Path(file), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut plan = load(Source::Path(file), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+        plan.file = Some(format!("scenarios/{name}.toml").into());
         let outcome = play(Arc::new(plan));
         let text = summary_text(&outcome, Style::Plain);
         assert_eq!(outcome.status(), Status::Passed, "{text}");

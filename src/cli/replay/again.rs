@@ -105,6 +105,7 @@ fn plan(recorded: &Recorded) -> Result<Arc<Plan>, Refusal> {
     }
     // The resolved scenario has them worked in; reports name them all the same.
     plan.overrides.clone_from(&played.overrides);
+    plan.file = played.file.as_ref().map(Into::into);
     Ok(Arc::new(plan))
 }
 
