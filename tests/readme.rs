@@ -110,7 +110,7 @@ fn told(page: &str) -> Vec<Told> {
 }
 
 /// Commands that the walk does not play, by their beginning, and who plays them.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     (
         "cargo run --release -- run scenarios/quickstart.toml",
         "the walk, as `squall run quickstart`",
@@ -124,6 +124,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ),
     ("squall bench run", "a measurement of minutes, by hand"),
     ("squall bench download", "a measurement, by hand"),
+    (
+        "squall sim scenarios/nation.toml",
+        "a week of a million devices, by hand; tests/scenario/summaries.rs plays forty of them",
+    ),
     ("squall explore fleet.toml", "tests/explore.rs, on fleets of its own"),
     (
         "squall replay runs/latest/failures/",
