@@ -96,6 +96,7 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "sim quickstart --repeat 0",
         "sim quickstart --report page.pdf",
         "sim quickstart --repeat 2 --report page.html",
+        "sim quickstart --out taken.toml",
         "sim quickstart --baseline none",
         "explore quickstart --seeds none",
         "explore quickstart --seeds 0",
@@ -118,6 +119,7 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "serve --chase 30",
         "serve --deadline soon",
         "report runs/none",
+        "report played",
         "report",
         "report sound --report page.pdf",
         "report sound sound --report page.html",
@@ -141,6 +143,27 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         assert!(said.ends_with("exit code 2\n"), "`squall {line}`: {said}");
     }
     insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn standard_output_that_is_full_is_told_and_no_defect() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command
+        .args(["sim", "-q", "quickstart", "-d", "3"])
+        .current_dir(folder.path());
+    let output = command.stdin(Stdio::null()).stdout(full).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(
+        said,
+        "error: standard output cannot be written: No space left on device (os error 28)\n"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        folder.path().join("runs/latest/summary.json").is_file(),
+        "every file is written"
+    );
 }
 
 #[test]

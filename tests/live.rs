@@ -311,20 +311,10 @@ fn a_server_that_is_killed_at_any_moment_of_a_fleets_updates_loses_no_device() {
     assert_eq!((faults_of(&run).len() as u64, faults_of(&run)), (kills, faults_of(&sim)));
 }
 
-/// A built-in scenario with these places written otherwise, so that it takes seconds.
-fn hurried(name: &str, places: &[(&str, &str)]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
-    let text = std::fs::read_to_string(path).unwrap();
-    places.iter().fold(text, |text, (written, hurried)| {
-        assert!(text.contains(written), "`{written}` is not in {name}");
-        text.replace(written, hurried)
-    })
-}
-
 #[test]
 fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
     const QUICK: &str = r#"runs = "app@1.0.0", retry = "100ms..1s half", flash = { like = "nrf52840", time_scale = 0.05 }"#;
-    let crash = hurried(
+    let crash = crate::hurried(
         "server-crash",
         &[
             ("count = 1000", "count = 80"),
@@ -339,7 +329,7 @@ fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
             ),
         ],
     );
-    let staged = hurried(
+    let staged = crate::hurried(
         "staged-rollout",
         &[
             ("count = 2000", "count = 100"),
@@ -370,7 +360,7 @@ fn a_crashed_and_a_paced_rollout_end_in_real_time_as_in_virtual_time() {
 
 #[test]
 fn power_cuts_and_several_packages_come_to_the_same_in_real_time_as_in_virtual_time() {
-    let cuts = hurried(
+    let cuts = crate::hurried(
         "power-cuts",
         &[
             (r#"seed = 7 }"#, "seed = 7 }\nserver.chase = \"1s\""),
@@ -390,7 +380,7 @@ fn power_cuts_and_several_packages_come_to_the_same_in_real_time_as_in_virtual_t
             ("count >= 1400", "count >= 110"),
         ],
     );
-    let packages = hurried(
+    let packages = crate::hurried(
         "multi-package",
         &[
             (r#"duration = "60s" }"#, "duration = \"60s\" }\nserver.chase = \"1s\""),

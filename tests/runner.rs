@@ -37,6 +37,16 @@ fn foreign_tool(name: &str) -> bool {
     found
 }
 
+/// A scenario that comes with it, with these places written otherwise.
+fn hurried(name: &str, places: &[(&str, &str)]) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    places.iter().fold(text, |text, (written, hurried)| {
+        assert!(text.contains(written), "`{written}` is not in {name}");
+        text.replace(written, hurried)
+    })
+}
+
 /// How a run ended that was to pass: with 0, or with 102 for the one reason that other tests on the same machine can give, a harness that
 /// woke late. That it dropped something, ran out of anything or kept a thread busy is its own doing and fails the test.
 fn assert_passed_or_late(code: Option<i32>, summary: &serde_json::Value, told: &str) {

@@ -1,6 +1,5 @@
 //! Large fleets on real sockets: the storms, played small, a server that stalls, and a harness that others keep from the processor.
 
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -29,16 +28,6 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// A scenario that comes with it, with these places written otherwise.
-fn hurried(name: &str, places: &[(&str, &str)]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
-    let text = std::fs::read_to_string(path).unwrap();
-    places.iter().fold(text, |text, (written, hurried)| {
-        assert!(text.contains(written), "`{written}` is not in {name}");
-        text.replace(written, hurried)
-    })
-}
-
 /// Everything that was expected has come true.
 fn assert_passed((output, summary): &(Output, Value)) {
     let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
@@ -52,7 +41,7 @@ fn assert_passed((output, summary): &(Output, Value)) {
 
 #[test]
 fn both_storms_update_every_device() {
-    let plain = hurried(
+    let plain = crate::hurried(
         "storm",
         &[
             ("count = 100000", "count = 300"),
@@ -60,7 +49,7 @@ fn both_storms_update_every_device() {
             (r#"at = "55s""#, r#"at = "1500ms""#),
         ],
     );
-    let tls = hurried(
+    let tls = crate::hurried(
         "storm-tls",
         &[("count = 50000", "count = 150"), (r#"at = "105s""#, r#"at = "1500ms""#)],
     );

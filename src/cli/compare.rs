@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::play::{Outcome, Status};
-use crate::report::{Recording, RunDirectory, Side, compare, compare_junit, compare_markdown, compare_text};
+use crate::report::{Recording, RunDirectory, Side, Terms, compare, compare_junit, compare_markdown, compare_text};
 use crate::scenario::{Plan, Source};
 
 use super::baseline::{TermFlags, warn};
@@ -75,7 +75,7 @@ fn settle(args: &CompareArgs) -> Result<u8, Refusal> {
     let terms = args.terms.terms(args.run.is_some())?;
     args.reports.iter().try_for_each(|path| kind(path).map(|_| ()))?;
     let (base, candidate) = match &args.run {
-        Some(scenario) => match measure(args, scenario)? {
+        Some(scenario) => match measure(args, scenario, &terms)? {
             Measured::Sides(base, candidate) => (base, candidate),
             Measured::Ended(status) => return Ok(status.exit_code()),
         },
@@ -129,7 +129,7 @@ enum Measured {
 }
 
 /// Plays both sides in turn. A run that the harness spoilt is played again, as often as there are runs to a side.
-fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
+fn measure(args: &CompareArgs, scenario: &str, terms: &Terms) -> Result<Measured, Refusal> {
     let source = Source::from_argument(scenario, || std::io::read_to_string(std::io::stdin()));
     let source = source.map_err(|error| Refusal::bad_input(&format!("standard input: {error}")))?;
     let plans = [&args.a, &args.b].map(|more| args.changes.and(more).plan(&source));
@@ -161,6 +161,7 @@ fn measure(args: &CompareArgs, scenario: &str) -> Result<Measured, Refusal> {
                 }
             }
             let run = Recording::read(folder.path()).map_err(|error| Refusal::internal(&error))?;
+            terms.check(&run.summary).map_err(|refused| Refusal::bad_input(&refused))?;
             sides[side].push(run.summary);
         }
     }

@@ -4,12 +4,17 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::INTERNAL;
+use super::results::Unwritable;
 
-/// Carries `command` out; a panic in it becomes a message that says what to do.
+/// Carries `command` out; a panic in it becomes a message that says what to do, and so does standard output that is full.
 pub(super) fn guarded(command: impl FnOnce() -> u8) -> u8 {
     catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|defect| {
         // The screen's own thread may not have come to it.
         crate::dashboard::restore();
+        if let Some(Unwritable(error)) = defect.downcast_ref() {
+            eprintln!("error: standard output cannot be written: {error}");
+            return INTERNAL;
+        }
         eprintln!("error: a defect of squall: {}", words(&*defect));
         eprintln!("  please report it with the scenario and the seed; RUST_BACKTRACE=1 shows where it happened");
         INTERNAL

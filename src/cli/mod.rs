@@ -28,6 +28,9 @@ mod serve;
 mod sim;
 mod verbose;
 
+use std::io::Write as _;
+use std::net::AddrParseError;
+use std::num::ParseIntError;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -152,7 +155,10 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
         Some(ContextValue::String(word)) if error.kind() == ErrorKind::InvalidSubcommand => word,
         _ => {
             // A reader that is gone needs no help.
-            let _ = error.print();
+            let _ = match in_our_words(error) {
+                Some(text) => write!(std::io::stderr(), "{text}"),
+                None => error.print(),
+            };
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_INPUT));
         }
     };
@@ -177,6 +183,17 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
     let shown: String = word.chars().filter(|c| !c.is_control()).take(64).collect();
     eprintln!("error: there is no command `{path}{shown}`: {way_out}");
     ExitCode::from(BAD_INPUT)
+}
+
+/// What is wrong with a value that the standard library could not read; its own words name no way out.
+fn in_our_words(error: &clap::Error) -> Option<String> {
+    let source = std::error::Error::source(error).filter(|_| error.kind() == ErrorKind::ValueValidation)?;
+    let meant = match (source.is::<ParseIntError>(), source.is::<AddrParseError>()) {
+        (true, _) => "a whole number is meant, for example 50",
+        (_, true) => "an address and a port are meant, for example 127.0.0.1:9464",
+        (false, false) => return None,
+    };
+    Some(error.to_string().replacen(&source.to_string(), meant, 1))
 }
 
 #[expect(

@@ -51,7 +51,7 @@ fn make(name: &str) -> Result<(), Refusal> {
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Refusal::bad_input(&format!(
-            "{} is there already, and stays as it is",
+            "{} is there already, and stays as it is; choose another name",
             path.display()
         ))),
         Err(error) => Err(Refusal::internal(&format!("{} cannot be written: {error}", path.display()))),

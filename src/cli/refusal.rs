@@ -1,6 +1,7 @@
 //! Why a command stops short: its exit code and what it says on standard error.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use crate::report::ReportError;
 
@@ -47,6 +48,9 @@ impl Refusal {
 
 impl From<ReportError> for Refusal {
     fn from(error: ReportError) -> Self {
-        Refusal::internal(&error)
+        match error.source.kind() {
+            ErrorKind::NotADirectory => Refusal::bad_input(&error),
+            _ => Refusal::internal(&error),
+        }
     }
 }

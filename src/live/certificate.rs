@@ -277,77 +277,63 @@ mod tests {
 
     #[test]
     fn what_is_scarcest_bounds_the_fleet() {
-        let carried = |readings: Readings| {
-            let carried = readings.largest_fleet().unwrap();
-            (carried.devices, carried.basis)
-        };
         let late = Duration::from_millis(100);
-        let full = Load {
-            ours: 0.9,
-            others: 0.1,
-            cores: 2,
-        };
-        let (devices, basis) = carried(Readings {
-            busiest: Some(full),
+        let busiest = |ours, others, cores| Some(Load { ours, others, cores });
+        let full = Readings {
+            busiest: busiest(0.9, 0.1, 2),
             late,
             ..calm()
-        });
-        assert_eq!(devices, 35_000);
-        assert!(
-            basis.starts_with("in the busiest second the run took 90 % of 2 cores and other work 10 %"),
-            "{basis}"
-        );
-        let starved = Load {
-            ours: 0.2,
-            others: 0.8,
-            cores: 1,
         };
-        let (devices, _) = carried(Readings {
-            busiest: Some(starved),
+        let starved = Readings {
+            busiest: busiest(0.2, 0.8, 1),
             late,
             ..calm()
-        });
-        assert_eq!(devices, 35_000);
-        let (devices, basis) = carried(Readings {
+        };
+        let one_thread = Readings {
             threads: vec![("squall".to_owned(), 1.0)],
             ..calm()
-        });
-        assert_eq!(
-            (devices, basis.starts_with("thread squall was 100 % busy")),
-            (35_000, true),
-            "{basis}"
-        );
-        let (devices, basis) = carried(Readings {
+        };
+        let no_memory = Readings {
             memory: Some((100 << 20, 24 << 30)),
             taken: 23 << 30,
             ..calm()
-        });
-        assert!(devices < 50_000 && basis.contains("a device"), "{devices} {basis}");
-        let (devices, basis) = carried(Readings {
+        };
+        let no_ports = Readings {
             ports: Some(Filled {
                 most: 28_232,
                 of: Some(28_232),
             }),
             ..calm()
-        });
-        assert_eq!(
-            (devices, basis.as_str()),
-            (45_000, "28,232 of 28,232 ports were taken at once; 90 % is reckoned with")
-        );
-        assert_eq!(
-            carried(Readings {
-                fitting: Some(6_633),
-                ..calm()
-            })
-            .0,
-            6_600
-        );
-        let (devices, basis) = carried(Readings { late, ..calm() });
-        assert_eq!(
-            (devices, basis.starts_with("100 ms late is too late")),
-            (25_000, true),
-            "{basis}"
-        );
+        };
+        let few_descriptors = Readings {
+            fitting: Some(6_633),
+            ..calm()
+        };
+        let only_late = Readings { late, ..calm() };
+        for (readings, carried, said) in [
+            (
+                full,
+                35_000,
+                "in the busiest second the run took 90 % of 2 cores and other work 10 %",
+            ),
+            (
+                starved,
+                35_000,
+                "in the busiest second the run took 20 % of the one core and other work 80 %",
+            ),
+            (one_thread, 35_000, "thread squall was 100 % busy"),
+            (no_memory, 47_000, "a device"),
+            (
+                no_ports,
+                45_000,
+                "28,232 of 28,232 ports were taken at once; 90 % is reckoned with",
+            ),
+            (few_descriptors, 6_600, ""),
+            (only_late, 25_000, "100 ms late is too late"),
+        ] {
+            let LargestFleet { devices, basis } = readings.largest_fleet().unwrap();
+            assert!(devices == carried && basis.contains(said), "{devices}: {basis}");
+        }
         assert_eq!(calm().largest_fleet(), None, "a run that is carried says nothing of more");
     }
 }

@@ -49,7 +49,11 @@ impl RunDirectory {
     /// # Errors
     /// [`ReportError`] if the folder or the link cannot be made.
     pub fn create(out: &Path, name: &str, now: SystemTime) -> Result<RunDirectory, ReportError> {
-        at(out, fs::create_dir_all(out))?;
+        let made = match out.is_file() {
+            true => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file")),
+            false => fs::create_dir_all(out),
+        };
+        at(out, made)?;
         let stem = format!("{}-{}", Moment::of(now).compact(), file_name(name));
         let path = make_new(out, &stem)?;
         let link = out.join("latest");

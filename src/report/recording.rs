@@ -51,7 +51,15 @@ impl Recording {
             problem,
         };
         let Some(text) = read(&path)? else {
-            return Err(wrong(folder, "no run directory: there is no summary.json in it".to_owned()));
+            let latest = folder.join("latest");
+            let meant = match latest.join("summary.json").is_file() {
+                true => format!("; did you mean {}?", latest.display()),
+                false => String::new(),
+            };
+            return Err(wrong(
+                folder,
+                format!("no run directory: there is no summary.json in it{meant}"),
+            ));
         };
         let schema: Schema = serde_json::from_slice(&text).map_err(|error| wrong(&path, error.to_string()))?;
         if schema.schema != SUMMARY_SCHEMA {

@@ -179,7 +179,8 @@ fn show(problem: Problem, source: &Text, label: String) -> ScenarioError {
         message: clean(problem.message),
         hint: problem.hint.map(clean),
         line: source.lines.then_some(number),
-        excerpt: Some(Excerpt { line, before, marked }),
+        // In an empty line there is nothing to point at.
+        excerpt: (!line.is_empty()).then_some(Excerpt { line, before, marked }),
     }
 }
 

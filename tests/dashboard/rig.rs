@@ -174,8 +174,8 @@ fn throughput() -> Throughput {
             row("offers", false, |at| if at % 20 < 3 { 6.0 } else { 0.0 }, 6.0, 218),
             row("results", false, |at| if at < 30 { 0.0 } else { (at % 7) as f64 }, 6.2, 157),
             row("connects", false, |at| if at < 10 { 200.0 } else { 0.5 }, 200.0, 2_183),
-            row("requests", false, |at| if at < 20 { 0.0 } else { 3.0 }, 9.0, 262),
             row("refusals", false, |at| if at > 50 { 1.0 } else { 0.0 }, 3.0, 36),
+            row("requests", false, |at| if at < 20 { 0.0 } else { 3.0 }, 9.0, 262),
         ],
     }
 }

@@ -39,13 +39,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     let room = height.saturating_sub(2).max(1);
     let first = state.scrolled(Pane::Faults).min(picture.faults.len().saturating_sub(room));
     for fault in picture.faults.iter().skip(first).take(room) {
-        let planned = fault.planned.map_or_else(|| chance(fault), show_count);
-        let columns = [
-            planned,
-            show_count(fault.done),
-            show_count(fault.missed),
-            show_count(fault.now),
-        ];
+        // What strikes by chance misses nothing, and holds nobody: it is on, or it is not.
+        let (planned, missed, now) = match fault.planned {
+            Some(planned) => (show_count(planned), show_count(fault.missed), show_count(fault.now)),
+            None => {
+                let now = if fault.now > 0 { "on" } else { "-" };
+                (chance(fault), "-".to_owned(), now.to_owned())
+            }
+        };
+        let columns = [planned, show_count(fault.done), missed, now];
         let line = text::left(&fault.name, name.saturating_sub(1)) + " " + &text::left(&fault.kind, words - name);
         shown.push(Line::from(line + &numbers(columns)));
     }

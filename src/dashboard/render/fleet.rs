@@ -47,15 +47,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
     lines(frame, inner, shown);
 }
 
-/// As many cohorts as fit, `all` always last.
+/// As many cohorts as fit, the one that is looked at among them, `all` always last.
 fn picked<'a>(cohorts: &'a [CohortLine], state: &State, room: usize) -> impl Iterator<Item = &'a CohortLine> {
     let (all, named) = cohorts
         .split_last()
         .map_or((None, cohorts), |(all, named)| (Some(all), named));
+    let room = room.saturating_sub(1);
+    let chosen = named.iter().position(|line| state.cohort() == Some(&line.name));
     let first = state
         .scrolled(Pane::Fleet)
-        .min(named.len().saturating_sub(room.saturating_sub(1)));
-    named.iter().skip(first).take(room.saturating_sub(1)).chain(all)
+        .max(chosen.map_or(0, |at| (at + 1).saturating_sub(room)))
+        .min(named.len().saturating_sub(room));
+    named.iter().skip(first).take(room).chain(all)
 }
 
 fn cohort(line: &CohortLine, state: &State, name: usize, bar: usize) -> Line<'static> {

@@ -198,17 +198,30 @@ fn keys(frame: &mut Frame<'_>, area: Rect, state: &State) {
         width: area.width - 2,
         height: 1,
     };
+    let room = usize::from(line.width);
+    let filter = &state.filter;
     let text = match (&state.overlay, &state.said) {
-        (Some(Overlay::Filter { .. }), _) => format!(
-            " filter by id, cohort or phase: {}_   Enter keeps it, Esc does not ",
-            state.filter
+        (Some(Overlay::Filter { .. }), _) => first_fitting(
+            [
+                format!(" filter by id, cohort or phase: {filter}_   Enter keeps it, Esc does not "),
+                format!(" filter: {filter}_   Enter keeps it, Esc does not "),
+                format!(" {filter}_ "),
+            ],
+            room,
         ),
         (_, Some(said)) => format!(" {said} "),
         (Some(Overlay::Help), None) => " any key closes ".to_owned(),
-        (Some(Overlay::Story { .. }), None) => " ↑↓ PgUp PgDn scroll  Home start  End follow  Esc close  s snapshot ".to_owned(),
-        (None, None) => key_list(state, usize::from(line.width)),
+        (Some(Overlay::Story { .. }), None) => first_fitting(
+            [
+                " ↑↓ PgUp PgDn scroll  Home start  End follow  Esc close  s snapshot ",
+                " ↑↓ scroll  Home start  End follow  Esc close  s save ",
+            ]
+            .map(str::to_owned),
+            room,
+        ),
+        (None, None) => key_list(state, room),
     };
-    let text = text::fit(&text, usize::from(line.width));
+    let text = text::fit(&text, room);
     frame.render_widget(
         Clear,
         Rect {
@@ -217,6 +230,12 @@ fn keys(frame: &mut Frame<'_>, area: Rect, state: &State) {
         },
     );
     frame.render_widget(Paragraph::new(text).alignment(Alignment::Left), line);
+}
+
+/// The first form that fits; the last where none does.
+fn first_fitting<const N: usize>(forms: [String; N], room: usize) -> String {
+    let fits = forms.iter().position(|form| text::width(form) <= room);
+    forms.into_iter().nth(fits.unwrap_or(N - 1)).unwrap_or_default()
 }
 
 /// As many keys as fit; `? help` is always there.

@@ -50,14 +50,18 @@ pub(super) fn story(frame: &mut Frame<'_>, area: Rect, state: &mut State, pictur
         return;
     };
     let width = usize::from(inner.width);
-    let facts = facts(life);
-    let told: Vec<String> = told(life, picture).iter().flat_map(|line| wrapped(line, width)).collect();
-    let room = usize::from(inner.height).saturating_sub(2);
+    let facts = wrapped(&facts(life), width, 0);
+    let told: Vec<String> = told(life, picture)
+        .iter()
+        .flat_map(|line| wrapped(line, width, INDENT))
+        .collect();
+    let room = usize::from(inner.height).saturating_sub(facts.len() + 1);
     state.room.story = room;
     let last = told.len().saturating_sub(room);
     let top = top.map(|top| top.min(last)).filter(|top| *top < last || last == 0);
     state.overlay = Some(Overlay::Story { device, top });
-    let mut lines = vec![Line::from(text::fit(&facts, width)), Line::default()];
+    let mut lines: Vec<_> = facts.into_iter().map(Line::from).collect();
+    lines.push(Line::default());
     lines.extend(told.into_iter().skip(top.unwrap_or(last)).take(room).map(Line::from));
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
 }
@@ -85,14 +89,16 @@ fn told(life: &Life, picture: &Picture) -> Vec<String> {
     story.to_string().lines().map(str::to_owned).collect()
 }
 
-/// Lines of at most `width` cells; what follows the first is indented like a sentence of a story.
-fn wrapped(line: &str, width: usize) -> Vec<String> {
-    const INDENT: usize = 15;
+/// Where the sentences of a story begin.
+const INDENT: usize = 15;
+
+/// Lines of at most `width` cells; what follows the first is indented.
+fn wrapped(line: &str, width: usize, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut current = String::new();
     for word in text::clean(line).split_inclusive(' ') {
         if text::width(&current) + text::width(word.trim_end()) > width && !current.trim().is_empty() {
-            lines.push(std::mem::replace(&mut current, " ".repeat(INDENT.min(width / 3))));
+            lines.push(std::mem::replace(&mut current, " ".repeat(indent.min(width / 3))));
         }
         current.push_str(word);
     }

@@ -12,6 +12,8 @@ use super::{Tint, framed, lines, text};
 
 const NAME: usize = 9;
 const VALUE: usize = 11;
+/// Rows that are shown before any expectation is.
+const LEAST: usize = 4;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture: &Picture) {
@@ -31,20 +33,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State, picture
     };
     let heading = text::left(&format!("{} s a bar", throughput.seconds_a_bar), NAME + bars) + &columns;
     let mut shown = vec![Line::from(Span::styled(heading, state.style(Tint::Quiet)))];
-    let expected = picture.expectations.len().min(height.saturating_sub(5)).min(height / 3);
+    // Refusals have a claim to room once there are any.
+    let refused = throughput.rows.iter().position(|row| row.name == "refusals" && row.total > 0);
+    let room = height.saturating_sub(1 + refused.map_or(LEAST, |at| at + 1));
+    let expected = picture.expectations.len().min(room).min(height / 3);
     let rows = height.saturating_sub(1 + expected);
     let first = state
         .scrolled(Pane::Throughput)
         .min(throughput.rows.len().saturating_sub(rows));
     let picked = throughput.rows.iter().skip(first).take(rows);
     shown.extend(picked.map(|row| Line::from(line(row, bars, values, state))));
-    shown.extend(
-        picture
-            .expectations
-            .iter()
-            .take(expected)
-            .map(|one| expectation(one, width, state)),
-    );
+    // Where not all fit, those that fail come first.
+    let mut urgent: Vec<_> = picture.expectations.iter().collect();
+    if urgent.len() > expected {
+        urgent.sort_by_key(|one| match one.stands {
+            Stands::Fails => 0,
+            Stands::NotYet => 1,
+            Stands::Holds => 2,
+        });
+    }
+    let urgent = urgent.into_iter().take(expected);
+    shown.extend(urgent.map(|one| expectation(one, width, state)));
     lines(frame, inner, shown);
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::measure::Metric;
+use crate::model::closest;
 use crate::report::summary::{MetricRow, Summary};
 
 /// Gates of a comparison that names none.
@@ -46,9 +48,16 @@ impl Gate {
                 (metric, read_labels(labels)?)
             }
         };
+        let metric = metric.trim();
+        if Metric::from_word(metric).is_none() {
+            return Err(match closest(metric, Metric::ALL.iter().map(|metric| metric.word())) {
+                Some(near) => format!("unknown metric `{metric}`: did you mean `{near}`?"),
+                None => format!("unknown metric `{metric}`: docs/metrics.md has all of them"),
+            });
+        }
         Ok(Gate {
             text: trimmed.to_owned(),
-            metric: metric.trim().to_owned(),
+            metric: metric.to_owned(),
             labels,
             aggregate,
         })
@@ -155,6 +164,7 @@ mod tests {
     #[test]
     fn a_gate_that_no_summary_tells_is_refused_with_the_way_out() {
         assert!(Gate::parse("update_time").unwrap_err().contains("update_time p(95)"));
+        assert!(Gate::parse("update_tim p(95)").unwrap_err().contains("`update_time`?"));
         assert!(Gate::parse("update_time p(97)").unwrap_err().contains("p(95), p(99)"));
         assert!(
             Gate::parse("update_time{cohort:west p(95)")

@@ -44,6 +44,20 @@ pub struct Terms {
     pub force: Force,
 }
 
+impl Terms {
+    /// Refuses a gate that was asked for and that a run does not tell: better after the first run than after the last.
+    ///
+    /// # Errors
+    /// [`Refused::Unmeasured`] with the first of them.
+    pub fn check(&self, run: &Summary) -> Result<(), Refused> {
+        let untold = self.gates.iter().find(|gate| gate.value(run).is_none());
+        match untold.filter(|_| self.every_gate) {
+            Some(gate) => Err(Refused::Unmeasured(gate.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A comparison: what `--json` prints, and every report shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {

@@ -19,12 +19,12 @@ pub fn compare_text(comparison: &Comparison) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{}{}  base {}; candidate {}; {}, scenario {}",
+        "{}{}  base {}; candidate {}; {} {}",
         forced(comparison),
         comparison.scenario,
         side(&comparison.base),
         side(&comparison.candidate),
-        comparison.design,
+        measured(comparison),
         short(&comparison.hash)
     );
     let level = format!("{} % intvl", comparison.level);
@@ -80,11 +80,11 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
     }
     let _ = writeln!(
         text,
-        "{}: base {}, candidate {}; {}, scenario `{}`, exit code {}\n",
+        "{}: base {}, candidate {}; {} `{}`, exit code {}\n",
         escape(&comparison.scenario),
         escape(&side(&comparison.base)),
         escape(&side(&comparison.candidate)),
-        comparison.design,
+        measured(comparison),
         short(&comparison.hash),
         comparison.exit_code
     );
@@ -173,6 +173,20 @@ fn forced(comparison: &Comparison) -> String {
     match comparison.forced.is_empty() {
         true => String::new(),
         false => format!("FORCED ({}): ", comparison.forced.join(", ")),
+    }
+}
+
+/// How the sides were measured, and what they have in common.
+fn measured(comparison: &Comparison) -> &'static str {
+    let overlooked = |word: &str| comparison.forced.iter().any(|forced| forced == word);
+    match (comparison.design.as_str(), overlooked("machine"), overlooked("hash")) {
+        ("interleaved", _, _) => "measured in turn, scenario",
+        ("paired", _, false) => "seed by seed, same scenario",
+        ("paired", _, true) => "seed by seed, scenario",
+        (_, false, false) => "same machine, same scenario",
+        (_, false, true) => "same machine, scenario",
+        (_, true, false) => "same scenario",
+        (_, true, true) => "scenario",
     }
 }
 
