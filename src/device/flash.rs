@@ -13,7 +13,7 @@ use super::io::{DeviceOutput, FlashTrap, Outputs, Springs};
 use super::piece::Piece;
 use super::records::Records;
 use super::slot::{Side, Slot, Trailer};
-use super::stretch::{Op, Stretch};
+use super::stretch::{Bill, Op, Stretch};
 use super::swap::Field;
 use super::tear::Tear;
 use super::traps::{Counted, Traps};
@@ -48,6 +48,9 @@ pub(super) struct Flash {
 #[derive(Debug)]
 struct Work {
     stretch: Stretch,
+    /// What all of it comes to: operations, and erases among them.
+    ops: u32,
+    erases: u32,
     /// Operation under way.
     next: u32,
     /// When it began.
@@ -114,12 +117,14 @@ impl Flash {
             self.queued = Some(Box::new(stretch));
             return;
         }
-        let ends = now + stretch.bill(chip).lasts;
+        let Bill { ops, erases, lasts } = stretch.bill(chip);
         self.work = Some(Box::new(Work {
             stretch,
+            ops,
+            erases,
             next: 0,
             began: now,
-            ends,
+            ends: now + lasts,
             asked: false,
         }));
     }
@@ -268,7 +273,7 @@ impl Flash {
             return Progress::Idle;
         };
         let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
-        if at_once && self.do_whole(&work.stretch, chip, known, out) {
+        if at_once && self.do_whole(&work, chip, known, out) {
             self.begin_queued(work.ends, chip);
             return Progress::Done(work.stretch, work.ends);
         }
@@ -421,8 +426,8 @@ impl Flash {
 
     /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
     /// step by step.
-    fn do_whole(&mut self, stretch: &Stretch, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
-        match stretch {
+    fn do_whole(&mut self, work: &Work, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
+        match &work.stretch {
             Stretch::Page { .. } if known.defect == Some(Defect::SkipErase) => return false,
             Stretch::Page { at, bytes, first } => {
                 if *first {
@@ -440,11 +445,10 @@ impl Flash {
             | Stretch::Confirm
             | Stretch::Refuse { .. } => return false,
         }
-        let bill = stretch.bill(chip);
-        self.done = self.done.wrapping_add(bill.ops);
-        self.erased = self.erased.wrapping_add(bill.erases);
+        self.done = self.done.wrapping_add(work.ops);
+        self.erased = self.erased.wrapping_add(work.erases);
         if let Some(wear) = &mut self.wear {
-            let ops = (0..).map_while(|n| stretch.op(n, chip));
+            let ops = (0..).map_while(|n| work.stretch.op(n, chip));
             ops.for_each(|op| wear.take(&op, chip));
         }
         true
@@ -466,7 +470,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::super::slot::Mark;
-    use super::super::stretch::Bill;
     use super::super::swap::Swap;
     use super::*;
     use crate::device::{BootOutcome, Dealt, ImageBehavior, SwapMethod};

@@ -53,6 +53,8 @@ pub struct Recorder {
     pub(super) fleets: Vec<Group>,
     pub(super) cohorts: Vec<Group>,
     pub(super) requested: Vec<Series>,
+    /// Some of them take what comes in.
+    takes_entries: bool,
     waiting: BTreeMap<AttemptId, Vec<(DeviceIndex, Metric, Facts, Value)>>,
     waiting_count: usize,
     pub(super) matrix: Matrix,
@@ -117,6 +119,7 @@ impl Recorder {
             matrices: vec![Matrix::default(); several],
             cohorts: vec![Group::default(); roster.cohorts.values().len()],
             roster,
+            takes_entries: requested.iter().any(Series::takes_entries),
             requested,
             trace: setup.trace.then(Trace::default),
             warmup: SimTime::from(setup.warmup),
@@ -381,6 +384,9 @@ impl Recorder {
             if let Some(group) = self.cohorts.get_mut(usize::from(*cohort)) {
                 group.take(entry);
             }
+        }
+        if !self.takes_entries {
+            return;
         }
         for (metric, value) in [Some(Value::of(entry)), Value::raw_of(entry)].into_iter().flatten() {
             let row = &self.roster.rows[device.at()];

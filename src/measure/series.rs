@@ -176,6 +176,11 @@ impl Series {
         self.metric == measure.metric && self.labels == measure.labels
     }
 
+    /// True if events are added to it.
+    pub(super) fn takes_entries(&self) -> bool {
+        matches!(self.figure, Figure::Counter { .. } | Figure::Trend(_))
+    }
+
     /// Adds an event if it is in the selection. True when that cannot be told before the server has told of the attempt; a value that
     /// `waited` for that is added only where it could not be told at first.
     pub(super) fn enter(&mut self, device: DeviceIndex, row: &Row, facts: Facts, value: Value, waited: bool) -> bool {

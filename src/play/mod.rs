@@ -34,7 +34,7 @@ use crate::model::{
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
 use crate::verdict::{Audit, Build, Expectation, Least, Referee, RefereeSetup, Waits};
-use crate::wire::{ImagePrint, Packet};
+use crate::wire::{DownloadRequest, ImagePrint, Packet};
 
 pub use io::{Directive, Mode, RunEnd, Sighting, Snapshot, Stamped};
 pub use outcome::{
@@ -156,10 +156,7 @@ impl Director {
     pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
         match sighting {
             Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
-            Sighting::Sent(device, packet) => {
-                self.count_message(at, device, true, &packet);
-                self.referee.sent(at, device, &packet);
-            }
+            Sighting::Sent(device, packet) => self.sent(at, device, &packet),
             Sighting::Delivered(device, packet) => {
                 self.count_message(at, device, false, &packet);
                 self.referee.delivered(at, device, &packet);
@@ -170,7 +167,7 @@ impl Director {
                 fault,
                 happening,
             } => self.on_fault(at, device, fault, happening),
-            Sighting::Requested(device, request) => self.referee.requested(at, device, &request),
+            Sighting::Requested(device, request) => self.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
             Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
             Sighting::Server(ServerEvent::RuleBroken { rule, device, evidence }) => {
@@ -196,6 +193,17 @@ impl Director {
                 self.errors.add(message, device);
             }
         }
+    }
+
+    /// The same as [`Sighting::Sent`], of a packet that the driver still needs.
+    pub fn sent(&mut self, at: SimTime, device: DeviceIndex, packet: &Packet) {
+        self.count_message(at, device, true, packet);
+        self.referee.sent(at, device, packet);
+    }
+
+    /// The same as [`Sighting::Requested`], of a request that the driver still needs.
+    pub fn requested(&mut self, at: SimTime, device: DeviceIndex, request: &DownloadRequest) {
+        self.referee.requested(at, device, request);
     }
 
     /// Does what is due. A late call is fine: what was missed is made up for.

@@ -130,6 +130,12 @@ impl Limits {
         }
     }
 
+    /// True if what one device gets may be at the cost of another.
+    pub fn are_shared(&self) -> bool {
+        let counted = [self.connections, self.downloads, self.egress];
+        counted.iter().any(Option::is_some) || self.connects.is_some() || self.offers.is_some()
+    }
+
     /// Takes in `KEY=VALUE`; `none` lifts a limit that counts.
     ///
     /// # Errors

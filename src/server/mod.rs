@@ -177,6 +177,11 @@ impl Server {
         owner.pending.is_none().then(|| connection.wakes_at())
     }
 
+    /// When this connection is sent something next, or closed, unless something is received on it before or the server is administered.
+    pub fn speaks_at(&self, id: ConnectionId) -> Option<SimTime> {
+        self.connections.get(id).map(|connection| connection.wakes_at())
+    }
+
     /// A connection that was left alone was last heard at `heard_at`, if at all, and answered.
     pub fn stirs(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
         self.connections.stir(id, heard_at);

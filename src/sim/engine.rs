@@ -3,6 +3,7 @@
 //! At one moment devices come first, in their order, then the server's own timers, then the Director, who thus sees everything up to
 //! and including that moment.
 
+mod ahead;
 mod audit;
 mod devices;
 mod pages;
@@ -28,6 +29,7 @@ use crate::wire::{ImageAnswer, ImageHead};
 use super::link::Port;
 use super::process::{Process, Work};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
+use ahead::{Ahead, serves_each_alone};
 use trouble::Asked;
 
 /// Events between two looks at the driver's surroundings.
@@ -99,6 +101,9 @@ pub(super) struct Engine {
     rests: bool,
     /// Nothing that one device does concerns another.
     alone: bool,
+    /// Nobody asks in which order devices of one look of the Director come.
+    in_any_order: bool,
+    ahead: Ahead,
     /// Events handled, those of rests among them.
     events: u64,
     /// The device that an event is being handled for, and how many of it at this moment.
@@ -131,6 +136,7 @@ impl Engine {
         let director = Director::new(Arc::clone(&plan), Mode::Sim);
         let alone = plan.cheats.is_empty() && plan.server.deadline.is_none() && !director.asks_flash();
         let rests = kind != QueueKind::Heap && !director.asks_bytes();
+        let in_any_order = rests && serves_each_alone(&plan) && !plan.trace && !director.asks_flash();
         Engine {
             asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
@@ -148,6 +154,8 @@ impl Engine {
             watched: false,
             rests,
             alone,
+            in_any_order,
+            ahead: Ahead::default(),
             events: 0,
             current: None,
             crowd: 0,
@@ -224,6 +232,7 @@ impl Engine {
         self.watched = true;
         // Whoever looks sees each device as it is.
         self.rests = false;
+        self.in_any_order = false;
         self.director.watch();
     }
 
@@ -285,22 +294,19 @@ impl Engine {
         if event == Some(at) {
             self.fetch_ahead();
             let next = self.queue.pop().expect("it was seen a moment ago");
-            let again = before == self.now && self.current == Some(next.device);
-            self.crowd = if again { self.crowd + 1 } else { 0 };
-            assert!(self.crowd < CROWD, "a device keeps itself busy without time passing");
-            self.current = Some(next.device);
-            if !matches!(next.event, Event::Wake { .. }) {
-                self.ports[next.device.at()].under_way -= 1;
+            if before != self.now || self.current != Some(next.device) {
+                self.crowd = 0;
             }
-            self.happen(next.device, next.event);
+            self.take_turn(next);
         } else if server == Some(at) {
             self.current = None;
+            self.events += 1;
             self.server_turn();
         } else {
             self.current = None;
+            self.events += 1;
             self.director.handle_timeout(self.now, &mut self.directives);
         }
-        self.events += 1;
         if !self.directives.is_empty() {
             self.carry_out_directives();
         }
@@ -379,7 +385,10 @@ impl Engine {
         if !matches!(scheduled.event, Event::Wake { .. }) {
             self.ports[device.at()].under_way += 1;
         }
-        self.queue.push(scheduled);
+        match self.ahead.has(device, at) {
+            true => self.ahead.add(scheduled),
+            false => self.queue.push(scheduled),
+        }
     }
 }
 

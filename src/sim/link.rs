@@ -158,12 +158,9 @@ impl Port {
     }
 
     /// Every connection that the server believes in, the newest first.
-    pub(super) fn believed(&self) -> Vec<u32> {
+    pub(super) fn at_server(&self) -> impl Iterator<Item = u32> {
         let half_open = std::iter::successors(self.half_open.as_deref(), |open| open.before.as_deref());
-        self.at_server
-            .into_iter()
-            .chain(half_open.map(|open| open.connection))
-            .collect()
+        self.at_server.into_iter().chain(half_open.map(|open| open.connection))
     }
 
     /// The server is another one, which knows of no connection and serves nothing.
@@ -209,7 +206,7 @@ mod tests {
         (1..=4).for_each(|connection| port.open_at_server(connection));
         assert!(port.close_at_server(2) && port.close_at_server(4));
         let believed: Vec<_> = (1..=4).filter(|connection| port.is_at_server(*connection)).collect();
-        assert_eq!((believed, port.believed()), (vec![1, 3], vec![3, 1]));
+        assert_eq!((believed, port.at_server().collect::<Vec<_>>()), (vec![1, 3], vec![3, 1]));
         assert!(!port.close_at_server(2) && port.close_at_server(3) && port.close_at_server(1));
     }
 

@@ -104,7 +104,7 @@ impl Wheel {
         loop {
             if let Some(slot) = self.slots.next_from(self.slot + 1, lap_end(self.lap)) {
                 self.slot = slot;
-                self.open = self.slots.take(slot);
+                self.slots.exchange(slot, &mut self.open);
                 self.open.sort_unstable_by(|a, b| b.cmp(a));
                 self.far_off = [self.open.len(); 2];
                 return;
@@ -158,11 +158,18 @@ impl Ring {
         self.bags[place].push(scheduled);
     }
 
-    /// Empties a bag, which keeps no room: there are many, and few of them are filled at a time.
+    /// Empties a bag, which keeps no room.
     fn take(&mut self, number: u64) -> Vec<Scheduled> {
+        let mut bag = Vec::new();
+        self.exchange(number, &mut bag);
+        bag
+    }
+
+    /// Gives an empty bag for one that holds something.
+    fn exchange(&mut self, number: u64, bag: &mut Vec<Scheduled>) {
         let place = number as usize % SLOTS;
         self.filled[place / 64] &= !(1 << (place % 64));
-        std::mem::take(&mut self.bags[place])
+        std::mem::swap(&mut self.bags[place], bag);
     }
 
     /// The first filled bag in a range no longer than the ring.

@@ -87,14 +87,19 @@ impl ImagePrint {
 
     /// The next bytes.
     pub fn add(&mut self, chunk: &[u8]) {
-        let first = self.bytes.next_multiple_of(Self::STRIDE) - self.bytes;
-        let samples = chunk.iter().skip(first as usize).step_by(Self::STRIDE as usize);
-        for (place, byte) in (self.bytes + first..).step_by(Self::STRIDE as usize).zip(samples) {
+        let first = self.bytes.next_multiple_of(Self::STRIDE);
+        let mut place = first;
+        for stride in chunk
+            .get((first - self.bytes) as usize..)
+            .unwrap_or_default()
+            .chunks(Self::STRIDE as usize)
+        {
             // The multipliers are those of a 64-bit mixer: places and bytes that differ give sums that differ.
-            let mixed = (place << 8 | u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (place << 8 | u64::from(stride[0])).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.sum = self
                 .sum
                 .wrapping_add((mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93));
+            place += Self::STRIDE;
         }
         self.bytes += chunk.len() as u64;
     }

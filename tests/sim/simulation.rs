@@ -94,7 +94,8 @@ fn the_fast_queue_and_the_reference_play_the_same_simulation() {
 /// Devices are online for a quarter of an hour and hardly ever have anything to do but to keep their connections alive: the fast engine plays
 /// that when it next looks at them, the reference as it comes. Between: packets of the server's own accord, offers that wait for their turn,
 /// power cuts, links that drop, are gone or are replaced, sleep, absence, an outage, a slow server, a crash of it. Downloads of sixteen and of
-/// sixty-four pages, which the fast engine plays in one go, are stopped, broken off and replaced meanwhile.
+/// sixty-four pages, which the fast engine plays in one go, are stopped, broken off and replaced meanwhile. Without a trace it plays all of a
+/// device's life so, from one look of the Director to the next.
 #[test]
 fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
     let quiet = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }, { name = "next", at = "8m", deploy = "app@1.2.0", to = "all" },
@@ -107,33 +108,51 @@ fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
         fault = [{ inject = "outage", who = "server", at = "4m", for = "20s" }, { inject = "slow 2s", who = "server", at = "7m", for = "3m" }]"#;
     let crash = r#"step = [{ at = "90s", deploy = "app@1.1.0", to = "all" }]
         fault = [{ inject = "crash", who = "server", at = "5m", for = "3s" }]"#;
-    for (name, rest) in [("quiet", quiet), ("outage", outage), ("crash", crash)] {
-        let scenario = format!(
-            r#"scenario = {{ duration = "15m", ends = "duration", settle = "5m" }}
-            server = {{ store = "disk", limits = {{ offers = "1/s" }} }}
-            link.dropping = {{ like = "lte", drops = "every 4m for 5s..40s" }}
-            firmware.app = {{ "1.0.0" = {{}}, "1.1.0" = {{ size = "64 KiB" }}, "1.2.0" = {{ size = "256 KiB" }}, "1.3.0" = {{ size = "256 KiB" }},
-              "1.4.0" = {{ size = "128 KiB" }} }}
-            fleet.wifi = {{ count = 20, runs = "app@1.0.0", link = "wifi", arrive = "over 1m" }}
-            fleet.dropping = {{ count = 20, runs = "app@1.0.0", link = "dropping", arrive = "over 1m" }}
-            fleet.sleeping = {{ count = 10, runs = "app@1.0.0", power = "awake 100s every 4m" }}
-            fleet.absent = {{ count = 10, runs = "app@1.0.0", absence = "30 %", reconnect = "1s..1m full" }}
-            fleet.beating = {{ count = 10, runs = "app@1.0.0", heartbeat = "100s" }}
-            {rest}"#
-        );
+    // Where offers take turns, and where the order of all lines is asked for, nobody goes ahead; otherwise everybody does.
+    let (in_turn, ahead) = ((r#"offers = "1/s""#, "on"), ("", "off"));
+    let played = [
+        ("quiet", quiet, in_turn),
+        ("outage", outage, in_turn),
+        ("crash", crash, in_turn),
+        ("quiet", quiet, ahead),
+        ("outage", outage, ahead),
+    ];
+    for (name, rest, (limits, trace)) in played {
+        let scenario = left_alone(limits, trace, rest);
         let [fast, reference] = [QueueKind::Wheel, QueueKind::Heap].map(|queue| play_with(Arc::new(plan_of(&scenario)), queue));
-        assert_eq!(rows(&fast), rows(&reference), "{name}");
-        assert_eq!(fast.recorder.fingerprint(), reference.recorder.fingerprint(), "{name}");
-        let figures = |outcome: &Outcome| format!("{:?} {:?}", outcome.checks, outcome.recorder.total());
-        assert_eq!(figures(&fast), figures(&reference), "{name}");
-        let timeline = |outcome: &Outcome| outcome.recorder.timeline().rows().cloned().collect::<Vec<_>>();
-        assert_eq!(timeline(&fast), timeline(&reference), "{name}");
-        assert!(
-            fast.recorder.total().bytes_up > 50 * 200,
-            "{name}: {}",
-            fast.recorder.total().bytes_up
-        );
+        assert_same_simulation(&fast, &reference, &format!("{name}, trace {trace}"));
+        let sent = fast.recorder.total().bytes_up;
+        assert!(sent > 50 * 200, "{name}: {sent}");
     }
+}
+
+fn left_alone(limits: &str, trace: &str, rest: &str) -> String {
+    format!(
+        r#"scenario = {{ duration = "15m", ends = "duration", settle = "5m", trace = "{trace}" }}
+        server = {{ store = "disk", limits = {{ {limits} }} }}
+        link.dropping = {{ like = "lte", drops = "every 4m for 5s..40s" }}
+        firmware.app = {{ "1.0.0" = {{}}, "1.1.0" = {{ size = "64 KiB" }}, "1.2.0" = {{ size = "256 KiB" }}, "1.3.0" = {{ size = "256 KiB" }},
+          "1.4.0" = {{ size = "128 KiB" }} }}
+        fleet.wifi = {{ count = 20, runs = "app@1.0.0", link = "wifi", arrive = "over 1m" }}
+        fleet.dropping = {{ count = 20, runs = "app@1.0.0", link = "dropping", arrive = "over 1m" }}
+        fleet.sleeping = {{ count = 10, runs = "app@1.0.0", power = "awake 100s every 4m" }}
+        fleet.absent = {{ count = 10, runs = "app@1.0.0", absence = "30 %", reconnect = "1s..1m full" }}
+        fleet.beating = {{ count = 10, runs = "app@1.0.0", heartbeat = "100s" }}
+        {rest}"#
+    )
+}
+
+/// All that is kept of both is alike: rows of a trace, fingerprint, figures, seconds, how devices end.
+fn assert_same_simulation(one: &Outcome, other: &Outcome, what: &str) {
+    assert_eq!(one.recorder.fingerprint(), other.recorder.fingerprint(), "{what}");
+    let traced = |outcome: &Outcome| outcome.recorder.trace().map(|_| rows(outcome));
+    assert_eq!(traced(one), traced(other), "{what}");
+    let figures = |outcome: &Outcome| format!("{:?} {:?}", outcome.checks, outcome.recorder.total());
+    assert_eq!(figures(one), figures(other), "{what}");
+    let timeline = |outcome: &Outcome| outcome.recorder.timeline().rows().cloned().collect::<Vec<_>>();
+    assert_eq!(timeline(one), timeline(other), "{what}");
+    let devices = |outcome: &Outcome| format!("{:?}", outcome.recorder.devices().collect::<Vec<_>>());
+    assert_eq!(devices(one), devices(other), "{what}");
 }
 
 #[test]

@@ -119,14 +119,14 @@ impl Engine {
             }
             DeviceOutput::Transmit(packet) => {
                 if port.up().is_some() {
-                    self.sight(Sighting::Sent(device, packet.clone()));
+                    self.director.sent(self.now, device, &packet);
                     self.send_to_server(device, packet);
                 }
             }
             DeviceOutput::StartDownload(request) => {
                 let download = port.start_download();
                 let at = edge.request_arrives(&request, self.now);
-                self.sight(Sighting::Requested(device, request.clone()));
+                self.director.requested(self.now, device, &request);
                 let request = Box::new(request);
                 self.push(device, at, Event::Requested { download, request });
             }

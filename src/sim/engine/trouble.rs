@@ -72,7 +72,7 @@ impl Engine {
         self.audit_anew();
         self.admission = Admission::new(self.plan.server.limits.clone(), u64::MAX);
         for device in self.devices() {
-            for connection in self.ports[device.at()].believed() {
+            for connection in self.ports[device.at()].at_server().collect::<Vec<_>>() {
                 self.hang_up(device, connection);
             }
             self.ports[device.at()].forget_server();
@@ -97,7 +97,7 @@ impl Engine {
     /// The process loses its connections and goes on.
     fn cut_off(&mut self) {
         for device in self.devices() {
-            for connection in self.ports[device.at()].believed() {
+            for connection in self.ports[device.at()].at_server().collect::<Vec<_>>() {
                 self.hang_up(device, connection);
                 self.reach_server(Work::Device(device, Event::Gone { connection }));
             }

@@ -114,7 +114,11 @@ impl Tally {
             return;
         }
         self.broken += 1;
-        if self.first.as_ref().is_none_or(|first| at < first.at) {
+        if self
+            .first
+            .as_ref()
+            .is_none_or(|first| (at, device) < (first.at, first.device))
+        {
             let text = evidence();
             self.first = Some(Evidence { at, device, text });
         }
