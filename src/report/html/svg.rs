@@ -118,7 +118,7 @@ impl Canvas {
         let middle = self.top + self.height / 2.0;
         let _ = write!(
             self.body,
-            "<text class=\"axis y\" transform=\"translate(13 {middle:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"axis\" transform=\"translate(13 {middle:.0}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             escape(title)
         );
     }
