@@ -36,6 +36,8 @@ pub struct Referee {
     rules: Rulebook,
     /// Whose devices are played.
     split: Split,
+    /// The device that something was seen of last.
+    latest: Option<DeviceIndex>,
 }
 
 impl Referee {
@@ -68,6 +70,7 @@ impl Referee {
             rules: Rulebook::new(&setup.images, devices.iter().map(|device| device.runs.as_slice())),
             builds,
             split: Split::WHOLE,
+            latest: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl Referee {
 
     /// A device handed this packet to its transport.
     pub fn sent(&mut self, at: SimTime, device: DeviceIndex, packet: &Packet) {
+        self.latest = Some(device);
         if self.is_excused(device) {
             return;
         }
@@ -302,7 +306,8 @@ impl Referee {
         else {
             return;
         };
-        let Some(device) = self.register.find(device.as_str()) else {
+        self.latest = self.register.find_likely(device.as_str(), self.latest);
+        let Some(device) = self.latest else {
             return;
         };
         self.rules.attempts.state(at, device, *attempt, (*from, *to), *reason);

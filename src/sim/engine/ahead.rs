@@ -26,6 +26,11 @@ impl Ahead {
         self.turn.is_some_and(|(ahead, until)| device == ahead && at < until)
     }
 
+    /// True for the device that goes ahead.
+    pub(super) fn is(&self, device: DeviceIndex) -> bool {
+        self.turn.is_some_and(|(ahead, _)| device == ahead)
+    }
+
     pub(super) fn add(&mut self, scheduled: Scheduled) {
         self.agenda.push(scheduled);
     }
@@ -58,7 +63,9 @@ impl Engine {
             self.play(scheduled);
             next = self.next_ahead();
         }
-        self.ahead.turn = None;
+        if self.ahead.turn.take().is_some() {
+            self.tell_carried(device);
+        }
         self.now = now;
     }
 
