@@ -77,6 +77,7 @@ impl Referee {
     /// Has what is known of a device ready, which is soon seen.
     pub fn fetch(&self, device: DeviceIndex) {
         memory::fetch(&self.views[device.at()]);
+        self.rules.attempts.fetch(device);
     }
 
     /// Further, once that is there.

@@ -96,12 +96,17 @@ impl Engine {
         Some(wake.map_or(look, |wake| wake.min(look)))
     }
 
+    /// When the server speaks to a device of its own accord, on whatever connection it believes in.
+    pub(super) fn spoken_to_at(&self, device: DeviceIndex) -> Option<SimTime> {
+        let connections = self.ports[device.at()].at_server();
+        let speaks = connections.filter_map(|connection| self.server.speaks_at(connection_id(device, connection)));
+        speaks.min()
+    }
+
     /// What happens next to the device that is ahead. Once the server may speak first, everything left waits for its turn.
     fn next_ahead(&mut self) -> Option<Scheduled> {
         let next = self.ahead.next()?;
-        let connections = self.ports[next.device.at()].at_server();
-        let speaks = connections.filter_map(|connection| self.server.speaks_at(connection_id(next.device, connection)));
-        if speaks.min().is_none_or(|speaks| next.at < speaks) {
+        if self.spoken_to_at(next.device).is_none_or(|speaks| next.at < speaks) {
             return Some(next);
         }
         self.queue.push(next);
