@@ -24,6 +24,74 @@ pub fn column<T>(count: usize) -> Vec<T> {
     column
 }
 
+/// The heap of a process that keeps much in it. Where it grows it is asked to be on large pages, before anything stands there.
+#[derive(Debug)]
+pub struct Heap {
+    /// Up to where that has been asked, the large page left out that the heap ends in.
+    asked: usize,
+}
+
+impl Heap {
+    /// The heap from here on.
+    pub fn large() -> Heap {
+        let asked = heap::grow_in_steps();
+        Heap { asked }
+    }
+
+    /// Has it grown since, so that is on large pages too; cheap, and to be called often.
+    pub fn keep(&mut self) {
+        let end = heap::end();
+        if end > self.asked {
+            advise(self.asked, end - self.asked);
+            self.asked = self.asked.max(end / LARGE_PAGE * LARGE_PAGE);
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "calls of the system's library about its own heap")]
+mod heap {
+    use std::ffi::{c_int, c_void};
+
+    unsafe extern "C" {
+        fn mallopt(option: c_int, value: c_int) -> c_int;
+        fn sbrk(more: isize) -> *mut c_void;
+    }
+
+    const TRIM_THRESHOLD: c_int = -1;
+    const TOP_PAD: c_int = -2;
+    const MMAP_THRESHOLD: c_int = -3;
+
+    /// How much the heap grows at once: with the usual 128 KiB every large page would be half in use before it can be had.
+    const STEP: c_int = 64 << 20;
+    /// The most that the library itself comes to let stand in the heap, once it has seen pieces of that size come and go.
+    const PIECE_MAX: c_int = 32 << 20;
+
+    pub(super) fn grow_in_steps() -> usize {
+        for (option, value) in [(TRIM_THRESHOLD, 2 * STEP), (TOP_PAD, STEP), (MMAP_THRESHOLD, PIECE_MAX)] {
+            // SAFETY: any value is allowed; one that is refused changes nothing.
+            unsafe { mallopt(option, value) };
+        }
+        end()
+    }
+
+    pub(super) fn end() -> usize {
+        // SAFETY: growing by nothing only tells where the heap ends.
+        unsafe { sbrk(0) as usize }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod heap {
+    pub(super) fn grow_in_steps() -> usize {
+        0
+    }
+
+    pub(super) fn end() -> usize {
+        0
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "a hint to the processor, which may point anywhere")]
 #[inline]
@@ -62,5 +130,15 @@ mod tests {
         column.extend(0..1_000_000_u64);
         column.iter().for_each(fetch);
         assert_eq!(column.iter().sum::<u64>(), 499_999_500_000);
+    }
+
+    #[test]
+    fn a_heap_on_large_pages_is_one_like_any_other() {
+        let mut heap = Heap::large();
+        let pieces: Vec<Vec<u64>> = (0..1_000).map(|piece| vec![piece; 4_000]).collect();
+        heap.keep();
+        let sum = pieces.iter().flatten().sum::<u64>();
+        assert_eq!(sum, 4_000 * 499_500);
+        assert!(heap::end().saturating_sub(heap.asked) < LARGE_PAGE);
     }
 }

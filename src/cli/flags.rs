@@ -10,7 +10,7 @@ use clap::Args;
 use crate::luck::text_key;
 use crate::model::Split;
 use crate::play::{Outcome, RunEnd};
-use crate::report::{Style, Summary, summary_text};
+use crate::report::{Style, Summary, quoted, summary_text};
 use crate::scenario::{Overrides, Plan, Source, load};
 
 use super::now;
@@ -168,8 +168,18 @@ impl OutputFlags {
             put(&Summary::of(outcome).to_json());
         } else {
             let style = if self.color() { Style::Color } else { Style::Plain };
-            let page = page.map_or_else(String::new, |page| format!("report       {}\n", page.display()));
-            put(&(summary_text(outcome, style) + &page));
+            let mut text = summary_text(outcome, style);
+            if let Some(page) = page {
+                // The summary's own file is the same wherever it is written, so where the run lies is said here.
+                let folder = page.parent().map_or_else(String::new, |folder| folder.display().to_string());
+                text = text.replacen(
+                    "squall replay runs/latest ",
+                    &format!("squall replay {} ", quoted(&folder)),
+                    1,
+                );
+                text += &format!("report       {}\n", page.display());
+            }
+            put(&text);
         }
         if let RunEnd::Failed(why) = &outcome.end {
             eprintln!("error: {why}");

@@ -190,9 +190,12 @@ impl State {
     /// Opens the story of the chosen device, or of the first.
     pub(super) fn open_story(&mut self) {
         let chosen = self.device.filter(|device| self.devices.contains(device));
-        if let Some(device) = chosen.or_else(|| self.devices.first().copied()) {
-            self.device = Some(device);
-            self.overlay = Some(Overlay::Story { device, top: None });
+        match chosen.or_else(|| self.devices.first().copied()) {
+            Some(device) => {
+                self.device = Some(device);
+                self.overlay = Some(Overlay::Story { device, top: None });
+            }
+            None => self.said = Some("no open device to tell of".to_owned()),
         }
     }
 

@@ -31,6 +31,12 @@ impl Register {
         &self.ids[device.at()]
     }
 
+    /// The device with this id, which most likely is this one.
+    pub fn find_likely(&self, id: &str, likely: Option<DeviceIndex>) -> Option<DeviceIndex> {
+        let found = likely.filter(|likely| self.ids.get(likely.at()).is_some_and(|known| known.as_str() == id));
+        found.or_else(|| self.find(id))
+    }
+
     /// The device with this id.
     pub fn find(&self, id: &str) -> Option<DeviceIndex> {
         let place = self.places.find(id, |at| self.ids[at].as_str())?;

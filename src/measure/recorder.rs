@@ -48,6 +48,8 @@ pub struct Measured {
 #[derive(Debug, Default)]
 pub struct Recorder {
     pub(super) roster: Roster,
+    /// The device that something was seen of last.
+    latest: Option<DeviceIndex>,
     pub(super) total: Group,
     /// By fleet, where there are several.
     pub(super) fleets: Vec<Group>,

@@ -29,7 +29,7 @@ use crate::device::Jitter;
 use crate::faults::Happening;
 use crate::measure::{Aggregate, Census, CensusDevice, FaultCame, FaultName, Noted, Recorder, RecorderSetup};
 use crate::model::{
-    AdminAction, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, Split, UpdateState, Why,
+    AdminAction, Carried, DeploymentName, DeviceIndex, FirmwareVersion, Observation, ServerEvent, Session, Split, UpdateState, Why,
 };
 use crate::scenario::{Ends, Plan, PlannedFleet, PlannedStep, PlannedVersion, StepVerb};
 use crate::time::SimTime;
@@ -155,12 +155,9 @@ impl Director {
     /// Takes one thing that the driver saw.
     pub fn handle_sighting(&mut self, at: SimTime, sighting: Sighting, _out: &mut Vec<Directive>) {
         match sighting {
-            Sighting::Observed(device, observation) => self.on_observed(at, device, &observation),
+            Sighting::Observed(device, observation) => self.observed(at, device, &observation),
             Sighting::Sent(device, packet) => self.sent(at, device, &packet),
-            Sighting::Delivered(device, packet) => {
-                self.count_message(at, device, false, &packet);
-                self.referee.delivered(at, device, &packet);
-            }
+            Sighting::Delivered(device, packet) => self.delivered(at, device, &packet),
             Sighting::Flash(device, counts) => self.recorder.observe_flash(at, device, counts),
             Sighting::Fault {
                 device,
@@ -169,7 +166,7 @@ impl Director {
             } => self.on_fault(at, device, fault, happening),
             Sighting::Requested(device, request) => self.requested(at, device, &request),
             Sighting::Headed(device, head) => self.referee.headed(at, device, &head),
-            Sighting::Carried(device, carried) => self.recorder.observe_carried(at, device, carried),
+            Sighting::Carried(device, carried) => self.carried(at, device, carried),
             Sighting::Server(ServerEvent::RuleBroken { rule, device, evidence }) => {
                 self.audited.told(at, &rule, device.as_ref(), &evidence);
             }
@@ -193,6 +190,30 @@ impl Director {
                 self.errors.add(message, device);
             }
         }
+    }
+
+    /// The same as [`Sighting::Observed`].
+    pub fn observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        self.recorder.observe(at, device, observation);
+        self.referee.observed(at, device, observation);
+        if let Observation::Transition { transition, .. } = observation {
+            self.faults.entered(&self.plan, at, device, *transition);
+        }
+        let tried = matches!(observation, Observation::ConnectTried { .. });
+        if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
+            self.arrivals_left -= 1;
+        }
+    }
+
+    /// The same as [`Sighting::Delivered`].
+    pub fn delivered(&mut self, at: SimTime, device: DeviceIndex, packet: &Packet) {
+        self.count_message(at, device, false, packet);
+        self.referee.delivered(at, device, packet);
+    }
+
+    /// The same as [`Sighting::Carried`].
+    pub fn carried(&mut self, at: SimTime, device: DeviceIndex, carried: Carried) {
+        self.recorder.observe_carried(at, device, carried);
     }
 
     /// The same as [`Sighting::Sent`], of a packet that the driver still needs.
@@ -343,18 +364,6 @@ impl Director {
             started_at,
             harness,
             twin: None,
-        }
-    }
-
-    fn on_observed(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
-        self.recorder.observe(at, device, observation);
-        self.referee.observed(at, device, observation);
-        if let Observation::Transition { transition, .. } = observation {
-            self.faults.entered(&self.plan, at, device, *transition);
-        }
-        let tried = matches!(observation, Observation::ConnectTried { .. });
-        if tried && !std::mem::replace(&mut self.arrived[device.at()], true) {
-            self.arrivals_left -= 1;
         }
     }
 

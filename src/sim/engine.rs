@@ -26,7 +26,7 @@ use crate::time::SimTime;
 use crate::verdict::Auditor;
 use crate::wire::{ImageAnswer, ImageHead};
 
-use super::link::Port;
+use super::link::{Port, connection_id};
 use super::process::{Process, Work};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
 use ahead::{Ahead, serves_each_alone};
@@ -46,6 +46,9 @@ const AUDITED_MAX: usize = 100_000;
 
 /// Events before its turn at which a device is fetched; what it keeps elsewhere is at half of it.
 const FETCHED_AHEAD: usize = 8;
+
+/// A fleet of more devices than this has the heap on large pages.
+const LARGE_FLEET: usize = 50_000;
 
 /// Where images stand in virtual time; a name that no resolver knows.
 const IMAGE_HOST: &str = "sim.invalid";
@@ -106,6 +109,8 @@ pub(super) struct Engine {
     ahead: Ahead,
     /// Events handled, those of rests among them.
     events: u64,
+    /// Of a large fleet.
+    heap: Option<memory::Heap>,
     /// The device that an event is being handled for, and how many of it at this moment.
     current: Option<DeviceIndex>,
     crowd: u32,
@@ -119,6 +124,7 @@ pub(super) struct Engine {
 impl Engine {
     /// Devices in their boxes, a server that knows nothing.
     pub(super) fn new(plan: Arc<Plan>, kind: QueueKind) -> Engine {
+        let heap = (plan.devices.len() > LARGE_FLEET).then(memory::Heap::large);
         let indices = || (0..plan.devices.len() as u32).map(DeviceIndex);
         let edge = |index: DeviceIndex| {
             let fleet = plan.fleet_of(index);
@@ -157,6 +163,7 @@ impl Engine {
             in_any_order,
             ahead: Ahead::default(),
             events: 0,
+            heap,
             current: None,
             crowd: 0,
             outputs: EdgeOutputs::default(),
@@ -185,6 +192,7 @@ impl Engine {
             }
             steps += 1;
             if steps.is_multiple_of(PULSE) {
+                self.heap.iter_mut().for_each(memory::Heap::keep);
                 until = self.look(pulse);
             }
         }
@@ -264,6 +272,7 @@ impl Engine {
     fn set_up(&mut self) {
         for (number, action) in self.director.setup().into_iter().enumerate() {
             let request = RequestId(number as u64);
+            self.heap.iter_mut().for_each(memory::Heap::keep);
             self.hand_in(ServerInput::Admin { request, action });
             let mut outputs = std::mem::take(&mut self.server_outputs);
             for output in outputs.drain(..) {
@@ -323,6 +332,9 @@ impl Engine {
         while let Some(device) = self.queue.coming(1, FETCHED_AHEAD / 2) {
             self.edges[device.at()].fetch_more();
             self.director.fetch_more(device);
+            if let Some(connection) = self.ports[device.at()].up() {
+                self.server.fetch(connection_id(device, connection));
+            }
         }
     }
 

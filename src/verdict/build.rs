@@ -93,7 +93,7 @@ impl Numbers {
 
     /// True if one of these is in the set.
     pub(super) fn has_any(self, numbers: &[u8]) -> bool {
-        self.0 & Numbers::of(numbers).0 != 0
+        self.0 != 0 && self.0 & Numbers::of(numbers).0 != 0
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Referee {
     rules: Rulebook,
     /// Whose devices are played.
     split: Split,
+    /// The device that something was seen of last.
+    latest: Option<DeviceIndex>,
 }
 
 impl Referee {
@@ -68,12 +70,14 @@ impl Referee {
             rules: Rulebook::new(&setup.images, devices.iter().map(|device| device.runs.as_slice())),
             builds,
             split: Split::WHOLE,
+            latest: None,
         }
     }
 
     /// Has what is known of a device ready, which is soon seen.
     pub fn fetch(&self, device: DeviceIndex) {
         memory::fetch(&self.views[device.at()]);
+        self.rules.attempts.fetch(device);
     }
 
     /// Further, once that is there.
@@ -211,6 +215,7 @@ impl Referee {
 
     /// A device handed this packet to its transport.
     pub fn sent(&mut self, at: SimTime, device: DeviceIndex, packet: &Packet) {
+        self.latest = Some(device);
         if self.is_excused(device) {
             return;
         }
@@ -302,7 +307,8 @@ impl Referee {
         else {
             return;
         };
-        let Some(device) = self.register.find(device.as_str()) else {
+        self.latest = self.register.find_likely(device.as_str(), self.latest);
+        let Some(device) = self.latest else {
             return;
         };
         self.rules.attempts.state(at, device, *attempt, (*from, *to), *reason);

@@ -29,7 +29,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, picture: &P
 fn parts(state: &State, picture: &Picture) -> Vec<String> {
     let name = text::fit(&picture.name, 32);
     let mut parts = vec![format!("squall {} {name}", picture.mode.word())];
-    if state.pace.back > 0 {
+    if state.pace.back == 1 {
+        parts.push("1 picture back".to_owned());
+    } else if state.pace.back > 1 {
         parts.push(format!("{} pictures back", state.pace.back));
     } else if state.pace.paused {
         parts.push("PAUSED".to_owned());

@@ -19,6 +19,7 @@ use super::{Recorder, SLOWEST_MAX};
 impl Recorder {
     /// Takes what was seen of a device.
     pub fn observe(&mut self, at: SimTime, device: DeviceIndex, observation: &Observation) {
+        self.latest = Some(device);
         if let Some(trace) = &mut self.trace {
             trace.observe(at, device, observation);
         }

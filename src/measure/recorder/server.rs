@@ -23,13 +23,13 @@ impl Recorder {
                 to,
                 reason,
             } => {
-                if let Some(device) = self.device_index(device.as_str()) {
+                if let Some(device) = self.likely(device) {
                     self.trace_server(at, device, event);
                     self.on_state(at, device, deployment, *attempt, *to, *reason);
                 }
             }
             ServerEvent::ManifestSent { device, attempt, repeat } => {
-                if let Some(device) = self.device_index(device.as_str()) {
+                if let Some(device) = self.likely(device) {
                     self.trace_server(at, device, event);
                     let facts = Facts {
                         flag: *repeat,
@@ -43,6 +43,12 @@ impl Recorder {
             | ServerEvent::DeviceDisconnected { .. }
             | ServerEvent::RuleBroken { .. } => {}
         }
+    }
+
+    /// A device that the server names: more often than not what was seen last was seen of it.
+    fn likely(&mut self, device: &DeviceId) -> Option<DeviceIndex> {
+        self.latest = self.roster.register.find_likely(device.as_str(), self.latest);
+        self.latest
     }
 
     fn trace_server(&mut self, at: SimTime, device: DeviceIndex, event: &ServerEvent) {

@@ -243,13 +243,21 @@ fn value(value: Option<f64>, unit: &str) -> String {
 }
 
 fn change(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "endless".to_owned(), |ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0))
+    match ratio {
+        Some(_) => format!("{} %", signed(ratio)),
+        None => signed(ratio),
+    }
+}
+
+/// A change in percent; nothing is not less than nothing.
+fn signed(ratio: Option<f64>) -> String {
+    let rounded = ratio.map(|ratio| ((ratio - 1.0) * 1000.0).round() / 10.0 + 0.0);
+    rounded.map_or_else(|| "endless".to_owned(), |percent| format!("{percent:+.1}"))
 }
 
 fn interval(row: &GateRow) -> String {
-    let part = |ratio: Option<f64>| ratio.map_or_else(|| "endless".to_owned(), |ratio| format!("{:+.1}", (ratio - 1.0) * 100.0));
     match row.has_interval {
-        true => format!("{}..{} %", part(row.low), part(row.high)),
+        true => format!("{}..{} %", signed(row.low), signed(row.high)),
         false => "too few runs".to_owned(),
     }
 }

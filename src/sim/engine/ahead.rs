@@ -26,6 +26,11 @@ impl Ahead {
         self.turn.is_some_and(|(ahead, until)| device == ahead && at < until)
     }
 
+    /// True for the device that goes ahead.
+    pub(super) fn is(&self, device: DeviceIndex) -> bool {
+        self.turn.is_some_and(|(ahead, _)| device == ahead)
+    }
+
     pub(super) fn add(&mut self, scheduled: Scheduled) {
         self.agenda.push(scheduled);
     }
@@ -58,7 +63,9 @@ impl Engine {
             self.play(scheduled);
             next = self.next_ahead();
         }
-        self.ahead.turn = None;
+        if self.ahead.turn.take().is_some() {
+            self.tell_carried(device);
+        }
         self.now = now;
     }
 
@@ -89,12 +96,17 @@ impl Engine {
         Some(wake.map_or(look, |wake| wake.min(look)))
     }
 
+    /// When the server speaks to a device of its own accord, on whatever connection it believes in.
+    pub(super) fn spoken_to_at(&self, device: DeviceIndex) -> Option<SimTime> {
+        let connections = self.ports[device.at()].at_server();
+        let speaks = connections.filter_map(|connection| self.server.speaks_at(connection_id(device, connection)));
+        speaks.min()
+    }
+
     /// What happens next to the device that is ahead. Once the server may speak first, everything left waits for its turn.
     fn next_ahead(&mut self) -> Option<Scheduled> {
         let next = self.ahead.next()?;
-        let connections = self.ports[next.device.at()].at_server();
-        let speaks = connections.filter_map(|connection| self.server.speaks_at(connection_id(next.device, connection)));
-        if speaks.min().is_none_or(|speaks| next.at < speaks) {
+        if self.spoken_to_at(next.device).is_none_or(|speaks| next.at < speaks) {
             return Some(next);
         }
         self.queue.push(next);

@@ -89,7 +89,7 @@ impl Engine {
             EdgeOutput::Device(output) => self.carry_out_for_device(device, output),
             EdgeOutput::Sent(packet) => self.sight(Sighting::Sent(device, packet)),
             EdgeOutput::Late(packet) => self.send_to_server(device, packet),
-            EdgeOutput::Delivered(packet) => self.sight(Sighting::Delivered(device, packet)),
+            EdgeOutput::Delivered(packet) => self.director.delivered(self.now, device, &packet),
             EdgeOutput::Requested(request) => self.sight(Sighting::Requested(device, request)),
             EdgeOutput::Headed(head) => self.sight(Sighting::Headed(device, head)),
             EdgeOutput::Fault { fault, happening } => self.sight(Sighting::Fault {
@@ -142,7 +142,7 @@ impl Engine {
             }
             // Boards are simulated like every other device: none of them asks for one.
             DeviceOutput::Board(_) => {}
-            DeviceOutput::Observed(observation) => self.sight(Sighting::Observed(device, observation)),
+            DeviceOutput::Observed(observation) => self.director.observed(self.now, device, &observation),
         }
     }
 
@@ -181,10 +181,14 @@ impl Engine {
         self.sight(Sighting::Flash(device, counts));
     }
 
+    /// Tells what has crossed the path of a device; of one that goes ahead once it is done, since nobody asks before.
     pub(super) fn tell_carried(&mut self, device: DeviceIndex) {
+        if self.ahead.is(device) {
+            return;
+        }
         let carried = self.edges[device.at()].take_carried();
         if !carried.is_empty() {
-            self.sight(Sighting::Carried(device, carried));
+            self.director.carried(self.now, device, carried);
         }
     }
 

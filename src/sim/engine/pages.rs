@@ -33,6 +33,10 @@ impl Engine {
     /// The moment before which nobody concerns a device with an undisturbed connection but itself: the Director gives directives when it
     /// is due and not before, and the server speaks first when it has waited for something.
     fn left_alone_until(&self, device: DeviceIndex) -> Option<SimTime> {
+        if self.ahead.is(device) {
+            let look = self.director.next_timeout()?;
+            return Some(self.spoken_to_at(device).map_or(look, |speaks| speaks.min(look)));
+        }
         let alone = self.rests && self.alone && self.process.is_prompt();
         let connection = self.ports[device.at()].sole().filter(|_| alone)?;
         let server = self.server.silent_until(connection_id(device, connection))?;

@@ -39,6 +39,8 @@ pub struct Auditor {
     /// Of so many devices one is watched.
     one_in: u64,
     lines: SortedMap<u64, Line>,
+    /// The connection that was last looked for in vain, and most likely is again.
+    stranger: Option<u64>,
     /// The connection that the packet under way introduces, and whose it is if the server agrees.
     greeting: Option<(u64, DeviceId)>,
     /// In the order of their ids.
@@ -100,6 +102,7 @@ impl Auditor {
             chase,
             one_in: 1,
             lines: SortedMap::default(),
+            stranger: None,
             greeting: None,
             numbers: Sorted::default(),
             ids: Vec::new(),
@@ -219,7 +222,9 @@ impl Auditor {
         if let Packet::Connect(connect) = packet {
             return self.introduced(line, connect.user_name.as_ref());
         }
-        let Some(state) = self.lines.change(&line) else { return };
+        let Some(state) = watched(&mut self.lines, &mut self.stranger, line) else {
+            return;
+        };
         self.latest = Some(state.device);
         match packet {
             Packet::Subscribe { filters, .. } => {
@@ -261,6 +266,7 @@ impl Auditor {
         if let Some((_, device)) = self.greeting.take_if(|(introduced, _)| *introduced == line) {
             let number = self.number(&device);
             self.lines.insert(line, Line::of(number));
+            self.stranger = None;
         }
     }
 
@@ -296,7 +302,9 @@ impl Auditor {
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
-        let Some(state) = self.lines.change(&line) else { return };
+        let Some(state) = watched(&mut self.lines, &mut self.stranger, line) else {
+            return;
+        };
         state.busy_at = at;
         let number = state.device;
         let decoded = decode_cloud(&publish.payload, ARTIFACTS_MAX);
@@ -580,7 +588,10 @@ impl Auditor {
     }
 
     fn hold(&mut self, invariant: u8, holds: bool, at: SimTime, device: DeviceIndex, evidence: impl FnOnce() -> String) {
-        let tally = self.tallies.iter_mut().find(|tally| tally.rule.protocol == [invariant]);
+        let tally = self
+            .tallies
+            .iter_mut()
+            .find(|tally| tally.rule.protocol.first() == Some(&invariant));
         let tally = tally.expect("every rule that is checked is listed");
         tally.check(holds, at, device, String::new);
         if !holds {
@@ -600,6 +611,16 @@ impl Audit {
     pub fn checks(&self) -> u64 {
         self.rules.iter().map(|(_, checks, _)| checks).sum()
     }
+}
+
+/// A connection that is watched, out of all of them.
+fn watched<'l>(lines: &'l mut SortedMap<u64, Line>, stranger: &mut Option<u64>, line: u64) -> Option<&'l mut Line> {
+    if *stranger == Some(line) {
+        return None;
+    }
+    let found = lines.change(&line);
+    *stranger = found.is_none().then_some(line);
+    found
 }
 
 /// True for one device of so many, by its id.

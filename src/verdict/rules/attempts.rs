@@ -1,5 +1,6 @@
 //! Attempts as server and device tell of them: one open at a time, ends that are final, and agreement in the end.
 
+use crate::memory;
 use crate::model::{AttemptId, AttemptResult, DeviceIndex, Few, Phase, StateReason, UpdateState};
 use crate::time::SimTime;
 
@@ -98,6 +99,13 @@ impl Default for Attempts {
 impl Attempts {
     pub(in crate::verdict) fn tallies(&self) -> [&Tally; 3] {
         [&self.one_open, &self.finality, &self.truth]
+    }
+
+    /// Has what is known of a device ready.
+    pub(in crate::verdict) fn fetch(&self, device: DeviceIndex) {
+        if let Some(row) = self.rows.get(device.at()) {
+            memory::fetch(row);
+        }
     }
 
     /// The server changed the state of an attempt.
