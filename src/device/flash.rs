@@ -33,16 +33,21 @@ pub(super) struct Flash {
     /// The settings store.
     pub(super) records: Records,
     work: Option<Box<Work>>,
-    /// Begins when the work under way is over: worker and application each have at most one stretch.
-    queued: Option<Box<Stretch>>,
-    /// What is to go wrong; few devices have any.
-    traps: Option<Box<Traps>>,
+    /// Of few devices there is any.
+    rare: Option<Box<Rare>>,
     done: u32,
     erased: u32,
     /// The bootloader's security counter, which only rises.
     pub(super) floor: u32,
+}
+
+/// What is asked of the flash of few devices.
+#[derive(Debug, Default)]
+struct Rare {
+    /// What is to go wrong.
+    traps: Traps,
     /// Erases by page, where somebody asks for them.
-    wear: Option<Box<Wear>>,
+    wear: Option<Wear>,
 }
 
 #[derive(Debug)]
@@ -59,6 +64,8 @@ struct Work {
     ends: SimTime,
     /// A board has been asked to do it.
     asked: bool,
+    /// Begins when this is over: worker and application each have at most one stretch.
+    next_up: Option<Box<Stretch>>,
 }
 
 /// How far the work has come.
@@ -91,30 +98,28 @@ impl Flash {
             secondary: Slot::default(),
             records: Records::default(),
             work: None,
-            queued: None,
-            traps: None,
+            rare: None,
             done: 0,
             erased: 0,
             floor: 0,
-            wear: None,
         }
     }
 
     /// Begins to count erases by page.
     pub(super) fn count_wear(&mut self) {
-        self.wear = Some(Box::default());
+        self.rare.get_or_insert_default().wear = Some(Wear::default());
     }
 
     /// Erases of the most-erased page, where they are counted.
     pub(super) fn wear(&self) -> Option<u32> {
-        self.wear.as_ref().map(|wear| wear.most())
+        self.rare.as_ref()?.wear.as_ref().map(Wear::most)
     }
 
     /// Begins a stretch, or lets it wait for the end of the one under way.
     pub(super) fn begin(&mut self, stretch: Stretch, now: SimTime, chip: &Chip) {
-        if self.work.is_some() {
-            debug_assert!(self.queued.is_none(), "{stretch:?} is a third stretch");
-            self.queued = Some(Box::new(stretch));
+        if let Some(work) = &mut self.work {
+            debug_assert!(work.next_up.is_none(), "{stretch:?} is a third stretch");
+            work.next_up = Some(Box::new(stretch));
             return;
         }
         let Bill { ops, erases, lasts } = stretch.bill(chip);
@@ -126,14 +131,16 @@ impl Flash {
             began: now,
             ends: now + lasts,
             asked: false,
+            next_up: None,
         }));
     }
 
-    /// Begins the stretch that waits, if one does.
-    fn begin_queued(&mut self, now: SimTime, chip: &Chip) {
-        if let Some(stretch) = self.queued.take() {
-            self.begin(*stretch, now, chip);
+    /// Work is over: gives its stretch, and begins the one that waits for that, if one does.
+    fn leave(&mut self, work: Work, now: SimTime, chip: &Chip) -> Stretch {
+        if let Some(next_up) = work.next_up {
+            self.begin(*next_up, now, chip);
         }
+        work.stretch
     }
 
     /// The stretch under way.
@@ -157,13 +164,12 @@ impl Flash {
     /// The stretch under way is not done; what waits behind it begins.
     pub(super) fn give_up(&mut self, now: SimTime, chip: &Chip) -> Option<Stretch> {
         let work = self.work.take()?;
-        self.begin_queued(now, chip);
-        Some(work.stretch)
+        Some(self.leave(*work, now, chip))
     }
 
     /// Nothing is under way, and nothing waits.
     pub(super) fn forget_work(&mut self) {
-        (self.work, self.queued) = (None, None);
+        self.work = None;
     }
 
     /// Page erases, as a board counts them: operations like the others.
@@ -200,7 +206,7 @@ impl Flash {
 
     /// Sets a trap; one of the same sort is replaced.
     pub(super) fn set(&mut self, trap: FlashTrap) {
-        self.traps.get_or_insert_default().set(trap);
+        self.rare.get_or_insert_default().traps.set(trap);
     }
 
     /// Power fails once `ops` more operations are done.
@@ -214,32 +220,34 @@ impl Flash {
 
     /// Power has failed: no cut is due any more.
     pub(super) fn forget_cut(&mut self) {
-        if let Some(traps) = &mut self.traps {
-            traps.forget_cut();
+        if let Some(rare) = &mut self.rare {
+            rare.traps.forget_cut();
         }
     }
 
     /// The settings store has no room for another record, or has again.
     pub(super) fn fill(&mut self, full: bool) {
-        self.traps.get_or_insert_default().counted.full = full;
+        self.rare.get_or_insert_default().traps.counted.full = full;
     }
 
     /// No trap is set any more.
     pub(super) fn forget_traps(&mut self) {
-        self.traps = None;
+        if let Some(rare) = &mut self.rare {
+            rare.traps = Traps::default();
+        }
     }
 
     /// The next boot does not find this record.
     pub(super) fn doom(&mut self, record: RecordKey) {
-        self.traps.get_or_insert_default().doom(record);
+        self.rare.get_or_insert_default().traps.doom(record);
     }
 
     /// Takes away the records that were not to be found, those that are there.
     pub(super) fn lose_records(&mut self) -> Vec<RecordKey> {
-        let Some(traps) = &mut self.traps else {
+        let Some(rare) = &mut self.rare else {
             return Vec::new();
         };
-        let doomed = traps.take_doomed().into_iter();
+        let doomed = rare.traps.take_doomed().into_iter();
         let lost: Vec<_> = doomed.filter(|record| self.records.holds(record)).collect();
         lost.iter().for_each(|record| self.records.delete(record));
         lost
@@ -274,13 +282,13 @@ impl Flash {
         };
         let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
         if at_once && self.do_whole(&work, chip, known, out) {
-            self.begin_queued(work.ends, chip);
-            return Progress::Done(work.stretch, work.ends);
+            let ends = work.ends;
+            return Progress::Done(self.leave(*work, ends, chip), ends);
         }
         loop {
             let Some(op) = work.stretch.op(work.next, chip) else {
-                self.begin_queued(work.began, chip);
-                return Progress::Done(work.stretch, work.began);
+                let ended = work.began;
+                return Progress::Done(self.leave(*work, ended, chip), ended);
             };
             let erase = op.is_erase();
             if work.began <= now && self.counted().is_some_and(|counted| counted.cuts(erase)) {
@@ -293,9 +301,8 @@ impl Flash {
                 self.work = Some(work);
                 return Progress::Busy;
             }
-            if let Some(permanent) = self.traps.as_mut().and_then(|traps| traps.counted.fails_at(&op)) {
-                self.begin_queued(end, chip);
-                return Progress::Failed(work.stretch, end, permanent);
+            if let Some(permanent) = self.rare.as_mut().and_then(|rare| rare.traps.counted.fails_at(&op)) {
+                return Progress::Failed(self.leave(*work, end, chip), end, permanent);
             }
             self.apply(&op, &work.stretch, chip, known, out);
             self.count(&op, chip);
@@ -312,7 +319,6 @@ impl Flash {
     /// Power fails or the device is reset: the operation under way is torn, the work is forgotten. [`Self::advance`] to the present
     /// comes first.
     pub(super) fn interrupt(&mut self, tear: Tear, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
-        self.queued = None;
         let Some(work) = self.work.take() else {
             return;
         };
@@ -338,7 +344,7 @@ impl Flash {
 
     /// What is due after some more operations, if anything is.
     fn counted(&self) -> Option<Counted> {
-        let counted = self.traps.as_ref().map(|traps| traps.counted);
+        let counted = self.rare.as_ref().map(|rare| rare.traps.counted);
         counted.filter(Counted::is_any)
     }
 
@@ -346,11 +352,11 @@ impl Flash {
         let erase = op.is_erase();
         self.done = self.done.wrapping_add(1);
         self.erased = self.erased.wrapping_add(u32::from(erase));
-        if let Some(wear) = &mut self.wear {
-            wear.take(op, chip);
-        }
-        if let Some(traps) = &mut self.traps {
-            traps.counted.count(erase);
+        if let Some(rare) = &mut self.rare {
+            rare.traps.counted.count(erase);
+            if let Some(wear) = &mut rare.wear {
+                wear.take(op, chip);
+            }
         }
     }
 
@@ -412,8 +418,8 @@ impl Flash {
 
     /// A record that is rewritten, or deleted in good order, is not lost.
     fn spare(&mut self, record: &RecordKey) {
-        if let Some(traps) = &mut self.traps {
-            traps.spare(record);
+        if let Some(rare) = &mut self.rare {
+            rare.traps.spare(record);
         }
     }
 
@@ -447,7 +453,7 @@ impl Flash {
         }
         self.done = self.done.wrapping_add(work.ops);
         self.erased = self.erased.wrapping_add(work.erases);
-        if let Some(wear) = &mut self.wear {
+        if let Some(wear) = self.rare.as_mut().and_then(|rare| rare.wear.as_mut()) {
             let ops = (0..).map_while(|n| work.stretch.op(n, chip));
             ops.for_each(|op| wear.take(&op, chip));
         }

@@ -19,8 +19,6 @@ use super::profile::{LinkProfile, Sleep};
 pub(super) struct Path {
     /// The fleet's profile.
     usual: Arc<LinkProfile>,
-    /// The one that a fault has put in its place.
-    instead: Option<Arc<LinkProfile>>,
     link: Link,
     /// The answer under way.
     flow: Option<Box<Flow>>,
@@ -32,8 +30,8 @@ pub(super) struct Path {
     image_tls: bool,
     /// Trouble is over: the link does not drop any more.
     calm: bool,
-    /// Few fleets sleep.
-    sleep: Option<Box<Asleep>>,
+    /// Few paths have any of it.
+    rare: Option<Box<Rare>>,
     /// What has crossed since it was last asked for.
     crossed: Crossed,
 }
@@ -46,9 +44,12 @@ struct Crossed {
     image: u32,
 }
 
-/// When a device sleeps, or is away.
+/// What is so of few paths.
 #[derive(Debug, Default)]
-struct Asleep {
+struct Rare {
+    /// The profile that a fault has put in the place of the usual one.
+    instead: Option<Arc<LinkProfile>>,
+    /// When the device sleeps.
     times: Option<Sleep>,
     /// First power-on; times of sleep count from it.
     since: Option<SimTime>,
@@ -56,11 +57,17 @@ struct Asleep {
     away: Box<[(SimTime, SimTime)]>,
 }
 
+impl Rare {
+    /// The device neither sleeps nor is ever away.
+    fn never_leaves(&self) -> bool {
+        self.times.is_none() && self.away.is_empty()
+    }
+}
+
 impl Path {
     pub(super) fn new(profile: Arc<LinkProfile>, tls: bool) -> Path {
         Path {
             usual: profile,
-            instead: None,
             link: Link::default(),
             flow: None,
             joins: 0,
@@ -68,7 +75,7 @@ impl Path {
             tls,
             image_tls: tls,
             calm: false,
-            sleep: None,
+            rare: None,
             crossed: Crossed::default(),
         }
     }
@@ -102,13 +109,13 @@ impl Path {
     pub(super) fn connected_at(&mut self, now: SimTime, draws: Draws) -> SimTime {
         let from = now.max(self.joined_at);
         self.connects(self.tls);
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         from + self.link.handshake(profile, self.tls, now, draws)
     }
 
     /// When an MQTT packet that leaves at `now` arrives.
     pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime, draws: Draws) -> SimTime {
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         let bytes = on_wire(self.tls, packet_len(packet));
         match way {
             Way::Up => self.crossed.up += bytes as u32,
@@ -124,7 +131,8 @@ impl Path {
     /// The longest that a PINGREQ and its answer are under way together where nothing else is; `None` if something is at `at`, if another
     /// profile is in force, or if packets use up a quota.
     pub(super) fn longest_ping(&self, at: SimTime) -> Option<Duration> {
-        if self.instead.is_some() || self.usual.quota.is_some() || !self.link.is_clear(at) {
+        let replaced = self.rare.as_ref().is_some_and(|rare| rare.instead.is_some());
+        if replaced || self.usual.quota.is_some() || !self.link.is_clear(at) {
             return None;
         }
         let way = |way, packet: &Packet| longest(&self.usual, way, self.tls, packet_len(packet));
@@ -142,7 +150,7 @@ impl Path {
     /// Time for the handshakes of a download.
     pub(super) fn image_handshake(&mut self, tls: bool, now: SimTime, draws: Draws) -> Duration {
         self.connects(tls);
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         self.link.handshake(profile, tls, now, draws)
     }
 
@@ -169,7 +177,7 @@ impl Path {
         self.flow = None;
         let from = now.max(self.joined_at);
         let handshake = self.image_handshake(self.image_tls, now, draws);
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         self.crossed.up += on_wire(self.image_tls, request_len(request)) as u32;
         let asking = self.link.request(profile, self.image_tls, request_len(request), now, draws);
         from + handshake + asking
@@ -177,7 +185,7 @@ impl Path {
 
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime, draws: Draws) -> SimTime {
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
         let passage = self.link.head(profile, self.image_tls, answer_head_len(head), now, draws);
         let flow = Flow::behind(
@@ -205,7 +213,7 @@ impl Path {
 
     /// The device has read this much of the body.
     pub(super) fn read(&mut self, bytes: u64, now: SimTime, draws: Draws) {
-        let profile = in_force(&self.instead, &self.usual);
+        let profile = in_force(&self.rare, &self.usual);
         if let Some(flow) = &mut self.flow {
             let free = self.link.down_free_at();
             let on_wire = flow.read(bytes, profile, now, free, draws);
@@ -240,7 +248,9 @@ impl Path {
 
     /// Another profile is in force, or the fleet's again.
     pub(super) fn replace(&mut self, profile: Option<Arc<LinkProfile>>) {
-        self.instead = profile;
+        if profile.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().instead = profile;
+        }
     }
 
     /// Trouble is over.
@@ -251,33 +261,30 @@ impl Path {
     /// The device sleeps.
     pub(super) fn set_sleep(&mut self, sleep: Option<Sleep>) {
         if sleep.is_some() {
-            self.sleep.get_or_insert_default().times = sleep;
+            self.rare.get_or_insert_default().times = sleep;
         }
     }
 
     /// The device is away in these spells, which are in order.
     pub(super) fn set_away(&mut self, away: Box<[(SimTime, SimTime)]>) {
         if !away.is_empty() {
-            self.sleep.get_or_insert_default().away = away;
+            self.rare.get_or_insert_default().away = away;
         }
     }
 
     /// Power is there; sleep counts from the first time.
     pub(super) fn powered(&mut self, now: SimTime) {
-        if let Some(asleep) = &mut self.sleep {
-            asleep.since.get_or_insert(now);
+        if let Some(rare) = &mut self.rare {
+            rare.since.get_or_insert(now);
         }
     }
 
     /// Until when the device sleeps or is away, if it does or is: it does not try to connect then.
     pub(super) fn asleep_until(&self, now: SimTime) -> Option<SimTime> {
-        let asleep = self.sleep.as_ref()?;
-        let sleep = asleep
-            .times
-            .zip(asleep.since)
-            .and_then(|(times, since)| times.until(since, now));
-        let spell = asleep.away.partition_point(|(_, until)| *until <= now);
-        let away = asleep.away.get(spell).filter(|(from, _)| *from <= now);
+        let rare = self.rare.as_ref()?;
+        let sleep = rare.times.zip(rare.since).and_then(|(times, since)| times.until(since, now));
+        let spell = rare.away.partition_point(|(_, until)| *until <= now);
+        let away = rare.away.get(spell).filter(|(from, _)| *from <= now);
         sleep.max(away.map(|(_, until)| *until))
     }
 
@@ -289,7 +296,7 @@ impl Path {
     /// True if neither the profile, nor sleep, nor absence ever takes the link down.
     pub(super) fn is_steady(&self) -> bool {
         let profile = self.profile();
-        profile.drops.is_none() && profile.quota.is_none() && self.sleep.is_none()
+        profile.drops.is_none() && profile.quota.is_none() && self.rare.as_ref().is_none_or(|rare| rare.never_leaves())
     }
 
     /// True if what crosses may take the link down.
@@ -307,11 +314,11 @@ impl Path {
     pub(super) fn changes_at(&self, now: SimTime, draws: Draws) -> Option<SimTime> {
         let drop = || Link::next_drop(self.profile(), now, draws).filter(|_| !self.calm);
         let sleeps = || {
-            let asleep = self.sleep.as_ref()?;
-            Some(asleep.times?.changes_at(asleep.since?, now))
+            let rare = self.rare.as_ref()?;
+            Some(rare.times?.changes_at(rare.since?, now))
         };
         let leaves = || {
-            let away = &self.sleep.as_ref()?.away;
+            let away = &self.rare.as_ref()?.away;
             let spell = away.partition_point(|(from, _)| *from <= now);
             away.get(spell).map(|(from, _)| *from)
         };
@@ -320,11 +327,11 @@ impl Path {
     }
 
     fn profile(&self) -> &LinkProfile {
-        in_force(&self.instead, &self.usual)
+        in_force(&self.rare, &self.usual)
     }
 }
 
 /// The profile that counts.
-fn in_force<'a>(instead: &'a Option<Arc<LinkProfile>>, usual: &'a Arc<LinkProfile>) -> &'a LinkProfile {
-    instead.as_ref().unwrap_or(usual)
+fn in_force<'a>(rare: &'a Option<Box<Rare>>, usual: &'a Arc<LinkProfile>) -> &'a LinkProfile {
+    rare.as_ref().and_then(|rare| rare.instead.as_ref()).unwrap_or(usual)
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::sparing::make_room;
+
 /// Most items of a chunk.
 const CHUNK: usize = 512;
 
@@ -79,7 +81,10 @@ impl<T> Sorted<T> {
     fn put(&mut self, chunk: usize, at: usize, item: T) {
         match self.chunks.get_mut(chunk) {
             None => self.chunks.push(vec![item]),
-            Some(items) if items.len() < CHUNK => items.insert(at, item),
+            Some(items) if items.len() < CHUNK => {
+                make_room(items);
+                items.insert(at, item);
+            }
             Some(items) => {
                 let middle = if at > CHUNK * 3 / 4 { at } else { CHUNK / 2 };
                 let mut behind = items.split_off(middle);

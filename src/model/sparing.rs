@@ -1,12 +1,17 @@
 //! Lists that grow with the fleet.
 
-/// Adds an item at the end. The list grows by an eighth, not by half of what it then takes: of a million items a doubling leaves as many
-/// places empty.
+/// Adds an item at the end.
 pub(crate) fn push_sparingly<T>(list: &mut Vec<T>, item: T) {
+    make_room(list);
+    list.push(item);
+}
+
+/// Makes room for another item. The list grows by an eighth, not by half of what it then takes: of a million items a doubling leaves as
+/// many places empty.
+pub(crate) fn make_room<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
         list.reserve_exact(list.len() / 8 + 4);
     }
-    list.push(item);
 }
 
 #[cfg(test)]

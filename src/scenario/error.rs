@@ -274,8 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn a_place_inside_a_character_does_not_panic() {
+    fn a_place_inside_a_character_or_past_the_end_does_not_panic() {
         assert!(shown("ß", 1, 1).contains("^"));
-        assert!(shown("", 7, 9).contains("^"));
+        assert!(shown("a", 7, 9).contains("^"));
+    }
+
+    #[test]
+    fn an_empty_line_is_not_shown() {
+        assert!(!shown("", 7, 9).contains("^"));
     }
 }

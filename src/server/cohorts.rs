@@ -80,7 +80,7 @@ impl Cohorts {
 
     /// The newest deployment that holds for a cohort of `device`.
     pub fn newest_deployment(&self, device: &Device) -> Option<DeploymentNumber> {
-        let own = device.cohorts.iter().chain([&ALL]);
+        let own = device.cohorts().iter().chain([&ALL]);
         own.filter_map(|&cohort| self.at(cohort).deployment).max()
     }
 
@@ -129,7 +129,7 @@ impl Cohort {
 impl Device {
     /// True if the device is a member of `cohort`.
     pub fn is_in(&self, cohort: CohortNumber) -> bool {
-        cohort == ALL || self.cohorts.binary_search(&cohort).is_ok()
+        cohort == ALL || self.cohorts().binary_search(&cohort).is_ok()
     }
 }
 

@@ -119,15 +119,12 @@ impl Ledger {
     }
 
     fn join(&mut self, device: DeviceNumber, cohort: CohortNumber) {
-        let cohorts = &mut self.registry.at_mut(device).cohorts;
-        if let Err(place) = cohorts.binary_search(&cohort) {
-            cohorts.insert(place, cohort);
-        }
+        self.registry.at_mut(device).join(cohort);
         self.cohorts.at_mut(cohort).members.insert(device);
     }
 
     fn leave(&mut self, device: DeviceNumber, cohort: CohortNumber) {
-        self.registry.at_mut(device).cohorts.retain(|&other| other != cohort);
+        self.registry.at_mut(device).leave(cohort);
         self.cohorts.at_mut(cohort).members.remove(&device);
     }
 

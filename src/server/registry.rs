@@ -19,9 +19,8 @@ pub(super) struct Registry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Device {
     pub id: DeviceId,
-    tags: Option<Box<Tags>>,
-    /// Cohorts that it is in, growing, `all` left out.
-    pub cohorts: Few<CohortNumber>,
+    /// Most devices of a large fleet have nothing of it.
+    apart: Option<Box<Apart>>,
     /// Its attempts, oldest first.
     pub attempts: Few<AttemptIndex>,
     /// The attempt In Progress.
@@ -31,22 +30,45 @@ pub(super) struct Device {
     pub session: SessionSeen,
 }
 
+/// What sets a device apart from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Apart {
+    tags: Tags,
+    /// Cohorts that it is in, growing, `all` left out.
+    cohorts: Few<CohortNumber>,
+}
+
 /// Of a device without tags.
 static NO_TAGS: Tags = Tags::new();
 
 impl Device {
     pub fn tags(&self) -> &Tags {
-        self.tags.as_deref().unwrap_or(&NO_TAGS)
+        self.apart.as_ref().map_or(&NO_TAGS, |apart| &apart.tags)
     }
 
     pub fn set_tags(&mut self, tags: Tags) {
-        self.tags = kept(tags);
+        self.set_apart(|apart| apart.tags = tags);
     }
-}
 
-/// Tags as they are kept: most devices of a large fleet have none.
-fn kept(tags: Tags) -> Option<Box<Tags>> {
-    (!tags.is_empty()).then(|| Box::new(tags))
+    /// Cohorts that it is in, growing, `all` left out.
+    pub fn cohorts(&self) -> &[CohortNumber] {
+        self.apart.as_ref().map_or(&[], |apart| &apart.cohorts)
+    }
+
+    pub fn join(&mut self, cohort: CohortNumber) {
+        if let Err(place) = self.cohorts().binary_search(&cohort) {
+            self.set_apart(|apart| apart.cohorts.insert(place, cohort));
+        }
+    }
+
+    pub fn leave(&mut self, cohort: CohortNumber) {
+        self.set_apart(|apart| apart.cohorts.retain(|&other| other != cohort));
+    }
+
+    fn set_apart(&mut self, change: impl FnOnce(&mut Apart)) {
+        change(self.apart.get_or_insert_default());
+        self.apart.take_if(|apart| **apart == Apart::default());
+    }
 }
 
 impl Registry {
@@ -54,15 +76,15 @@ impl Registry {
     pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
         let number = self.next();
         self.by_id.insert(number, |known| self.devices[known.0 as usize].id.cmp(&id));
-        let device = Device {
+        let mut device = Device {
             id,
-            tags: kept(tags),
-            cohorts: Few::None,
+            apart: None,
             attempts: Few::None,
             current: None,
             pending: None,
             session: SessionSeen::default(),
         };
+        device.set_tags(tags);
         push_sparingly(&mut self.devices, device);
         number
     }
@@ -109,6 +131,6 @@ mod tests {
 
     #[test]
     fn a_registered_device_is_small() {
-        assert!(size_of::<Device>() <= 104, "{}", size_of::<Device>());
+        assert!(size_of::<Device>() <= 88, "{}", size_of::<Device>());
     }
 }

@@ -221,7 +221,7 @@ impl Server {
         DeviceView {
             id: device.id.clone(),
             tags: device.tags().clone(),
-            cohorts: device.cohorts.iter().map(name).collect(),
+            cohorts: device.cohorts().iter().map(name).collect(),
             online: self.connections.online(number).is_some(),
             build_id: device.session.build_id.map(|id| id.to_string()),
             runs: self.installed(number).iter().map(ToString::to_string).collect(),

@@ -597,6 +597,6 @@ mod tests {
 
     #[test]
     fn a_device_with_its_edge_and_both_slots_is_small() {
-        assert!(size_of::<Edge>() <= 768, "{}", size_of::<Edge>());
+        assert!(size_of::<Edge>() <= 744, "{}", size_of::<Edge>());
     }
 }

@@ -39,8 +39,6 @@ impl Line {
 /// A device.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// None but `all` for most.
-    pub(super) cohorts: Box<[CohortName]>,
     pub(super) current: Option<AttemptId>,
     /// The greatest attempt that it has had, and the greatest whose manifest it was sent.
     pub(super) newest: Option<AttemptId>,
@@ -138,11 +136,11 @@ impl Rollouts {
         self.images.get(package)
     }
 
-    /// Whether an attempt's deployment still holds for its device.
-    pub(super) fn holds(&self, attempt: &Attempt, device: &Known) -> bool {
+    /// Whether an attempt's deployment still holds for its device, which is in these cohorts beside `all`.
+    pub(super) fn holds(&self, attempt: &Attempt, cohorts: &[CohortName]) -> bool {
         let Some(number) = attempt.rollout else { return false };
         let cohort = &self.all[number.at()].cohort;
-        let member = *cohort == CohortName::all() || device.cohorts.contains(cohort);
+        let member = *cohort == CohortName::all() || cohorts.contains(cohort);
         member && self.holding.get(cohort) == Some(&number)
     }
 
@@ -271,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_a_device_and_of_its_attempt_is_small() {
-        assert!(size_of::<Known>() <= 40, "{}", size_of::<Known>());
+        assert!(size_of::<Known>() <= 24, "{}", size_of::<Known>());
         assert!(size_of::<Attempt>() <= 40, "{}", size_of::<Attempt>());
     }
 }

@@ -8,13 +8,14 @@
 mod known;
 mod table;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, Sorted, SortedMap,
-    StateReason, UpdateState, push_sparingly,
+    AdminAction, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, Sorted,
+    SortedMap, StateReason, UpdateState, push_sparingly,
 };
 use crate::time::SimTime;
 use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
@@ -48,6 +49,8 @@ pub struct Auditor {
     /// Whom it was about last, and most likely is again.
     latest: Option<DeviceIndex>,
     devices: Vec<Known>,
+    /// Of those that are in any but `all`.
+    cohorts: BTreeMap<DeviceIndex, Vec<CohortName>>,
     attempts: SortedMap<AttemptId, Attempt>,
     rollouts: Rollouts,
     /// A change that was asked for, and whether it is made.
@@ -105,6 +108,7 @@ impl Auditor {
             ids: Vec::new(),
             latest: None,
             devices: Vec::new(),
+            cohorts: BTreeMap::new(),
             attempts: SortedMap::default(),
             rollouts: Rollouts::default(),
             asked: None,
@@ -130,6 +134,7 @@ impl Auditor {
     pub fn restarted(&mut self) {
         self.lines.clear();
         self.devices.fill_with(Known::default);
+        self.cohorts.clear();
         self.attempts.clear();
         self.rollouts.forget();
         (self.greeting, self.asked, self.due) = (None, None, None);
@@ -152,7 +157,9 @@ impl Auditor {
             return;
         }
         let number = self.number(&device.id);
-        self.devices[number.at()].cohorts = device.cohorts.as_slice().into();
+        if !device.cohorts.is_empty() {
+            self.cohorts.insert(number, device.cohorts.clone());
+        }
         for view in &device.attempts {
             let attempt = Attempt::had(number, self.rollouts.find(&view.deployment), view);
             let known = &mut self.devices[number.at()];
@@ -372,12 +379,14 @@ impl Auditor {
     pub fn told(&mut self, at: SimTime, event: &ServerEvent) {
         match event {
             ServerEvent::CohortJoined { device, cohort } if self.watches(device) => {
-                let known = self.known(device);
-                known.cohorts = [&known.cohorts[..], std::slice::from_ref(cohort)].concat().into();
+                let number = self.number(device);
+                self.cohorts.entry(number).or_default().push(cohort.clone());
             }
             ServerEvent::CohortLeft { device, cohort } if self.watches(device) => {
-                let known = self.known(device);
-                known.cohorts = known.cohorts.iter().filter(|other| *other != cohort).cloned().collect();
+                let number = self.number(device);
+                if let Some(cohorts) = self.cohorts.get_mut(&number) {
+                    cohorts.retain(|other| other != cohort);
+                }
             }
             ServerEvent::StateChanged {
                 device,
@@ -429,9 +438,9 @@ impl Auditor {
             format!("attempt {id} left its end for {to}")
         });
         if from == UpdateState::InProgress && reason == StateReason::Superseded {
-            let known = &self.devices[number.at()];
+            let cohorts = self.cohorts.get(&number).map_or(&[][..], Vec::as_slice);
             let attempt = self.attempts.get(&id);
-            let holds = attempt.is_some_and(|attempt| self.rollouts.holds(attempt, known));
+            let holds = attempt.is_some_and(|attempt| self.rollouts.holds(attempt, cohorts));
             self.hold(50, !holds, at, number, || {
                 format!("attempt {id} was superseded although its deployment holds")
             });
@@ -563,11 +572,6 @@ impl Auditor {
 
     fn watches(&self, device: &DeviceId) -> bool {
         is_dealt(self.one_in, device)
-    }
-
-    fn known(&mut self, device: &DeviceId) -> &mut Known {
-        let number = self.number(device);
-        &mut self.devices[number.at()]
     }
 
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
