@@ -48,7 +48,6 @@ pub use views::ServerCounts;
 
 use std::time::Duration;
 
-use crate::memory;
 use crate::model::{AttemptId, Prompt};
 use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
@@ -176,13 +175,6 @@ impl Server {
         let connection = self.connections.get(id)?;
         let owner = self.ledger.registry.at(connection.device?);
         owner.pending.is_none().then(|| connection.wakes_at())
-    }
-
-    /// Something soon comes of this connection: has ready what is known of it.
-    pub fn fetch(&self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get(id) {
-            memory::fetch(connection);
-        }
     }
 
     /// When this connection is sent something next, or closed, unless something is received on it before or the server is administered.

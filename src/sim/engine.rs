@@ -26,7 +26,7 @@ use crate::time::SimTime;
 use crate::verdict::Auditor;
 use crate::wire::{ImageAnswer, ImageHead};
 
-use super::link::{Port, connection_id};
+use super::link::Port;
 use super::process::{Process, Work};
 use super::queue::{Event, Queue, QueueKind, Scheduled};
 use ahead::{Ahead, serves_each_alone};
@@ -332,9 +332,6 @@ impl Engine {
         while let Some(device) = self.queue.coming(1, FETCHED_AHEAD / 2) {
             self.edges[device.at()].fetch_more();
             self.director.fetch_more(device);
-            if let Some(connection) = self.ports[device.at()].up() {
-                self.server.fetch(connection_id(device, connection));
-            }
         }
     }
 

@@ -177,12 +177,12 @@ impl Auditor {
     /// A connection is up.
     pub fn opened(&mut self, line: u64) {
         // It is watched once it is known whose it is.
-        self.lines.remove(&line);
+        self.forget(line);
     }
 
     /// A connection is gone.
     pub fn closed(&mut self, line: u64) {
-        self.lines.remove(&line);
+        self.forget(line);
     }
 
     /// Somebody asks for a change, which the server has not handled yet.
@@ -255,10 +255,18 @@ impl Auditor {
 
     /// A connection may be a device's; of those that are not watched nothing is kept.
     fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
-        self.lines.remove(&line);
+        self.forget(line);
         self.greeting = device
             .filter(|device| self.watches(device))
             .map(|device| (line, device.clone()));
+    }
+
+    /// A connection is watched no longer, if it was.
+    fn forget(&mut self, line: u64) {
+        if self.stranger != Some(line) {
+            self.lines.remove(&line);
+            self.stranger = Some(line);
+        }
     }
 
     /// The server lets a connection in.
