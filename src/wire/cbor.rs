@@ -375,9 +375,9 @@ impl Writer {
         self.string(BYTES, bytes.as_ref())
     }
 
-    /// The message.
+    /// The message, in a place of its size: cut off where it was made, what is kept of it would leave gaps in the heap.
     pub(crate) fn finish(self) -> Bytes {
-        Bytes::from(self.bytes.into_boxed_slice())
+        Bytes::copy_from_slice(&self.bytes)
     }
 
     fn string(&mut self, major: u8, bytes: &[u8]) -> &mut Self {
