@@ -96,7 +96,6 @@ fn every_verb_answers_bad_input_with_the_way_out() {
         "sim quickstart --repeat 0",
         "sim quickstart --report page.pdf",
         "sim quickstart --repeat 2 --report page.html",
-        "sim quickstart --out taken.toml",
         "sim quickstart --baseline none",
         "explore quickstart --seeds none",
         "explore quickstart --seeds 0",

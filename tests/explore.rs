@@ -52,7 +52,8 @@ fn a_rolled_back_device_says_so_and_the_slowest_is_pointed_out() {
         .lines()
         .find(|line| line.starts_with("slowest"))
         .unwrap_or_else(|| panic!("{summary}"));
-    let device = line.split("squall replay runs/latest --device ").nth(1).unwrap();
+    let told = format!("squall replay {} --device ", latest(&folder).display());
+    let device = line.split(&told).nth(1).unwrap_or_else(|| panic!("{line}"));
     let output = replay(&latest(&folder), &["--device", device]);
     assert_exit(&output, 0);
     let story = stdout(&output);

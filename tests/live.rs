@@ -530,7 +530,7 @@ fn an_unwritable_folder_is_told_before_anything_starts() {
     let output = desk.squall(&["waiting.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
-    assert!(told.starts_with("error: ") && told.contains("runs"), "{told}");
+    assert!(told.starts_with("error: ") && told.contains("runs: it is a file"), "{told}");
     assert_eq!(text(&output.stdout), "");
 }
 

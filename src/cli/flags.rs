@@ -164,19 +164,26 @@ fn random_seed() -> u64 {
 impl OutputFlags {
     /// Prints what a run came to, and where its page is, if it has one.
     pub(super) fn say(&self, outcome: &Outcome, page: Option<&Path>) {
+        self.tell(outcome, page.and_then(Path::parent), page);
+    }
+
+    /// Prints what a run came to that was played again, where it lies.
+    pub(super) fn say_again(&self, outcome: &Outcome, folder: &Path) {
+        self.tell(outcome, Some(folder), None);
+    }
+
+    fn tell(&self, outcome: &Outcome, folder: Option<&Path>, page: Option<&Path>) {
         if self.json {
             put(&Summary::of(outcome).to_json());
         } else {
             let style = if self.color() { Style::Color } else { Style::Plain };
             let mut text = summary_text(outcome, style);
-            if let Some(page) = page {
+            if let Some(folder) = folder {
                 // The summary's own file is the same wherever it is written, so where the run lies is said here.
-                let folder = page.parent().map_or_else(String::new, |folder| folder.display().to_string());
-                text = text.replacen(
-                    "squall replay runs/latest ",
-                    &format!("squall replay {} ", quoted(&folder)),
-                    1,
-                );
+                let folder = quoted(&folder.display().to_string());
+                text = text.replacen("squall replay runs/latest ", &format!("squall replay {folder} "), 1);
+            }
+            if let Some(page) = page {
                 text += &format!("report       {}\n", page.display());
             }
             put(&text);

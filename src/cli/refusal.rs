@@ -1,7 +1,6 @@
 //! Why a command stops short: its exit code and what it says on standard error.
 
 use std::fmt;
-use std::io::ErrorKind;
 
 use crate::report::ReportError;
 
@@ -48,9 +47,6 @@ impl Refusal {
 
 impl From<ReportError> for Refusal {
     fn from(error: ReportError) -> Self {
-        match error.source.kind() {
-            ErrorKind::NotADirectory => Refusal::bad_input(&error),
-            _ => Refusal::internal(&error),
-        }
+        Refusal::internal(&error)
     }
 }

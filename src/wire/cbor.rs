@@ -292,10 +292,21 @@ fn half_to_double(half: u16) -> f64 {
     if half & 0x8000 == 0 { size } else { -size }
 }
 
+/// Room for most messages, bytes: one that is made in one place is not moved as it grows.
+const ROOM: usize = 256;
+
 /// A message under construction. Integers are minimal; the caller closes what it opens with an indefinite length.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Writer {
+            bytes: Vec::with_capacity(ROOM),
+        }
+    }
 }
 
 impl Writer {
@@ -364,9 +375,9 @@ impl Writer {
         self.string(BYTES, bytes.as_ref())
     }
 
-    /// The message.
+    /// The message, in a place of its size: cut off where it was made, what is kept of it would leave gaps in the heap.
     pub(crate) fn finish(self) -> Bytes {
-        Bytes::from(self.bytes)
+        Bytes::copy_from_slice(&self.bytes)
     }
 
     fn string(&mut self, major: u8, bytes: &[u8]) -> &mut Self {

@@ -38,7 +38,7 @@ pub(super) fn play(args: &ReplayArgs, recorded: &Recorded) -> Result<u8, Refusal
     if interrupt.asked() {
         return Ok(Status::Interrupted.exit_code());
     }
-    args.output().say(&outcome, None);
+    args.output().say_again(&outcome, &recorded.folder);
     if let Some(difference) = difference(recorded, &outcome, cut) {
         eprintln!("error: the replay differs: {difference}");
         let (then, today) = (&recorded.summary.squall.version, env!("CARGO_PKG_VERSION"));
