@@ -245,8 +245,7 @@ pub fn open_request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, 
         .iter()
         .for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).expect("the head is taken");
-    // A server may answer, and close, before it has read all of a body that it refuses.
-    let _refused_early = stream.write_all(body);
+    // A server may answer, and close, before it has read all of what it refuses, or turn a connection away before it reads anything.
+    let _refused_early = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     stream
 }
