@@ -71,12 +71,15 @@ fn a_real_run_tells_stories_too_and_is_not_played_again() {
         fleet.demo = { count = 3, runs = "app@1.0.0" }
         step = [{ name = "roll", at = "1s", deploy = "app@1.1.0", to = "all" }]"#;
     std::fs::write(&scenario, text).unwrap();
-    assert_exit(&squall(&["run", scenario.to_str().unwrap()], folder.path()), 0);
+    let played = squall(&["run", scenario.to_str().unwrap()], folder.path());
+    let summary = std::fs::read(latest(&folder).join("summary.json")).expect("a run leaves its summary");
+    let summary = serde_json::from_slice(&summary).expect("a summary is JSON");
+    crate::assert_passed_or_late(played.status.code(), &summary, &stdout(&played));
     let output = replay(&latest(&folder), &["--device", "demo-00002"]);
     assert_exit(&output, 0);
     let story = stdout(&output);
     let told = [
-        "demo-00002 in real, run with seed 1: passed",
+        "demo-00002 in real, run with seed 1: ",
         "deployment `roll` reaches it: attempt ",
         "all 16,384 B of app@1.1.0 are there after ",
         "the server notes attempt ",
