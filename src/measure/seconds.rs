@@ -87,7 +87,8 @@ const fn number(at: SimTime) -> u64 {
 
 fn take_back(counts: &mut [u64], moved: &[i64]) {
     let each = counts.iter_mut().zip(moved);
-    each.for_each(|(count, moved)| *count = count.saturating_add_signed(-moved));
+    // Between two of these a count may be below zero, at the end of all it is not.
+    each.for_each(|(count, moved)| *count = count.wrapping_add_signed(-moved));
 }
 
 #[cfg(test)]
@@ -128,6 +129,17 @@ mod tests {
         assert_eq!(rows.iter().map(online).collect::<Vec<_>>(), [2, 2, 3, 3]);
         let connects: Vec<u64> = rows.iter().map(|row| row.happened.connects_ok).collect();
         assert_eq!(connects, [2, 0, 1, 0]);
+    }
+
+    #[test]
+    fn who_comes_and_goes_ahead_of_a_row_is_not_in_it() {
+        let mut seconds = Seconds::default();
+        seconds.moved(SimTime::from_millis(1_500), IDLE, ONLINE);
+        seconds.moved(SimTime::from_millis(2_500), ONLINE, IDLE);
+        let rows: Vec<TimelineRow> = (1..=3)
+            .map(|second| seconds.row(SimTime::from_secs(second), now(0)))
+            .collect();
+        assert_eq!(rows.iter().map(online).collect::<Vec<_>>(), [0, 1, 0]);
     }
 
     #[test]
