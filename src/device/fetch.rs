@@ -383,7 +383,10 @@ impl Device {
             }
         });
         let Device {
-            config, behaviors, flash, ..
+            config,
+            behaviors,
+            flash,
+            ..
         } = self;
         let chip = &config.chip;
         if !flash.turns_page(now) || other.is_some_and(|(due, _)| due <= now) || body.len() <= chip.page_size as usize {
@@ -397,7 +400,9 @@ impl Device {
         flash.turn_page(now, chip, behaviors, |slot| page_at(at, offset, bytes, slot, behaviors));
         // Of both at one moment the flash comes first.
         let written = flash.ends().map(|ends| (ends, Timer::Flash));
-        written.filter(|(ends, _)| other.is_none_or(|(due, _)| *ends <= due)).or(other)
+        written
+            .filter(|(ends, _)| other.is_none_or(|(due, _)| *ends <= due))
+            .or(other)
     }
 
     /// True if the running download goes on undisturbed: it is read into the slot, is past its first page, and fits.

@@ -479,11 +479,9 @@ impl Flash {
                     content: std::mem::take(content),
                 }));
             }
-            Stretch::Swap(_)
-            | Stretch::Delete { .. }
-            | Stretch::Request
-            | Stretch::Confirm
-            | Stretch::Refuse { .. } => return false,
+            Stretch::Swap(_) | Stretch::Delete { .. } | Stretch::Request | Stretch::Confirm | Stretch::Refuse { .. } => {
+                return false;
+            }
         }
         self.done = self.done.wrapping_add(work.ops);
         self.erased = self.erased.wrapping_add(work.erases);

@@ -256,7 +256,9 @@ impl Edge {
                 Wake::Link => self.check_link(now, out),
                 Wake::Refusal => self.refuse(now, out),
                 Wake::Device(timer) => {
-                    let next = self.call(now, out, |device, _, out| device.handle_timer(timer, due, due, &mut out.inner));
+                    let next = self.call(now, out, |device, _, out| {
+                        device.handle_timer(timer, due, due, &mut out.inner)
+                    });
                     if self.trouble.is_none() && self.path.is_steady() {
                         // Nothing comes to the device behind that, which it has told already what it waits for.
                         self.next = self.wake_beside(next);
@@ -382,7 +384,10 @@ impl Edge {
         };
         see(self.trouble.as_ref().and_then(|trouble| trouble.next_due()), Wake::Trouble);
         see(self.link_changes, Wake::Link);
-        see(self.transport.failing.as_ref().and_then(|failing| failing.next()), Wake::Refusal);
+        see(
+            self.transport.failing.as_ref().and_then(|failing| failing.next()),
+            Wake::Refusal,
+        );
         if let Some((due, timer)) = device {
             see(Some(due), Wake::Device(timer));
         }
@@ -442,7 +447,12 @@ impl Edge {
     }
 
     /// The rule of use, once more: call the core, let through what it wants.
-    fn call<T>(&mut self, now: SimTime, out: &mut EdgeOutputs, what: impl FnOnce(&mut Device, SimTime, &mut EdgeOutputs) -> T) -> T {
+    fn call<T>(
+        &mut self,
+        now: SimTime,
+        out: &mut EdgeOutputs,
+        what: impl FnOnce(&mut Device, SimTime, &mut EdgeOutputs) -> T,
+    ) -> T {
         let told = what(&mut self.device, now, out);
         if !out.inner.is_empty() {
             let mut inner = std::mem::take(&mut out.inner);
