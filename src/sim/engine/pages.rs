@@ -37,7 +37,7 @@ impl Engine {
         let body = self.ports[device.at()].body();
         let read = body.and_then(|body| self.edges[device.at()].turn_page(body, self.now));
         if let Some(bytes) = read {
-            self.director.count_image_bytes(bytes);
+            self.director.count_image_bytes(self.now, bytes);
         }
         read.is_some()
     }
