@@ -4,6 +4,7 @@
 //! devices are watched where they are.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Judge {
     /// A judge of a server that asks for missing results every `chase`, and of its devices if they are to be held too.
     pub(crate) fn new(chase: Duration, devices_too: bool) -> Judge {
         Judge(Arc::new(Mutex::new(Bench {
-            auditor: Auditor::new(chase),
+            auditor: Auditor::new(chase).keyed(RandomState::new().hash_one(())),
             witness: devices_too.then(Witness::default),
             chase,
             look_at: SimTime::ZERO + chase,
