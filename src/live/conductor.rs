@@ -360,8 +360,8 @@ impl Conductor {
                 _ = shows.tick(), if period.is_some() => self.show_progress(),
             }
             let now = self.clock.now();
-            if self.director.next_timeout().is_some_and(|at| at <= now) {
-                self.count_image_bytes();
+            if let Some(due) = self.director.next_timeout().filter(|due| *due <= now) {
+                self.count_image_bytes(due);
                 self.director.handle_timeout(now, &mut self.directives);
             }
             self.carry_out_all();
@@ -458,10 +458,11 @@ impl Conductor {
         self.show.update(&snapshot, self.watch.image_bytes(), self.watch.late_p99());
     }
 
-    fn count_image_bytes(&mut self) {
+    /// What came up to now counts for the time up to `due`.
+    fn count_image_bytes(&mut self, due: SimTime) {
         let bytes = self.watch.image_bytes();
         self.director
-            .count_image_bytes(bytes - std::mem::replace(&mut self.image_bytes, bytes));
+            .count_image_bytes(due, bytes - std::mem::replace(&mut self.image_bytes, bytes));
     }
 
     /// Draws the run for a viewer, and asks why the devices in the picture are where they are: the answer is for the next one.

@@ -20,6 +20,7 @@ mod places;
 mod query;
 mod recorder;
 mod roster;
+mod seconds;
 mod selection;
 mod series;
 mod snapshot;

@@ -24,9 +24,10 @@ use super::matrix::Matrix;
 use super::places::Register;
 use super::query::{LabelKey, Measure, Metric};
 use super::roster::{Roster, Row};
+use super::seconds::Seconds;
 use super::selection::{Changing, Facts, Selection};
 use super::series::{Series, Value, WholeRun};
-use super::timeline::{Happened, Timeline, TimelineRow};
+use super::timeline::{Timeline, TimelineRow};
 use super::trace::Trace;
 use super::trend::Trend;
 
@@ -63,7 +64,8 @@ pub struct Recorder {
     /// The same by fleet, likewise.
     pub(super) matrices: Vec<Matrix>,
     timeline: Timeline,
-    happened: Happened,
+    /// Of what no row was written of yet.
+    ahead: Seconds,
     second: Option<SimTime>,
     trace: Option<Trace>,
     fingerprint: u64,
@@ -155,8 +157,8 @@ impl Recorder {
     }
 
     /// Bytes of images came to devices.
-    pub fn count_image_bytes(&mut self, bytes: u64) {
-        self.happened.image_bytes += bytes;
+    pub fn count_image_bytes(&mut self, at: SimTime, bytes: u64) {
+        self.ahead.happened(at).image_bytes += bytes;
     }
 
     /// Keeps something for who watches; forgotten where nobody does.
@@ -250,40 +252,44 @@ impl Recorder {
     /// Sets tags of a device.
     pub fn set_tags(&mut self, device: DeviceIndex, tags: &Tags) {
         let added = tags.iter().map(|(key, value)| (key.clone(), value.clone()));
-        self.change(Changing::Tag, device, |row| Arc::make_mut(&mut row.tags).extend(added));
+        self.retag(device, |tags| tags.extend(added));
     }
 
     /// Removes tags of a device.
     pub fn remove_tags(&mut self, device: DeviceIndex, keys: &[String]) {
-        self.change(Changing::Tag, device, |row| {
-            let tags = Arc::make_mut(&mut row.tags);
-            keys.iter().for_each(|key| {
-                tags.remove(key);
-            });
-        });
+        self.retag(device, |tags| tags.retain(|key, _| !keys.contains(key)));
     }
 
-    /// Writes a row of the timeline; called once a second, and at the end of the run.
+    fn retag(&mut self, device: DeviceIndex, change: impl FnOnce(&mut Tags)) {
+        // No row of the timeline asks for tags, hence for the moment.
+        let at = self.second.unwrap_or(SimTime::ZERO);
+        self.change(at, Changing::Tag, device, |row| change(Arc::make_mut(&mut row.tags)));
+    }
+
+    /// Writes a row of the timeline; called for each second in turn, and at the end of the run. What was observed of devices that are
+    /// ahead of `at` counts for later rows.
     pub fn second_over(&mut self, at: SimTime) {
         if self.second.is_some_and(|last| last >= at) {
             return;
         }
         let lasted = at.since(self.second.unwrap_or(SimTime::ZERO)).as_nanos();
         self.second = Some(at);
-        let bytes = u128::from(self.happened.image_bytes);
-        if let Some(seconds) = self.seconds.as_mut().filter(|_| bytes > 0) {
-            seconds.push((at, self.happened.image_bytes));
-        }
-        if bytes > 0 && at >= self.warmup {
-            self.throughput.0.record_amount((bytes * 1_000_000_000 / lasted) as u64);
-        }
-        self.timeline.second(TimelineRow {
-            at,
+        let now = TimelineRow {
             sessions: self.roster.by_session,
             states: self.roster.by_state,
             phases: self.roster.by_phase,
-            happened: std::mem::take(&mut self.happened),
-        });
+            ..TimelineRow::default()
+        };
+        let row = self.ahead.row(at, now);
+        let bytes = row.happened.image_bytes;
+        if let Some(seconds) = self.seconds.as_mut().filter(|_| bytes > 0) {
+            seconds.push((at, bytes));
+        }
+        if bytes > 0 && at >= self.warmup {
+            let rate = u128::from(bytes) * 1_000_000_000 / lasted;
+            self.throughput.0.record_amount(rate as u64);
+        }
+        self.timeline.second(row);
     }
 
     /// The value of a measure; `None` where it is undefined (a share of nothing, a percentile of no values), or where it was not
@@ -417,14 +423,17 @@ impl Recorder {
     }
 
     /// Changes one device, and every gauge that a change of this kind can alter.
-    fn change<T>(&mut self, kind: Changing, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
+    fn change<T>(&mut self, at: SimTime, kind: Changing, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
         if !self.roster.split.holds(device) {
-            return self.roster.change(device, change);
+            return change(&mut self.roster.rows[device.at()]);
         }
         for series in &mut self.requested {
             series.take_out(kind, device, &self.roster.rows[device.at()]);
         }
-        let answer = self.roster.change(device, change);
+        let (answer, moved) = self.roster.change(device, change);
+        if let Some((from, to)) = moved {
+            self.ahead.moved(at, from, to);
+        }
         for series in &mut self.requested {
             series.put_back(kind, device, &self.roster.rows[device.at()]);
         }

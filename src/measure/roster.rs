@@ -16,6 +16,7 @@ use super::census::{Census, CensusDevice};
 use super::fault::FaultFigures;
 use super::fetching::Fetching;
 use super::places::Register;
+use super::seconds::Stand;
 
 /// Most attempts that are remembered of one device; beyond, the oldest that has ended is forgotten.
 const ATTEMPTS_MAX: usize = 64;
@@ -169,6 +170,14 @@ impl Row {
     /// The attempt of the newest deployment that reached the device.
     pub(super) fn newest(&self) -> Option<&AttemptRow> {
         self.attempts.iter().rev().find(|attempt| attempt.deployment.is_some())
+    }
+
+    fn stand(&self) -> Stand {
+        Stand {
+            phase: self.phase,
+            session: self.session,
+            state: self.state(),
+        }
     }
 
     pub(super) fn state(&self) -> UpdateState {
@@ -330,28 +339,29 @@ impl Roster {
         };
     }
 
-    /// Carries out a change of one device and brings the counts over all of them up to date.
-    pub(super) fn change<T>(&mut self, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> T {
+    /// Carries out a change of one device that is counted and brings the counts over all of them up to date; gives how it stood and how
+    /// it stands, too, if these differ.
+    pub(super) fn change<T>(&mut self, device: DeviceIndex, change: impl FnOnce(&mut Row) -> T) -> (T, Option<(Stand, Stand)>) {
         let row = &mut self.rows[device.at()];
-        if !self.split.holds(device) {
-            return change(row);
-        }
-        let (phase, session, state) = (row.phase, row.session, row.state());
+        let before = row.stand();
         let answer = change(row);
-        self.by_phase[phase as usize] -= 1;
-        self.by_phase[row.phase as usize] += 1;
-        self.by_session[session as usize] -= 1;
-        self.by_session[row.session as usize] += 1;
-        self.by_state[state as usize] -= 1;
-        self.by_state[row.state() as usize] += 1;
         let open = row.is_open();
-        match (row.open, open) {
+        match (std::mem::replace(&mut row.open, open), open) {
             (false, true) => self.open += 1,
             (true, false) => self.open -= 1,
             (true, true) | (false, false) => {}
         }
-        row.open = open;
-        answer
+        let after = row.stand();
+        if before == after {
+            return (answer, None);
+        }
+        self.by_phase[before.phase as usize] -= 1;
+        self.by_phase[after.phase as usize] += 1;
+        self.by_session[before.session as usize] -= 1;
+        self.by_session[after.session as usize] += 1;
+        self.by_state[before.state as usize] -= 1;
+        self.by_state[after.state as usize] += 1;
+        (answer, Some((before, after)))
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Happened {
 }
 
 impl Happened {
-    fn add(&mut self, later: &Happened) {
+    pub(super) fn add(&mut self, later: &Happened) {
         self.connects_ok += later.connects_ok;
         self.connects_failed += later.connects_failed;
         self.manifests += later.manifests;

@@ -92,6 +92,19 @@ impl Judging {
         }
     }
 
+    /// From when on something is judged every second.
+    pub(super) fn judged_from(&self, plan: &Plan) -> Option<SimTime> {
+        let open = self.entries.iter().filter(|entry| entry.judgement.is_none());
+        let from = open.filter_map(|entry| {
+            let expectation = &plan.expectations[entry.expectation];
+            match entry.moment {
+                Moment::Always => Some(SimTime::ZERO),
+                _ => expectation.abort_on_fail.then(|| SimTime::ZERO + expectation.after),
+            }
+        });
+        from.min()
+    }
+
     /// Judges what is judged every second; true if an expectation that must not fail failed, which ends the run.
     pub(super) fn judge_second(&mut self, plan: &Plan, now: SimTime, measured: impl Fn(&Expectation) -> Option<Measured>) -> bool {
         let mut aborted = false;

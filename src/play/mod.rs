@@ -60,6 +60,9 @@ use watching::Watching;
 /// How often `when` and `always` are judged and the timeline grows a row.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Seconds between two looks where nothing is judged by the second and nobody watches.
+const SELDOM: u32 = 10;
+
 /// Conducts one run.
 #[derive(Debug)]
 pub struct Director {
@@ -81,6 +84,10 @@ pub struct Director {
     /// Devices that have tried to connect: until then their arrival is left.
     arrived: Vec<bool>,
     arrivals_left: usize,
+    /// When the last of them is powered on.
+    last_arrival: SimTime,
+    /// Nobody but the Director itself asks how things stand at each second.
+    looks_seldom: bool,
     left_open: BTreeMap<DeviceIndex, (Why, bool)>,
     errors: Errors,
     watching: Watching,
@@ -110,6 +117,12 @@ impl Director {
             next_timeout: None,
             arrived: vec![false; plan.devices.len()],
             arrivals_left: plan.played_count(),
+            last_arrival: plan
+                .played()
+                .map(|device| plan.devices[device.at()].boot_at)
+                .max()
+                .unwrap_or_default(),
+            looks_seldom: false,
             left_open: BTreeMap::new(),
             errors: Errors::default(),
             watching: Watching::default(),
@@ -251,6 +264,13 @@ impl Director {
             Stage::Settling { until } => self.on_settling(now, until, out),
             Stage::Asked | Stage::Over { .. } => {}
         }
+        self.schedule();
+    }
+
+    /// Lets several seconds pass between two looks where nothing is judged by the second: for a driver that tells everything that
+    /// happened by then, though not in the order of time.
+    pub fn look_seldom(&mut self) {
+        self.looks_seldom = true;
         self.schedule();
     }
 
@@ -604,8 +624,25 @@ impl Director {
                 return;
             }
         };
-        let moments = [Some(self.next_second), expected, step, end];
+        let moments = [Some(self.next_look()), expected, step, end];
         self.next_timeout = moments.into_iter().flatten().min();
+    }
+
+    /// When seconds are looked at next: each of them once it is over, unless neither a judgement nor the end of the run can hang on one.
+    fn next_look(&self) -> SimTime {
+        let ends_from = match (&self.stage, self.plan.ends) {
+            (Stage::Trouble, Ends::Duration) => None,
+            (Stage::Trouble, Ends::Settled) => Some(self.last_arrival),
+            (Stage::Asked | Stage::Settling { .. } | Stage::Over { .. }, _) => Some(SimTime::ZERO),
+        };
+        let judged_from = [self.timeline.judged_from(), self.judging.judged_from(&self.plan)];
+        let counts_from = judged_from.into_iter().flatten().chain(ends_from).min();
+        let passes = |seconds: &u32| {
+            let end = self.next_second + SECOND * *seconds;
+            counts_from.is_none_or(|from| end <= from)
+        };
+        let passed = (1..SELDOM).take_while(passes).last().filter(|_| self.looks_seldom);
+        self.next_second + SECOND * passed.unwrap_or(0)
     }
 }
 

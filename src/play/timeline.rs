@@ -114,6 +114,18 @@ impl Timeline {
         fires
     }
 
+    /// From when on a `when` is judged once a second, as far as that is known.
+    pub(super) fn judged_from(&self) -> Option<SimTime> {
+        let waits = |step: &usize| {
+            let entry = &self.entries[*step];
+            entry.conditional && matches!(entry.standing, Standing::Waiting { .. })
+        };
+        (0..self.entries.len())
+            .filter(waits)
+            .filter_map(|step| self.earliest(step))
+            .min()
+    }
+
     /// The first step whose moment is known and has come, in order of the file.
     pub(super) fn due(&self, now: SimTime) -> Option<usize> {
         (0..self.entries.len()).find(|&step| self.timed(step).is_some_and(|at| at <= now))

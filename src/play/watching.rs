@@ -60,12 +60,14 @@ struct Watched {
 impl Director {
     /// Begins to keep what pictures show; called before the first sighting.
     pub fn watch(&mut self) {
+        self.looks_seldom = false;
+        self.schedule();
         self.recorder.watch();
     }
 
     /// Bytes of images came to devices.
-    pub fn count_image_bytes(&mut self, bytes: u64) {
-        self.recorder.count_image_bytes(bytes);
+    pub fn count_image_bytes(&mut self, at: SimTime, bytes: u64) {
+        self.recorder.count_image_bytes(at, bytes);
     }
 
     /// The run as it stands. `why` says why a device is where it is, as far as the driver knows.

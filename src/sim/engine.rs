@@ -99,6 +99,8 @@ pub(super) struct Engine {
     crashes: u64,
     director: Director,
     over: bool,
+    /// Somebody wants it to be over.
+    interrupted: bool,
     /// Somebody sees pictures, the first before anything happens.
     watched: bool,
     /// Devices rest; the reference does without.
@@ -141,10 +143,13 @@ impl Engine {
         edges.extend(indices().map(edge));
         let mut ports = memory::column(plan.devices.len());
         ports.extend(indices().map(|_| Port::default()));
-        let director = Director::new(Arc::clone(&plan), Mode::Sim);
+        let mut director = Director::new(Arc::clone(&plan), Mode::Sim);
         let alone = plan.cheats.is_empty() && plan.server.deadline.is_none() && !director.asks_flash();
         let rests = kind != QueueKind::Heap && !director.asks_bytes();
         let in_any_order = rests && serves_each_alone(&plan) && !plan.trace && !director.asks_flash();
+        if in_any_order {
+            director.look_seldom();
+        }
         Engine {
             asks_flash: director.asks_flash(),
             now: SimTime::ZERO,
@@ -159,6 +164,7 @@ impl Engine {
             crashes: 0,
             director,
             over: false,
+            interrupted: false,
             watched: false,
             rests,
             alone,
@@ -212,11 +218,19 @@ impl Engine {
             Pulse::GoOn => None,
             Pulse::Until(moment) => Some(moment),
             Pulse::Interrupt => {
-                self.director.interrupt(self.now, &mut self.directives);
-                self.carry_out_directives();
+                self.interrupted = true;
+                if !self.in_any_order {
+                    self.interrupt();
+                }
                 None
             }
         }
+    }
+
+    /// Ends the run here. Where devices go ahead, that waits for the Director's next look, at which all have come equally far.
+    fn interrupt(&mut self) {
+        self.director.interrupt(self.now, &mut self.directives);
+        self.carry_out_directives();
     }
 
     /// When something happens next.
@@ -318,6 +332,9 @@ impl Engine {
             self.current = None;
             self.events += 1;
             self.director.handle_timeout(self.now, &mut self.directives);
+            if self.interrupted {
+                self.interrupt();
+            }
         }
         if !self.directives.is_empty() {
             self.carry_out_directives();

@@ -126,6 +126,24 @@ fn a_device_that_is_left_alone_lives_as_one_that_is_watched() {
     }
 }
 
+/// Until the last device has come and a `when` is asked for, the fast engine looks at ten seconds at once, and from then on at each.
+#[test]
+fn a_run_that_is_looked_at_seldom_ends_in_the_same_second() {
+    let scenario = r#"
+        scenario = { duration = "15m", trace = "off" }
+        firmware.app = { "1.0.0" = {}, "1.1.0" = { size = "64 KiB" }, "1.2.0" = {} }
+        fleet.wifi = { count = 40, runs = "app@1.0.0", link = "wifi", arrive = "over 95s" }
+        step = [{ name = "first", at = "12500ms", deploy = "app@1.1.0", to = "all" },
+          { at = "2m", when = "devices{state:succeeded} share >= 90 %", for = "3s", deploy = "app@1.2.0", to = "all" }]
+        expect = [{ at = "47s", that = "devices{session:online} count >= 1" }]"#;
+    let [fast, reference] = [QueueKind::Wheel, QueueKind::Heap].map(|queue| play_with(Arc::new(plan_of(scenario)), queue));
+    assert_eq!((fast.end.clone(), fast.elapsed), (reference.end.clone(), reference.elapsed));
+    assert_eq!(fast.fired, reference.fired);
+    assert_eq!(format!("{:?}", fast.judgements), format!("{:?}", reference.judgements));
+    assert_same_simulation(&fast, &reference, "seldom");
+    assert!(fast.fired.iter().all(Option::is_some), "{:?}", fast.fired);
+}
+
 fn left_alone(limits: &str, trace: &str, rest: &str) -> String {
     format!(
         r#"scenario = {{ duration = "15m", ends = "duration", settle = "5m", trace = "{trace}" }}

@@ -10,7 +10,7 @@ use super::Recorder;
 
 impl Recorder {
     pub(super) fn on_requested(&mut self, at: SimTime, device: DeviceIndex, offset: u64, due: SimTime) {
-        self.happened.requests += 1;
+        self.ahead.happened(at).requests += 1;
         let Some(fetching) = &mut self.roster.rows[device.at()].fetching else {
             return;
         };

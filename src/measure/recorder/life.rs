@@ -44,7 +44,7 @@ impl Recorder {
             Observation::AttemptEnded { attempt, result, reason } => self.on_end(at, device, *attempt, *result, *reason),
             Observation::ResultPublished { attempt, complete: true } => self.on_published(at, device, *attempt),
             Observation::Booted { firmware, why, .. } => {
-                self.on_main(device, firmware);
+                self.on_main(at, device, firmware);
                 let facts = Facts {
                     word: why.word(),
                     attempt: self.roster.rows[device.at()].current,
@@ -52,9 +52,9 @@ impl Recorder {
                 };
                 self.enter(at, device, Entry::Boot(*why), facts);
             }
-            Observation::Installed { firmware } => self.on_installed(device, firmware),
+            Observation::Installed { firmware } => self.on_installed(at, device, firmware),
             Observation::RolledBack => {
-                self.happened.rollbacks += 1;
+                self.ahead.happened(at).rollbacks += 1;
                 let facts = Facts {
                     attempt: self.roster.rows[device.at()].current,
                     ..Facts::default()
@@ -71,12 +71,12 @@ impl Recorder {
             }
             Observation::Requested { offset, due } => self.on_requested(at, device, *offset, *due),
             Observation::Answered { status, .. } => {
-                self.happened.answers[AnswerClass::of(*status) as usize] += 1;
+                self.ahead.happened(at).answers[AnswerClass::of(*status) as usize] += 1;
                 self.on_answered(at, device, *status);
             }
             Observation::Unbootable => self.note(at, Some(device), Noted::Unbootable),
             Observation::RetryScheduled { reason, received, .. } => {
-                self.happened.retries += 1;
+                self.ahead.happened(at).retries += 1;
                 self.note(at, Some(device), Noted::Retry(*reason, *received));
                 self.request_over(at, device, |fetching| fetching.over(*received, Some(*reason)));
                 self.enter(at, device, Entry::Retry, self.why(device, reason.word()));
@@ -98,7 +98,7 @@ impl Recorder {
     }
 
     fn on_transition(&mut self, at: SimTime, device: DeviceIndex, transition: Transition, attempt: Option<AttemptId>) {
-        let (sequence, since, spent) = self.change(Changing::Phase, device, |row| {
+        let (sequence, since, spent) = self.change(at, Changing::Phase, device, |row| {
             let sequence = row.sequence;
             let since = std::mem::replace(&mut row.phase_since, at);
             row.sequence += 1;
@@ -123,7 +123,7 @@ impl Recorder {
             self.matrix.excuse();
         }
         let began = matches!(transition.to, Phase::Installing | Phase::Downloading);
-        self.happened.starts += u64::from(began && transition.from == Phase::Accepted);
+        self.ahead.happened(at).starts += u64::from(began && transition.from == Phase::Accepted);
         self.fingerprint = self
             .fingerprint
             .wrapping_add(print_of(at, self.roster.register.id(device), sequence, transition));
@@ -149,7 +149,7 @@ impl Recorder {
     }
 
     fn on_session(&mut self, at: SimTime, device: DeviceIndex, session: Session) {
-        self.change(Changing::Session, device, |row| {
+        self.change(at, Changing::Session, device, |row| {
             row.session = session;
             row.clock.power(session != Session::Off, at);
         });
@@ -162,16 +162,16 @@ impl Recorder {
         };
         self.enter(at, device, Entry::Connect(result), facts);
         if result == ConnectResult::Ok {
-            self.happened.connects_ok += 1;
+            self.ahead.happened(at).connects_ok += 1;
             self.enter(at, device, Entry::ConnectTime { planned, raw }, facts);
         } else {
-            self.happened.connects_failed += 1;
+            self.ahead.happened(at).connects_failed += 1;
         }
     }
 
     fn on_manifest(&mut self, at: SimTime, device: DeviceIndex, attempt: AttemptId) {
-        self.happened.manifests += 1;
-        self.change(Changing::Attempts, device, |row| {
+        self.ahead.happened(at).manifests += 1;
+        self.change(at, Changing::Attempts, device, |row| {
             let row = row.attempt_mut(attempt);
             row.received = row.received.or(Some(at));
         });
@@ -185,8 +185,8 @@ impl Recorder {
         result: AttemptResult,
         reason: Option<FailureReason>,
     ) {
-        self.happened.ended[result as usize] += 1;
-        self.change(Changing::Attempts, device, |row| {
+        self.ahead.happened(at).ended[result as usize] += 1;
+        self.change(at, Changing::Attempts, device, |row| {
             row.current = Some(attempt);
             let row = row.attempt_mut(attempt);
             row.result = Some(result);
@@ -207,7 +207,7 @@ impl Recorder {
             return;
         };
         // Taken away, since later reports of the same attempt are repeats.
-        self.change(Changing::Attempts, device, |row| row.attempt_mut(attempt).received = None);
+        self.change(at, Changing::Attempts, device, |row| row.attempt_mut(attempt).received = None);
         let facts = Facts::of_attempt(attempt).ended(result);
         let took = at.since(received);
         if at >= self.warmup {
@@ -223,23 +223,23 @@ impl Recorder {
         }
     }
 
-    fn on_main(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
+    fn on_main(&mut self, at: SimTime, device: DeviceIndex, firmware: &FirmwareVersion) {
         let number = self.roster.firmware.number(firmware);
-        self.change(Changing::Runs, device, |row| match row.runs.first_mut() {
+        self.change(at, Changing::Runs, device, |row| match row.runs.first_mut() {
             Some(main) => *main = number,
             None => row.runs.push(number),
         });
     }
 
-    fn on_installed(&mut self, device: DeviceIndex, firmware: &FirmwareVersion) {
+    fn on_installed(&mut self, at: SimTime, device: DeviceIndex, firmware: &FirmwareVersion) {
         let number = self.roster.firmware.number(firmware);
         let names = self.roster.firmware.values();
         let same_slug = |runs: &u16| names.get(usize::from(*runs)).is_some_and(|name| name.slug == firmware.slug);
         let same = self.roster.rows[device.at()].runs.iter().position(same_slug);
-        self.change(Changing::Runs, device, |row| match same {
+        self.change(at, Changing::Runs, device, |row| match same {
             // The version record of main says what was installed, the running image what runs.
             Some(0) => {}
-            Some(at) => row.runs[at] = number,
+            Some(place) => row.runs[place] = number,
             None => row.runs.push(number),
         });
     }

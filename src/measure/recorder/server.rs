@@ -13,8 +13,8 @@ impl Recorder {
     /// Takes what the server told about itself; devices that are not in the census are passed over.
     pub fn observe_server(&mut self, at: SimTime, event: &ServerEvent) {
         match event {
-            ServerEvent::CohortJoined { device, cohort } => self.on_membership(device, cohort, true),
-            ServerEvent::CohortLeft { device, cohort } => self.on_membership(device, cohort, false),
+            ServerEvent::CohortJoined { device, cohort } => self.on_membership(at, device, cohort, true),
+            ServerEvent::CohortLeft { device, cohort } => self.on_membership(at, device, cohort, false),
             ServerEvent::StateChanged {
                 device,
                 deployment,
@@ -57,7 +57,7 @@ impl Recorder {
         }
     }
 
-    fn on_membership(&mut self, device: &DeviceId, cohort: &CohortName, member: bool) {
+    fn on_membership(&mut self, at: SimTime, device: &DeviceId, cohort: &CohortName, member: bool) {
         let Some(device) = self.device_index(device.as_str()) else {
             return;
         };
@@ -69,7 +69,7 @@ impl Recorder {
             self.cohorts.resize(usize::from(number) + 1, Group::default());
         }
         let was = self.roster.rows[device.at()].cohorts.contains(&number);
-        self.change(Changing::Cohort, device, |row| {
+        self.change(at, Changing::Cohort, device, |row| {
             row.cohorts.retain(|other| *other != number);
             if member {
                 row.cohorts.push(number);
@@ -90,7 +90,7 @@ impl Recorder {
         reason: StateReason,
     ) {
         let deployment = self.roster.deployments.number(deployment);
-        let (fresh, due, ended) = self.change(Changing::Attempts, device, |row| {
+        let (fresh, due, ended) = self.change(at, Changing::Attempts, device, |row| {
             let boot_at = row.boot_at;
             let row = row.attempt_mut(attempt);
             let fresh = row.deployment.is_none();

@@ -39,7 +39,7 @@ impl Engine {
                 break;
             };
             if let DownloadEvent::Body(bytes) = &event {
-                self.director.count_image_bytes(bytes.len() as u64);
+                self.director.count_image_bytes(self.now, bytes.len() as u64);
             }
             self.edges[device.at()].handle_input(DeviceInput::Download(event), self.now, &mut outputs);
         }
