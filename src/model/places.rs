@@ -57,7 +57,9 @@ impl Places {
         let mut slot = gap;
         loop {
             slot = (slot + 1) & mask;
-            let Some(behind) = self.slots[slot].checked_sub(1) else { break };
+            let Some(behind) = self.slots[slot].checked_sub(1) else {
+                break;
+            };
             let from_home = slot.wrapping_sub(hash_of(behind as usize) as usize) & mask;
             if from_home >= slot.wrapping_sub(gap) & mask {
                 self.slots[gap] = behind + 1;
@@ -125,7 +127,10 @@ mod tests {
                 }
                 if step % 50 == 0 {
                     let found = |place: usize| places.find(hash_of(place), |at| at == place).is_some();
-                    assert!((0..step + 9).all(|place| found(place) == tree.contains_key(&place)), "at {step}");
+                    assert!(
+                        (0..step + 9).all(|place| found(place) == tree.contains_key(&place)),
+                        "at {step}"
+                    );
                 }
             }
             assert_eq!(places.taken, tree.len());
@@ -134,7 +139,15 @@ mod tests {
 
     #[test]
     fn names_are_told_apart_by_every_byte_their_length_and_the_key() {
-        let names = ["", "\0", "meter-00001", "meter-00002", "fourteen-bytes", "fourteen-bytes\0", "sixteen-bytes-xx"];
+        let names = [
+            "",
+            "\0",
+            "meter-00001",
+            "meter-00002",
+            "fourteen-bytes",
+            "fourteen-bytes\0",
+            "sixteen-bytes-xx",
+        ];
         let hashes = |key| names.map(|name| hash_of_name(key, name.as_bytes()));
         let different: std::collections::BTreeSet<_> = hashes(1).into_iter().chain(hashes(2)).collect();
         assert_eq!(different.len(), 2 * names.len());

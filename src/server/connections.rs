@@ -154,7 +154,7 @@ impl Connections {
             self.by_device.resize(place + 1, Standing::default());
         }
         self.by_device[place] = Standing::on(id);
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             connection.device = Some(device);
             connection.silence_ms = millis(match keep_alive_s {
                 0 => self.silence_max,
@@ -168,7 +168,7 @@ impl Connections {
 
     /// Grants or withdraws the OTA topic.
     pub fn subscribe(&mut self, id: ConnectionId, ota: Option<QoS>) {
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             self.online -= u64::from(connection.ota.is_some());
             self.online += u64::from(ota.is_some());
             connection.ota = ota;
@@ -179,7 +179,7 @@ impl Connections {
 
     /// Notes that something came at `now`, and says from whom; `None` for a connection that is closed.
     pub fn hear(&mut self, id: ConnectionId, now: SimTime) -> Option<Option<DeviceNumber>> {
-        let connection = self.open.get_mut(id)?;
+        let connection = self.open.change(id)?;
         connection.heard_at = now;
         Some(connection.device)
     }
@@ -187,7 +187,7 @@ impl Connections {
     /// Stamps a message to a device; `None` if it is not subscribed. A message that stands unacknowledged is repeated under its
     /// packet identifier.
     pub fn stamp(&mut self, id: ConnectionId, kind: Kind, attempt: AttemptId, canceled: bool) -> Option<Stamp> {
-        let connection = self.open.get_mut(id)?;
+        let connection = self.open.change(id)?;
         let qos = connection.ota?;
         if qos == QoS::AtMostOnce {
             let packet = 0;
@@ -211,7 +211,7 @@ impl Connections {
 
     /// Takes in a PUBACK.
     pub fn acknowledge(&mut self, id: ConnectionId, packet: u16) {
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             let flights = connection.flights.iter_mut();
             flights
                 .filter(|flight| flight.packet == packet)
@@ -221,7 +221,7 @@ impl Connections {
 
     /// Notes that the device holds the manifest of `attempt`, whatever it acknowledged: its report proves it.
     pub fn prove_manifest(&mut self, id: ConnectionId, attempt: AttemptId) {
-        if let Some(connection) = self.open.get_mut(id)
+        if let Some(connection) = self.open.change(id)
             && let Some(flight) = connection.flight_mut(Kind::Manifest)
             && flight.attempt == attempt
         {
@@ -237,7 +237,7 @@ impl Connections {
 
     /// Sets or clears the moment at which missing results are asked for.
     pub fn chase(&mut self, id: ConnectionId, at: Option<SimTime>) {
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             connection.chase_wake = at;
             if let Some(at) = at {
                 self.plan(at, Wake::Chase(id));
@@ -299,7 +299,7 @@ impl Connections {
 
     /// Leaves an authenticated connection alone until [`Connections::stir`], if it may be silent for as long as `silence`.
     pub fn rest(&mut self, id: ConnectionId, silence: Duration) -> bool {
-        let connection = self.open.get_mut(id);
+        let connection = self.open.change(id);
         let Some(connection) = connection.filter(|open| open.device.is_some() && millis(silence) < open.silence_ms) else {
             return false;
         };
@@ -310,7 +310,7 @@ impl Connections {
 
     /// Watches a connection again that was left alone, and was last heard at `heard_at` if it was heard at all.
     pub fn stir(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             connection.heard_at = heard_at.map_or(connection.heard_at, |at| connection.heard_at.max(at));
             self.watch(id);
         }
@@ -351,7 +351,7 @@ impl Connections {
     }
 
     fn watch(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.open.get_mut(id) {
+        if let Some(connection) = self.open.change(id) {
             let at = connection.silent_from();
             connection.silence_wake = Some(at);
             self.plan(at, Wake::Silence(id));
@@ -362,14 +362,14 @@ impl Connections {
 /// When the look that `wake` stands for is wanted.
 fn armed(open: &mut ByConnection<Connection>, wake: Wake) -> Option<&mut Option<SimTime>> {
     match wake {
-        Wake::Silence(id) => open.get_mut(id).map(|connection| &mut connection.silence_wake),
-        Wake::Chase(id) => open.get_mut(id).map(|connection| &mut connection.chase_wake),
+        Wake::Silence(id) => open.change(id).map(|connection| &mut connection.silence_wake),
+        Wake::Chase(id) => open.change(id).map(|connection| &mut connection.chase_wake),
     }
 }
 
 /// When a look planned for `at` is wanted now that its time draws near: as much later as the connection was heard meanwhile.
 fn put_off(open: &mut ByConnection<Connection>, wake: Wake, at: SimTime) -> Option<SimTime> {
-    let connection = open.get_mut(wake.connection())?;
+    let connection = open.change(wake.connection())?;
     match wake {
         Wake::Silence(_) => {
             connection.silence_wake.filter(|armed| *armed == at)?;

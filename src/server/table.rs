@@ -57,7 +57,7 @@ impl<T> ByConnection<T> {
         row.map(|(_, value)| value)
     }
 
-    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
+    pub fn change(&mut self, id: ConnectionId) -> Option<&mut T> {
         let place = self.place(id)?;
         self.rows[place].as_mut().map(|(_, value)| value)
     }
@@ -109,6 +109,11 @@ mod tests {
             let there = number < 1_000 && !taken_out;
             assert_eq!(table.get(ConnectionId(number << 32)), there.then_some(&number));
         }
-        assert!(table.rows.len() < 700, "rows are used again: {} of {}", table.rows.len(), table.len());
+        assert!(
+            table.rows.len() < 700,
+            "rows are used again: {} of {}",
+            table.rows.len(),
+            table.len()
+        );
     }
 }

@@ -21,7 +21,9 @@ use crate::memory;
 use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{Admission, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp};
+use crate::server::{
+    Admission, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
+};
 use crate::time::SimTime;
 use crate::verdict::Auditor;
 use crate::wire::{ImageAnswer, ImageHead};

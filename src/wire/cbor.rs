@@ -478,7 +478,10 @@ mod tests {
                 writer.text(&text).bytes(&rest).uint(7);
                 let written = writer.finish();
                 let mut reader = Reader::new(&written);
-                assert_eq!((reader.text(), reader.bytes(), reader.uint()), (Ok(&text[..]), Ok(&rest[..]), Ok(7)));
+                assert_eq!(
+                    (reader.text(), reader.bytes(), reader.uint()),
+                    (Ok(&text[..]), Ok(&rest[..]), Ok(7))
+                );
                 assert!(reader.at_end());
             }
         }

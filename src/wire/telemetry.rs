@@ -164,7 +164,11 @@ impl Metric {
         let unknown = reasons.is_empty().then_some("UNKNOWN");
         let known = reasons.iter().map(|reason| reason.word());
         let mut reason = String::with_capacity(2 * LABEL_VALUE_LIMIT);
-        for word in unknown.into_iter().chain(known).chain(unconfirmed.then_some("TEST_FIRMWARE_UPGRADE")) {
+        for word in unknown
+            .into_iter()
+            .chain(known)
+            .chain(unconfirmed.then_some("TEST_FIRMWARE_UPGRADE"))
+        {
             reason += if reason.is_empty() { "" } else { " | " };
             reason += word;
         }

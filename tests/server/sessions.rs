@@ -118,7 +118,10 @@ fn packets_that_only_servers_send_close_the_connection() {
         Packet::SubAck { id: 1, granted },
         Packet::UnsubAck { id: 1 },
         Packet::PingResponse,
-        Packet::Subscribe { id: 1, filters: Few::None },
+        Packet::Subscribe {
+            id: 1,
+            filters: Few::None,
+        },
     ] {
         rig.online(1, "d1");
         rig.received(1, packet);

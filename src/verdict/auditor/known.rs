@@ -5,9 +5,7 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 
-use crate::model::{
-    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceIndex, Few, FirmwareVersion, UpdateState,
-};
+use crate::model::{ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceIndex, Few, FirmwareVersion, UpdateState};
 use crate::time::SimTime;
 use crate::wire::api::AttemptView;
 use crate::wire::ota::{ReadManifest, Report};

@@ -248,7 +248,12 @@ impl Auditor {
                     state.subscribed = true;
                     state.busy_at = at;
                     let (sent, first) = (0, None);
-                    self.due = Some(Due::Subscribe { line, again, sent, first });
+                    self.due = Some(Due::Subscribe {
+                        line,
+                        again,
+                        sent,
+                        first,
+                    });
                 }
             }
             Packet::Unsubscribe { .. } => state.subscribed = false,
@@ -335,7 +340,10 @@ impl Auditor {
             self.manifest(at, number, *attempt, manifest, publish.payload.len());
         }
         if let Some(Due::Subscribe {
-            line: asked, sent, first, ..
+            line: asked,
+            sent,
+            first,
+            ..
         }) = &mut self.due
             && *asked == line
         {
@@ -480,7 +488,12 @@ impl Auditor {
     pub fn handled(&mut self, at: SimTime) {
         match self.due.take() {
             None => {}
-            Some(Due::Subscribe { line, again, sent, first }) => self.answered_subscription(at, line, again, (sent, first)),
+            Some(Due::Subscribe {
+                line,
+                again,
+                sent,
+                first,
+            }) => self.answered_subscription(at, line, again, (sent, first)),
             Some(Due::Report {
                 device,
                 attempt,
@@ -609,7 +622,8 @@ impl Auditor {
         let number = DeviceIndex(self.ids.len() as u32);
         push_sparingly(&mut self.ids, device.clone());
         let (ids, key) = (&self.ids, self.key);
-        self.numbers.add(number.at(), |place| hash_of_name(key, ids[place].as_bytes()));
+        self.numbers
+            .add(number.at(), |place| hash_of_name(key, ids[place].as_bytes()));
         push_sparingly(&mut self.devices, Known::default());
         number
     }

@@ -311,7 +311,8 @@ impl ReadManifest<'_> {
     fn each<T, L: FromIterator<T>>(&self, what: impl Fn(&ReadArtifact<'_>) -> Result<T, TextError>) -> Result<L, Flaw> {
         let positions = 0u8..;
         let each = positions.zip(&self.artifacts);
-        each.map(|(position, artifact)| what(artifact).map_err(|error| Flaw(position, error))).collect()
+        each.map(|(position, artifact)| what(artifact).map_err(|error| Flaw(position, error)))
+            .collect()
     }
 }
 
