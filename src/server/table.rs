@@ -101,7 +101,7 @@ mod tests {
         for number in 0..1_000_u64 {
             table.insert(ConnectionId(number << 32), number);
             if number % 3 == 0 {
-                assert_eq!(table.remove(ConnectionId(number / 2 << 32)), Some(number / 2));
+                assert_eq!(table.remove(ConnectionId((number / 2) << 32)), Some(number / 2));
             }
         }
         for number in 0..1_200 {
