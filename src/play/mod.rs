@@ -61,7 +61,7 @@ use watching::Watching;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Seconds between two looks where nothing is judged by the second and nobody watches.
-const SELDOM: u32 = 10;
+const SELDOM: u32 = 60;
 
 /// Conducts one run.
 #[derive(Debug)]
