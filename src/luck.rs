@@ -79,14 +79,17 @@ impl Luck {
 
     /// A draw without state: 64 evenly distributed bits for the `ordinal`-th use of `purpose` by the device with key `device`.
     pub const fn draw(self, purpose: Purpose, device: u64, ordinal: u64) -> u64 {
-        let with_purpose = mix(self.seed ^ mix(purpose as u64));
-        let with_device = mix(with_purpose ^ device);
-        mix(with_device ^ mix(ordinal.wrapping_add(GOLDEN)))
+        self.lot(purpose, device).draw(ordinal)
+    }
+
+    /// The draws of a device for one purpose, for who needs many of them.
+    pub const fn lot(self, purpose: Purpose, device: u64) -> Lot {
+        Lot(mix(mix(self.seed ^ mix(purpose as u64)) ^ device))
     }
 
     /// A draw in `0..bound`, by multiplication: the bias is below `bound / 2^64`. Zero when `bound` is zero.
     pub const fn below(self, purpose: Purpose, device: u64, ordinal: u64, bound: u64) -> u64 {
-        ((self.draw(purpose, device, ordinal) as u128 * bound as u128) >> 64) as u64
+        self.lot(purpose, device).below(ordinal, bound)
     }
 
     /// A duration drawn evenly from `range`, to the nanosecond.
@@ -95,6 +98,22 @@ impl Luck {
         let high = range.end().as_nanos() as u64;
         let width = high.saturating_sub(low).saturating_add(1);
         Duration::from_nanos(low + self.below(purpose, device, ordinal, width))
+    }
+}
+
+/// What a device draws for one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lot(u64);
+
+impl Lot {
+    /// As [`Luck::draw`].
+    pub const fn draw(self, ordinal: u64) -> u64 {
+        mix(self.0 ^ mix(ordinal.wrapping_add(GOLDEN)))
+    }
+
+    /// As [`Luck::below`].
+    pub const fn below(self, ordinal: u64, bound: u64) -> u64 {
+        ((self.draw(ordinal) as u128 * bound as u128) >> 64) as u64
     }
 }
 

@@ -33,12 +33,12 @@ impl Behaviors {
     }
 
     /// The bytes as flash keeps them: as a part of the image that they are a slice of.
-    pub(super) fn piece(&self, bytes: Bytes) -> Piece {
+    pub(super) fn piece(&self, bytes: &Bytes) -> Piece {
         let part = self.images.values().find_map(|behavior| {
-            let start = position(&behavior.image, &bytes)?;
+            let start = position(&behavior.image, bytes)?;
             Some(Piece::of(&behavior.image, start..start + bytes.len()))
         });
-        part.unwrap_or_else(|| bytes.into())
+        part.unwrap_or_else(|| bytes.clone().into())
     }
 
     /// The fleet's copy of a slug that the fleet knows.

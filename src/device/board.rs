@@ -225,7 +225,7 @@ impl Device {
         match flash {
             BoardFlash::OnTrial(digest) if asked && self.holds(&self.flash.secondary, self.config.image_at(), digest) => {
                 let image = Bytes::clone(&self.behaviors.images[&digest].image);
-                self.flash.primary = in_slot(self.behaviors.piece(image), false);
+                self.flash.primary = in_slot(self.behaviors.piece(&image), false);
                 self.flash.secondary = Slot::default();
             }
             BoardFlash::Settled(digest) if !self.flash.primary.is_confirmed() && self.holds(&self.flash.primary, 0, digest) => {
@@ -261,7 +261,7 @@ impl Device {
         let swapped = stood != known.as_ref().map(|image| &image.image);
         let wanted = swap::wanted(&self.flash.primary, &self.flash.secondary);
         let bytes = known.as_ref().map_or(Bytes::new(), |image| Bytes::clone(&image.image));
-        self.flash.primary = in_slot(self.behaviors.piece(bytes), slots.confirmed);
+        self.flash.primary = in_slot(self.behaviors.piece(&bytes), slots.confirmed);
         self.flash.secondary = Slot::default();
         if slots.pending {
             self.flash.secondary.trailer = asked_for_a_trial();

@@ -280,6 +280,19 @@ impl Download {
         bytes
     }
 
+    /// Reads the next page, which is at the front of `body`, and hands it on at once; with its position in the image. `None`, and nothing
+    /// is read, where something was read before and not handed on, or is still to come.
+    pub(super) fn read_page(&mut self, body: &mut Bytes, page_size: u32) -> Option<(u64, Bytes)> {
+        if !self.is_reading() || self.buffered > 0 || self.credit > 0 {
+            return None;
+        }
+        let start = self.offset;
+        let bytes = body.split_to(page_size as usize);
+        self.offset += u64::from(page_size);
+        self.handed.add(&bytes);
+        Some((start, bytes))
+    }
+
     /// The next page and its position in the image, once it is full or the last.
     pub(super) fn take_page(&mut self, page_size: u32) -> Option<(u64, Bytes)> {
         let all = self.request == Request::Finished || self.total == Some(self.offset);

@@ -68,6 +68,22 @@ struct Work {
     next_up: Option<Box<Stretch>>,
 }
 
+impl Work {
+    fn begun(stretch: Stretch, now: SimTime, chip: &Chip) -> Work {
+        let Bill { ops, erases, lasts } = stretch.bill(chip);
+        Work {
+            stretch,
+            ops,
+            erases,
+            next: 0,
+            began: now,
+            ends: now + lasts,
+            asked: false,
+            next_up: None,
+        }
+    }
+}
+
 /// How far the work has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -122,17 +138,27 @@ impl Flash {
             work.next_up = Some(Box::new(stretch));
             return;
         }
-        let Bill { ops, erases, lasts } = stretch.bill(chip);
-        self.work = Some(Box::new(Work {
-            stretch,
-            ops,
-            erases,
-            next: 0,
-            began: now,
-            ends: now + lasts,
-            asked: false,
-            next_up: None,
-        }));
+        self.work = Some(Box::new(Work::begun(stretch, now, chip)));
+    }
+
+    /// True if a page is under way that is in flash at `now`, and nothing else is to be done then.
+    pub(super) fn turns_page(&self, now: SimTime) -> bool {
+        let turns = |work: &Work| {
+            let page = matches!(work.stretch, Stretch::Page { .. });
+            page && work.ends == now && work.next == 0 && work.next_up.is_none()
+        };
+        self.work.as_deref().is_some_and(turns) && self.counted().is_none()
+    }
+
+    /// The page under way is in flash, as [`Self::turns_page`] says, and the next one begins to be written, for which the slot is
+    /// looked at: in one step, since a download has many pages.
+    pub(super) fn turn_page(&mut self, now: SimTime, chip: &Chip, known: &Behaviors, next: impl FnOnce(&Slot) -> Stretch) {
+        if let Some(mut work) = self.work.take() {
+            let whole = self.do_whole(&mut work, chip, known, &mut Outputs::new());
+            debug_assert!(whole, "{work:?} is not a page");
+            *work = Work::begun(next(&self.secondary), now, chip);
+            self.work = Some(work);
+        }
     }
 
     /// Work is over: gives its stretch, and begins the one that waits for that, if one does.
@@ -281,7 +307,7 @@ impl Flash {
             return Progress::Idle;
         };
         let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
-        if at_once && self.do_whole(&work, chip, known, out) {
+        if at_once && self.do_whole(&mut work, chip, known, out) {
             let ends = work.ends;
             return Progress::Done(self.leave(*work, ends, chip), ends);
         }
@@ -391,7 +417,7 @@ impl Flash {
                 if !at.is_multiple_of(chip.write_size.max(1)) {
                     observe(UNALIGNED);
                 }
-                if !self.secondary.write(at, bytes.clone(), known) {
+                if !self.secondary.write(at, bytes, known) {
                     observe(WRITTEN_TWICE);
                 }
             }
@@ -432,24 +458,30 @@ impl Flash {
 
     /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
     /// step by step.
-    fn do_whole(&mut self, work: &Work, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
-        match &work.stretch {
+    fn do_whole(&mut self, work: &mut Work, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
+        match &mut work.stretch {
             Stretch::Page { .. } if known.defect == Some(Defect::SkipErase) => return false,
             Stretch::Page { at, bytes, first } => {
                 if *first {
                     self.secondary.trailer = Trailer::default();
                 }
                 self.secondary.erase(*at..*at + chip.page_size);
-                let written = self.secondary.write(*at, bytes.clone(), known);
+                let written = self.secondary.write(*at, bytes, known);
                 debug_assert!(written, "the page was erased");
             }
             Stretch::Swap(swap) if swap.is_whole() => self.exchange(swap, chip, out),
-            Stretch::Swap(_)
-            | Stretch::Store { .. }
-            | Stretch::Delete { .. }
-            | Stretch::Request
-            | Stretch::Confirm
-            | Stretch::Refuse { .. } => return false,
+            // Nobody asks for the bytes of a record that is stored but who is told of it.
+            Stretch::Store { key, content } => {
+                self.records.write(key, content);
+                self.spare(key);
+                out.push(DeviceOutput::Observed(Observation::RecordWritten {
+                    record: key.clone(),
+                    content: std::mem::take(content),
+                }));
+            }
+            Stretch::Swap(_) | Stretch::Delete { .. } | Stretch::Request | Stretch::Confirm | Stretch::Refuse { .. } => {
+                return false;
+            }
         }
         self.done = self.done.wrapping_add(work.ops);
         self.erased = self.erased.wrapping_add(work.erases);

@@ -18,7 +18,7 @@ impl Device {
             return;
         }
         let decoded = decode_cloud(payload, limit);
-        let said = match &decoded {
+        let said = || match &decoded {
             Ok(message) => format!("message for attempt {}", message.attempt()),
             Err(_) => "message that cannot be used".into(),
         };

@@ -69,6 +69,7 @@ use crate::luck::Luck;
 use crate::memory;
 use crate::model::{AttemptId, FirmwareVersion, Phase, Session, Share, Version};
 use crate::time::SimTime;
+use crate::wire::Packet;
 use crate::wire::config::Severity;
 
 /// One simulated device.
@@ -141,7 +142,7 @@ impl Device {
     /// A device without power, with `image` in its primary slot, confirmed, and no records.
     pub fn new(identity: DeviceIdentity, config: Arc<DeviceConfig>, behaviors: Arc<Behaviors>, luck: Luck, image: Bytes) -> Device {
         let image = behaviors.shared(0, &image, None).unwrap_or(image);
-        let image = behaviors.piece(image);
+        let image = behaviors.piece(&image);
         let running = FirmwareVersion {
             slug: config.main.clone(),
             version: Version::new("0.0.0").expect("five bytes are within the limit"),
@@ -199,19 +200,38 @@ impl Device {
             DeviceInput::AppResume => self.resume_update(now, out),
             DeviceInput::Connected => self.on_connected(now, out),
             DeviceInput::Disconnected(loss) => self.on_disconnected(loss, now, out),
-            DeviceInput::Received(packet) => self.on_packet(packet, now, out),
+            DeviceInput::Received(packet) => self.on_packet(&packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
             DeviceInput::Board(news) => self.on_board(news, now, out),
         }
         self.ask_board(out);
     }
 
+    /// Takes a packet, which stays with the caller: the same as an input of it.
+    pub fn receive(&mut self, packet: &Packet, now: SimTime, out: &mut Outputs) {
+        self.on_packet(packet, now, out);
+        self.ask_board(out);
+    }
+
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut Outputs) {
-        while let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
+        if let Some((due, timer)) = self.next_timeout().filter(|&(due, _)| due <= now) {
+            self.handle_timer(timer, due, now, out);
+        } else {
+            self.ask_board(out);
+        }
+    }
+
+    /// The same for who knows what is due first, and when. Gives [`next_timeout`](Self::next_timeout), which is then known, too.
+    pub fn handle_timer(&mut self, timer: Timer, due: SimTime, now: SimTime, out: &mut Outputs) -> Option<(SimTime, Timer)> {
+        debug_assert_eq!(self.next_timeout(), Some((due, timer)), "it is known wrongly");
+        let mut next = Some((due, timer));
+        while let Some((due, timer)) = next.filter(|&(due, _)| due <= now) {
             self.on_timer(timer, due, out);
+            next = self.next_timeout();
         }
         self.ask_board(out);
+        next
     }
 
     /// Does what became due by `until`, when the processor was not scheduled: each once, and as of the present.

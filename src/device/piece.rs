@@ -38,6 +38,28 @@ impl Piece {
         self.len
     }
 
+    /// Where it ends in the bytes that it is a slice of.
+    pub(super) fn ends_at(&self) -> u64 {
+        u64::from(self.start) + u64::from(self.len)
+    }
+
+    /// True if `next` is what follows on this one in the same bytes.
+    pub(super) fn is_followed_by(&self, next: &[u8]) -> bool {
+        let end = (self.start + self.len) as usize;
+        self.whole
+            .get(end..end + next.len())
+            .is_some_and(|follows| std::ptr::eq(follows, next))
+    }
+
+    /// Takes in `next`, where it follows on this one in the same bytes; true if it does.
+    pub(super) fn grow(&mut self, next: &[u8]) -> bool {
+        let follows = self.is_followed_by(next);
+        if follows {
+            self.len += next.len() as u32;
+        }
+        follows
+    }
+
     /// Both as one, where `next` follows this one in the same bytes.
     pub(super) fn joined(&self, next: &Piece) -> Option<Piece> {
         let follows = Arc::ptr_eq(&self.whole, &next.whole) && self.start + self.len == next.start;

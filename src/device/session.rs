@@ -211,11 +211,11 @@ impl Device {
         self.show_session(Session::Offline, out);
     }
 
-    pub(super) fn on_packet(&mut self, packet: Packet, now: SimTime, out: &mut Outputs) {
+    pub(super) fn on_packet(&mut self, packet: &Packet, now: SimTime, out: &mut Outputs) {
         match packet {
-            Packet::ConnAck { code } => self.on_connack(code, now, out),
-            Packet::SubAck { id, granted } => self.on_suback(id, &granted, now, out),
-            Packet::Publish(publish) => self.on_publish(&publish, now, out),
+            Packet::ConnAck { code } => self.on_connack(*code, now, out),
+            Packet::SubAck { id, granted } => self.on_suback(*id, granted, now, out),
+            Packet::Publish(publish) => self.on_publish(publish, now, out),
             Packet::PingResponse => self.memory.line.ponged(),
             // Nothing that a server may send, or nothing that a device acts upon.
             Packet::Connect(_)
@@ -273,7 +273,7 @@ impl Device {
         self.publish(topic::CONFIG_D2C, config::encode_reported(&reported), now, out);
         self.announce_boot(now, out);
         self.publish_heartbeat(now, out);
-        self.log(Severity::INFO, "network", "session started".into(), now, out);
+        self.log(Severity::INFO, "network", || "session started".into(), now, out);
     }
 
     fn session_metadata(&self) -> SessionMetadata {

@@ -65,7 +65,7 @@ impl Device {
                 result,
             }));
         }
-        self.log(Severity::INFO, "update", format!("artifact {index}: {result}"), now, out);
+        self.log(Severity::INFO, "update", || format!("artifact {index}: {result}"), now, out);
         if self.is_stale() {
             self.memory.work = None;
             self.work_on(now, out);

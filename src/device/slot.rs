@@ -148,15 +148,37 @@ impl Slot {
         Some(&extent.bytes)
     }
 
+    /// True if `bytes`, which begin at `offset` of an image, follow in that image on what reaches up to `at`.
+    pub(super) fn goes_on(&self, at: u32, offset: u64, bytes: &[u8]) -> bool {
+        let before = self.extents.iter().find(|extent| extent.end() == at);
+        before.is_some_and(|before| before.bytes.ends_at() == offset && before.bytes.is_followed_by(bytes))
+    }
+
     /// True if nothing stands in the range.
     pub(super) fn is_erased(&self, range: Range<u32>) -> bool {
-        self.within(range).next().is_none()
+        let stands = |extent: &Extent| extent.at < range.end && range.start < extent.end();
+        range.is_empty() || !self.extents.iter().any(stands)
     }
 
     /// Writes to erased flash; slices of a known image are kept as such. False, and nothing is written, where the range was not erased.
     #[must_use]
-    pub(super) fn write(&mut self, at: u32, bytes: Bytes, known: &Behaviors) -> bool {
-        self.put(at, known.piece(bytes))
+    pub(super) fn write(&mut self, at: u32, bytes: &Bytes, known: &Behaviors) -> bool {
+        self.grow(at, bytes) || self.put(at, known.piece(bytes))
+    }
+
+    /// Writes what follows in an image on what reaches up to `at`, as most of a download does; false, and nothing is written, if it is
+    /// something else.
+    fn grow(&mut self, at: u32, bytes: &[u8]) -> bool {
+        let end = at + bytes.len() as u32;
+        let Some(place) = self.extents.iter().position(|extent| extent.end() == at) else {
+            return false;
+        };
+        let free = self.extents.get(place + 1).is_none_or(|next| end <= next.at);
+        let grows = free && self.extents[place].bytes.grow(bytes);
+        if grows {
+            self.join(place);
+        }
+        grows
     }
 
     /// The same with a piece of what stood in flash. Neighbors that are slices of one image become one extent.
@@ -198,7 +220,7 @@ impl Slot {
             self.read(place, &mut byte);
             byte[0] ^= 1 << (bit % 8);
             self.erase(place..place + 1);
-            let written = self.write(place, Bytes::copy_from_slice(&byte), known);
+            let written = self.write(place, &Bytes::copy_from_slice(&byte), known);
             debug_assert!(written, "the byte was erased");
         }
     }
@@ -214,7 +236,7 @@ impl Slot {
             *byte |= mask;
         }
         self.erase(range.clone());
-        let written = self.write(range.start, mixed.into(), known);
+        let written = self.write(range.start, &mixed.into(), known);
         debug_assert!(written, "the range was erased");
     }
 
@@ -345,9 +367,9 @@ mod tests {
         let image = Bytes::from(vec![7; 4096]);
         let known = library(&image);
         let mut slot = Slot::default();
-        assert!(slot.write(1024, image.slice(0..1024), &known));
-        assert!(slot.write(3072, image.slice(2048..4096), &known));
-        assert!(slot.write(2048, image.slice(1024..2048), &known));
+        assert!(slot.write(1024, &image.slice(0..1024), &known));
+        assert!(slot.write(3072, &image.slice(2048..4096), &known));
+        assert!(slot.write(2048, &image.slice(1024..2048), &known));
         assert_eq!(slot.extents.len(), 1);
         assert!(matches!(slot.image(1024, &known), Some(Found::Known(_))));
         slot.erase(2048..2049);
@@ -358,12 +380,12 @@ mod tests {
     fn only_erased_flash_is_written() {
         let known = Behaviors::default();
         let mut slot = Slot::holding(Bytes::from_static(b"abcdef"));
-        assert!(!slot.write(5, Bytes::from_static(b"x"), &known));
+        assert!(!slot.write(5, &Bytes::from_static(b"x"), &known));
         slot.erase(2..4);
         let mut seen = [0; 8];
         slot.read(0, &mut seen);
         assert_eq!(&seen, b"ab\xff\xffef\xff\xff");
-        assert!(slot.write(2, Bytes::from_static(b"CD"), &known));
+        assert!(slot.write(2, &Bytes::from_static(b"CD"), &known));
         slot.read(0, &mut seen);
         assert_eq!(&seen, b"abCDef\xff\xff");
     }

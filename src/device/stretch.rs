@@ -88,6 +88,16 @@ impl Bill {
         }
     }
 
+    /// A move of a page within a swap: erased, written, noted.
+    fn of_move(chip: &Chip) -> Bill {
+        let page = Bill::of_page(chip.page_size, false, chip);
+        Bill {
+            ops: page.ops + 1,
+            lasts: page.lasts + write_time(1, chip),
+            ..page
+        }
+    }
+
     fn add(&mut self, other: Bill, times: u32) {
         self.ops += other.ops * times;
         self.erases += other.erases * times;
@@ -98,16 +108,20 @@ impl Bill {
 impl Stretch {
     /// What all of it comes to.
     pub(super) fn bill(&self, chip: &Chip) -> Bill {
-        if let Stretch::Page { bytes, first, .. } = self {
-            return Bill::of_page(bytes.len() as u32, *first, chip);
+        match self {
+            Stretch::Page { bytes, first, .. } => Bill::of_page(bytes.len() as u32, *first, chip),
+            // All but the moves is short.
+            Stretch::Swap(swap) => {
+                let (moves, count) = swap.moves(chip);
+                let mut bill = self.list(0..moves.start, chip);
+                bill.add(Bill::of_move(chip), count);
+                bill.add(self.list(moves.end..u32::MAX, chip), 1);
+                bill
+            }
+            Stretch::Store { .. } | Stretch::Delete { .. } | Stretch::Request | Stretch::Confirm | Stretch::Refuse { .. } => {
+                self.list(0..u32::MAX, chip)
+            }
         }
-        let (moves, count) = self.moves(chip).unwrap_or_default();
-        let one_move = moves.start..moves.start + (moves.end - moves.start).checked_div(count).unwrap_or(0);
-        let mut bill = Bill::default();
-        bill.add(self.list(0..moves.start, chip), 1);
-        bill.add(self.list(one_move, chip), count);
-        bill.add(self.list(moves.end..u32::MAX, chip), 1);
-        bill
     }
 
     /// What these operations come to, as far as there are so many.
@@ -119,19 +133,6 @@ impl Stretch {
             bill.lasts += op.duration(chip);
         }
         bill
-    }
-
-    /// The part of a swap that is long and regular.
-    fn moves(&self, chip: &Chip) -> Option<(Range<u32>, u32)> {
-        match self {
-            Stretch::Swap(swap) => Some(swap.moves(chip)),
-            Stretch::Store { .. }
-            | Stretch::Delete { .. }
-            | Stretch::Page { .. }
-            | Stretch::Request
-            | Stretch::Confirm
-            | Stretch::Refuse { .. } => None,
-        }
     }
 
     /// The `n`-th operation, from zero; `None` behind the last.
@@ -208,5 +209,6 @@ impl Op<'_> {
 
 /// Time of one write.
 fn write_time(bytes: u32, chip: &Chip) -> Duration {
-    chip.kib_write * bytes.next_multiple_of(chip.write_size.max(1)) / 1024
+    let whole = bytes.next_multiple_of(chip.write_size.max(1));
+    Duration::from_nanos(chip.kib_write.as_nanos() as u64 * u64::from(whole) / 1024)
 }

@@ -57,7 +57,7 @@ impl Flash {
             // A misuse is observed where the operation is complete; torn, it changes nothing.
             Op::Write(at, ref bytes) => {
                 let len = half(bytes.len() as u32);
-                if self.secondary.write(at, bytes.slice(..len as usize), known) {
+                if self.secondary.write(at, &bytes.slice(..len as usize), known) {
                     self.secondary
                         .set_bits((at + len).saturating_sub(unit)..at + len, bits, known);
                 }

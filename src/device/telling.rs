@@ -40,7 +40,7 @@ impl Device {
 
     /// Logs a sentence, if the fleet is to be heard, the severity reaches the threshold, and there is a connection. Never a URL or a
     /// secret.
-    pub(super) fn log(&mut self, severity: Severity, source: &str, body: String, now: SimTime, out: &mut Outputs) {
+    pub(super) fn log(&mut self, severity: Severity, source: &str, body: impl FnOnce() -> String, now: SimTime, out: &mut Outputs) {
         if self.config.heartbeat.is_none() || severity < self.severity || !self.memory.line.is_open() {
             return;
         }
@@ -52,7 +52,7 @@ impl Device {
             severity,
             uptime_ms: now.since(app.started_at).as_millis() as u64,
             labels: vec![("source".into(), source.into())],
-            body,
+            body: body(),
             template: None,
         };
         app.logs += 1;

@@ -145,9 +145,10 @@ impl Flow {
             floor,
         };
         if profile.loss.0 > 0 {
+            let losses = draws.losses(profile);
             for segment in self.entered.div_ceil(SEGMENT)..end.div_ceil(SEGMENT) {
                 let at = segment * SEGMENT;
-                if !draws.loses(profile, 1 << 63 | u64::from(self.request) << 24 | segment) {
+                if !losses.hit(1 << 63 | u64::from(self.request) << 24 | segment) {
                     continue;
                 }
                 let lost_at = leaves(&train, self.tls, at);
@@ -218,6 +219,7 @@ mod tests {
 
     fn body(profile: &LinkProfile, total: u64) -> Flow {
         let head = Passage {
+            on_wire: 0,
             begins: SimTime::ZERO,
             left: SimTime::ZERO,
             arrives: SimTime::ZERO + profile.latency.median(),

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use crate::luck::{Luck, Purpose};
+use crate::luck::{Lot, Luck, Purpose};
+use crate::model::Share;
 use crate::time::SimTime;
 use crate::wire::overhead::{TCP_ROUND_TRIPS, TLS_ROUND_TRIPS, Traffic};
 
@@ -73,16 +74,34 @@ impl Draws {
             return Duration::ZERO;
         }
         let key = leg.ordinal() << 16;
-        let lost = (0..segments).filter(|segment| self.loses(profile, key.wrapping_add(*segment)));
+        let losses = self.losses(profile);
+        let lost = (0..segments).filter(|segment| losses.hit(key.wrapping_add(*segment)));
         match lost.count() {
             0 => Duration::ZERO,
             lost => retransmission(profile) * u32::try_from(lost).unwrap_or(u32::MAX),
         }
     }
 
-    /// Whether a segment is lost.
-    pub(super) fn loses(self, profile: &LinkProfile, ordinal: u64) -> bool {
-        profile.loss.0 > self.luck.below(Purpose::LinkLoss, self.device, ordinal, 1_000_000)
+    /// Which segments are lost.
+    pub(super) fn losses(self, profile: &LinkProfile) -> Losses {
+        Losses {
+            share: profile.loss,
+            draws: self.luck.lot(Purpose::LinkLoss, self.device),
+        }
+    }
+}
+
+/// Which segments a link loses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Losses {
+    share: Share,
+    draws: Lot,
+}
+
+impl Losses {
+    /// Whether this segment is lost.
+    pub(super) fn hit(self, ordinal: u64) -> bool {
+        self.share.0 > self.draws.below(ordinal, Share::WHOLE.0)
     }
 }
 
@@ -129,6 +148,7 @@ impl Link {
         let delay = draws.latency(profile, leg) + draws.loss(profile, leg, bytes.div_ceil(SEGMENT));
         lane.last_at = lane.last_at.max(lane.free_at + delay);
         Passage {
+            on_wire,
             begins,
             left: lane.free_at,
             arrives: lane.last_at,
@@ -167,6 +187,7 @@ impl Link {
         self.down.free_at = begins + serialization(on_wire, profile.down);
         let delay = draws.latency(profile, leg) + draws.loss(profile, leg, 1);
         Passage {
+            on_wire,
             begins,
             left: self.down.free_at,
             arrives: self.down.free_at + delay,
@@ -243,6 +264,8 @@ impl Link {
 /// One message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Passage {
+    /// Its bytes on the wire.
+    pub(super) on_wire: u64,
     /// Its first bit leaves.
     pub(super) begins: SimTime,
     /// Its last bit has left.
@@ -305,7 +328,6 @@ mod tests {
     use super::*;
     use crate::faults::Latency;
     use crate::faults::profile::{Drops, Quota};
-    use crate::model::Share;
 
     const DRAWS: Draws = Draws {
         luck: Luck::new(1),

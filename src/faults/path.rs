@@ -116,12 +116,11 @@ impl Path {
     /// When an MQTT packet that leaves at `now` arrives.
     pub(super) fn packet(&mut self, way: Way, packet: &Packet, now: SimTime, draws: Draws) -> SimTime {
         let profile = in_force(&self.rare, &self.usual);
-        let bytes = on_wire(self.tls, packet_len(packet));
-        match way {
-            Way::Up => self.crossed.up += bytes as u32,
-            Way::Down => self.crossed.protocol += bytes as u32,
-        }
         let passage = self.link.packet(profile, way, self.tls, packet_len(packet), now, draws);
+        match way {
+            Way::Up => self.crossed.up += passage.on_wire as u32,
+            Way::Down => self.crossed.protocol += passage.on_wire as u32,
+        }
         if let (Way::Down, Some(flow)) = (way, &mut self.flow) {
             flow.make_way(passage.begins, passage.left.since(passage.begins));
         }
@@ -186,8 +185,8 @@ impl Path {
     /// When the head of an image answer that leaves at `now` arrives; the body follows it, no faster than `slow` bits a second.
     pub(super) fn head(&mut self, head: &ImageHead, slow: Option<u64>, now: SimTime, draws: Draws) -> SimTime {
         let profile = in_force(&self.rare, &self.usual);
-        self.crossed.protocol += on_wire(self.image_tls, answer_head_len(head)) as u32;
         let passage = self.link.head(profile, self.image_tls, answer_head_len(head), now, draws);
+        self.crossed.protocol += passage.on_wire as u32;
         let flow = Flow::behind(
             passage,
             profile,

@@ -127,6 +127,12 @@ impl Port {
         (bytes > 0).then(|| DownloadEvent::Body(body.split_to(bytes)))
     }
 
+    /// What is left of the body, where none of it waits to be handed over.
+    pub(super) fn body(&mut self) -> Option<&mut Bytes> {
+        let running = self.download.as_mut().filter(|running| running.credit == 0)?;
+        running.body.as_mut()
+    }
+
     /// The server answers the running download with an image.
     pub(super) fn serve(&mut self) {
         self.served = self.download.is_some();

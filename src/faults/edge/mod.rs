@@ -18,7 +18,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs};
+use crate::device::{Device, DeviceInput, DeviceOutput, LinkLoss, Outputs, Timer};
 use crate::model::{Carried, FlashCounts, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::{DownloadError, DownloadEvent, DownloadRequest, ImageHead, Packet};
@@ -162,7 +162,7 @@ enum Wake {
     Trouble,
     Link,
     Refusal,
-    Device,
+    Device(Timer),
     Read,
 }
 
@@ -212,6 +212,7 @@ impl Edge {
             self.link_changes = self.changes_at(now);
         }
         match input {
+            _ if self.trouble.is_none() => self.hand_over(input, now, out),
             DeviceInput::Received(packet) => self.receive(packet, now, out),
             DeviceInput::Download(event) => self.on_download(event, now, out),
             DeviceInput::Connected | DeviceInput::Disconnected(_) | DeviceInput::Board(_) => self.pass(input, now, out),
@@ -254,7 +255,16 @@ impl Edge {
                 Wake::Trouble => self.do_due(now, out),
                 Wake::Link => self.check_link(now, out),
                 Wake::Refusal => self.refuse(now, out),
-                Wake::Device => self.call(now, out, |device, _, inner| device.handle_timeout(due, inner)),
+                Wake::Device(timer) => {
+                    let next = self.call(now, out, |device, _, out| {
+                        device.handle_timer(timer, due, due, &mut out.inner)
+                    });
+                    if self.trouble.is_none() && self.path.is_steady() {
+                        // Nothing comes to the device behind that, which it has told already what it waits for.
+                        self.next = self.wake_beside(next);
+                        continue;
+                    }
+                }
                 Wake::Read => self.give_credit(now, out),
             }
             self.settle(now, out);
@@ -355,29 +365,33 @@ impl Edge {
     }
 
     fn next_wake(&self) -> Option<(SimTime, Wake)> {
-        let trouble = self.trouble.as_ref();
         let device = match self.is_frozen() {
             true => None,
-            false => self.device.next_timeout().map(|(due, _)| due),
+            false => self.device.next_timeout(),
         };
-        let wakes = [
-            (trouble.and_then(|trouble| trouble.next_due()), Wake::Trouble),
-            (self.link_changes, Wake::Link),
-            (
-                self.transport.failing.as_ref().and_then(|failing| failing.next()),
-                Wake::Refusal,
-            ),
-            (device, Wake::Device),
-            (self.read_due(), Wake::Read),
-        ];
-        let mut first: Option<(SimTime, Wake)> = None;
-        for (due, wake) in wakes {
-            first = match (due, first) {
-                (Some(due), Some((before, _))) if before <= due => first,
-                (Some(due), _) => Some((due, wake)),
-                (None, _) => first,
-            };
+        self.wake_beside(device)
+    }
+
+    /// What comes next, with what the device waits for by itself.
+    fn wake_beside(&self, device: Option<(SimTime, Timer)>) -> Option<(SimTime, Wake)> {
+        let mut first = None;
+        let mut see = |due: Option<SimTime>, wake| {
+            if let Some(due) = due
+                && first.is_none_or(|(before, _)| due < before)
+            {
+                first = Some((due, wake));
+            }
+        };
+        see(self.trouble.as_ref().and_then(|trouble| trouble.next_due()), Wake::Trouble);
+        see(self.link_changes, Wake::Link);
+        see(
+            self.transport.failing.as_ref().and_then(|failing| failing.next()),
+            Wake::Refusal,
+        );
+        if let Some((due, timer)) = device {
+            see(Some(due), Wake::Device(timer));
         }
+        see(self.read_due(), Wake::Read);
         first
     }
 
@@ -390,14 +404,20 @@ impl Edge {
     }
 
     fn hand_over(&mut self, input: DeviceInput, now: SimTime, out: &mut EdgeOutputs) {
-        match &input {
+        match input {
+            DeviceInput::Received(packet) => {
+                return self.call(now, out, |device, now, out| {
+                    device.receive(&packet, now, &mut out.inner);
+                    // It is shown before what comes of it, which is still to be let through.
+                    out.queue.push(EdgeOutput::Delivered(packet));
+                });
+            }
             DeviceInput::Connected => {
                 self.transport.connection = Connection::Up;
                 self.cheat_on_connection(Some(now));
             }
             DeviceInput::Disconnected(_) => self.lose_connection(),
-            DeviceInput::Received(packet) => out.queue.push(EdgeOutput::Delivered(packet.clone())),
-            DeviceInput::Download(event) => self.see_event(event, now, out),
+            DeviceInput::Download(ref event) => self.see_event(event, now, out),
             DeviceInput::Board(_)
             | DeviceInput::PowerOn
             | DeviceInput::PowerCut { .. }
@@ -411,7 +431,7 @@ impl Edge {
             | DeviceInput::AppPause
             | DeviceInput::AppResume => {}
         }
-        self.call(now, out, |device, now, inner| device.handle_input(input, now, inner));
+        self.call(now, out, |device, now, out| device.handle_input(input, now, &mut out.inner));
     }
 
     fn see_event(&mut self, event: &DownloadEvent, now: SimTime, out: &mut EdgeOutputs) {
@@ -427,15 +447,24 @@ impl Edge {
     }
 
     /// The rule of use, once more: call the core, let through what it wants.
-    fn call(&mut self, now: SimTime, out: &mut EdgeOutputs, what: impl FnOnce(&mut Device, SimTime, &mut Outputs)) {
-        let mut inner = std::mem::take(&mut out.inner);
-        what(&mut self.device, now, &mut inner);
-        for output in inner.drain(..) {
-            self.let_through(output, now, out);
+    fn call<T>(
+        &mut self,
+        now: SimTime,
+        out: &mut EdgeOutputs,
+        what: impl FnOnce(&mut Device, SimTime, &mut EdgeOutputs) -> T,
+    ) -> T {
+        let told = what(&mut self.device, now, out);
+        if !out.inner.is_empty() {
+            let mut inner = std::mem::take(&mut out.inner);
+            for output in inner.drain(..) {
+                self.let_through(output, now, out);
+            }
+            out.inner = inner;
         }
-        out.inner = inner;
+        told
     }
 
+    /// What the device wants goes on to its driver, unless something else becomes of it.
     fn let_through(&mut self, output: DeviceOutput, now: SimTime, out: &mut EdgeOutputs) {
         match output {
             DeviceOutput::Connect => {
@@ -444,30 +473,25 @@ impl Edge {
                 if let Some(wakes_at) = self.path.asleep_until(now) {
                     // It does not try while it sleeps.
                     self.path.joins_at(wakes_at);
-                    out.device(DeviceOutput::Connect);
                 } else if self.link_down {
                     self.transport.failing().connect = Some((now + UNREACHABLE_AFTER, LinkLoss::Timeout));
+                    return;
                 } else if self.distrusts(now) {
                     let due = self.path.connected_at(now, self.draws());
                     self.transport.failing().connect = Some((due, LinkLoss::Tls));
-                } else {
-                    out.device(DeviceOutput::Connect);
+                    return;
                 }
             }
-            DeviceOutput::Disconnect => {
-                self.lose_connection();
-                out.device(DeviceOutput::Disconnect);
-            }
-            DeviceOutput::Transmit(packet) => self.transmit(packet, now, out),
-            DeviceOutput::StartDownload(request) => self.start_download(request, now, out),
+            DeviceOutput::Disconnect => self.lose_connection(),
+            DeviceOutput::Transmit(packet) if self.trouble.is_some() => return self.transmit(packet, now, out),
+            DeviceOutput::StartDownload(request) => return self.start_download(request, now, out),
             DeviceOutput::StopDownload => {
                 self.lose_download();
                 self.give_up_tampering(out);
-                out.device(DeviceOutput::StopDownload);
             }
             DeviceOutput::Read { bytes } => {
                 self.transport.credit = self.transport.credit.saturating_add(bytes);
-                self.give_credit(now, out);
+                return self.give_credit(now, out);
             }
             DeviceOutput::FallSilent => {
                 self.lose_connection();
@@ -480,18 +504,19 @@ impl Edge {
                 if self.device.session() == Session::Off {
                     self.on_power_lost(now, out);
                 }
+                return;
             }
-            DeviceOutput::Board(order) => out.device(DeviceOutput::Board(order)),
-            DeviceOutput::Observed(observation) => {
+            DeviceOutput::Transmit(_) | DeviceOutput::Board(_) => {}
+            DeviceOutput::Observed(ref observation) => {
                 if let Observation::Booted { .. } = observation {
                     self.path.join(now, self.draws());
                 }
                 if self.trouble.is_some() {
-                    self.watch(&observation, now, out);
+                    self.watch(observation, now, out);
                 }
-                out.device(DeviceOutput::Observed(observation));
             }
         }
+        out.device(output);
     }
 
     /// Does what has become due or possible by what was just done.

@@ -368,9 +368,6 @@ impl Edge {
 
     /// News of the running download, on its way to the device.
     pub(super) fn on_download(&mut self, event: DownloadEvent, now: SimTime, out: &mut EdgeOutputs) {
-        if self.trouble.is_none() {
-            return self.pass(DeviceInput::Download(event), now, out);
-        }
         if self.trouble().tampering.as_ref().is_some_and(|tampering| tampering.stalled) {
             return;
         }

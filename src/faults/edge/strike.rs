@@ -234,11 +234,11 @@ impl Edge {
     fn thaw(&mut self, now: SimTime, out: &mut EdgeOutputs) {
         for (at, input) in self.trouble().frozen.take().unwrap_or_default() {
             if self.device.next_timeout().is_some_and(|(due, _)| due <= at) {
-                self.call(now, out, |device, _, inner| device.catch_up(at, now, inner));
+                self.call(now, out, |device, _, out| device.catch_up(at, now, &mut out.inner));
             }
             self.hand_over(input, now, out);
         }
-        self.call(now, out, |device, now, inner| device.catch_up(now, now, inner));
+        self.call(now, out, |device, now, out| device.catch_up(now, now, &mut out.inner));
     }
 
     /// Bits of the staged image turn over, and the swap has not begun.

@@ -25,9 +25,21 @@ impl Engine {
         {
             self.now = due.max(self.now);
             self.events += 1;
-            self.exchange(device, |edge, now, out| edge.handle_timeout(now, out));
+            if !self.turn_page(device) {
+                self.exchange(device, |edge, now, out| edge.handle_timeout(now, out));
+            }
         }
         self.now = now;
+    }
+
+    /// Turns a page in one step; false, and nothing is done, where it takes more than that.
+    fn turn_page(&mut self, device: DeviceIndex) -> bool {
+        let body = self.ports[device.at()].body();
+        let read = body.and_then(|body| self.edges[device.at()].turn_page(body, self.now));
+        if let Some(bytes) = read {
+            self.director.count_image_bytes(self.now, bytes);
+        }
+        read.is_some()
     }
 
     /// The moment before which nobody concerns a device with an undisturbed connection but itself: the Director gives directives when it
