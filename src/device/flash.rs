@@ -159,7 +159,14 @@ impl Flash {
 
     /// The page under way is in flash, as [`Self::turns_page`] says, and the next one begins to be written, for which the slot is
     /// looked at: in one step, since a download has many pages.
-    pub(super) fn turn_page(&mut self, now: SimTime, chip: &Chip, known: &Behaviors, out: &mut Outputs, next: impl FnOnce(&Slot) -> Stretch) {
+    pub(super) fn turn_page(
+        &mut self,
+        now: SimTime,
+        chip: &Chip,
+        known: &Behaviors,
+        out: &mut Outputs,
+        next: impl FnOnce(&Slot) -> Stretch,
+    ) {
         if let Some(mut work) = self.work.take() {
             self.do_whole(&mut work, chip, known, out);
             let next = next(&self.secondary);
@@ -642,12 +649,18 @@ mod tests {
         };
         let key = RecordKey::Attempt;
         let delete = Stretch::Delete { key: key.clone() };
-        let store = Stretch::Store { key, content: content(77, 4) };
-        for stretch in swaps
-            .into_iter()
-            .flatten()
-            .chain([page, store, delete, Stretch::Request, Stretch::Confirm, Stretch::Refuse { at: 1024 }])
-        {
+        let store = Stretch::Store {
+            key,
+            content: content(77, 4),
+        };
+        for stretch in swaps.into_iter().flatten().chain([
+            page,
+            store,
+            delete,
+            Stretch::Request,
+            Stretch::Confirm,
+            Stretch::Refuse { at: 1024 },
+        ]) {
             let mut bill = Bill::default();
             for op in (0..).map_while(|n| stretch.op(n, &chip())) {
                 bill.ops += 1;

@@ -136,12 +136,13 @@ impl Stretch {
         }
     }
 
-    /// True for two pages in the middle of an image that come to the same, without that being worked out.
+    /// True for two pages that come to the same, without that being worked out.
     pub(super) fn takes_as_long_as(&self, other: &Stretch) -> bool {
-        match (self, other) {
-            (Stretch::Page { bytes, first: false, .. }, Stretch::Page { bytes: others, first: false, .. }) => bytes.len() == others.len(),
-            _ => false,
-        }
+        let page = |stretch: &Stretch| match stretch {
+            Stretch::Page { bytes, first: false, .. } => Some(bytes.len()),
+            _ => None,
+        };
+        page(self).is_some() && page(self) == page(other)
     }
 
     /// What these operations come to, as far as there are so many.
