@@ -8,7 +8,7 @@ use super::boot::Power;
 use super::defect::{Defect, garble};
 use super::io::{DeviceOutput, LinkLoss, Outputs};
 use crate::luck::Purpose;
-use crate::model::{AttemptId, BootReason, ConnectResult, Observation, Session};
+use crate::model::{AttemptId, BootReason, ConnectResult, Few, Observation, Session};
 use crate::time::SimTime;
 use crate::wire::config::{self, CONFIG_RECEIVE_LIMIT, ReportedConfiguration, Severity};
 use crate::wire::ota::encode_results;
@@ -395,7 +395,7 @@ impl Device {
     }
 
     fn subscribe(&mut self, id: u16, filter: &'static str, qos: QoS, now: SimTime, out: &mut Outputs) {
-        let filters = vec![(Cow::Borrowed(filter), qos)];
+        let filters = Few::One((Cow::Borrowed(filter), qos));
         self.transmit(Packet::Subscribe { id, filters }, now, out);
     }
 

@@ -135,7 +135,7 @@ fn to_client(packet: Packet) -> Option<v4::Packet> {
         Packet::ConnAck { code } => Some(v4::Packet::ConnAck(v4::ConnAck::new(connect_code(code), false))),
         Packet::SubAck { id, granted } => Some(v4::Packet::SubAck(v4::SubAck::new(
             id,
-            granted.into_iter().map(granted_code).collect(),
+            granted.iter().copied().map(granted_code).collect(),
         ))),
         Packet::Publish(publish) => Some(v4::Packet::Publish(v4::Publish {
             dup: publish.dup,
@@ -229,7 +229,7 @@ mod tests {
             assert_eq!(decode(&mut stream, LONGEST), Ok(None));
         }
         stream.extend_from_slice(&whole[whole.len() - 1..]);
-        let filters = vec![("ota-cbor-c2d".into(), QoS::AtLeastOnce)];
+        let filters = vec![("ota-cbor-c2d".into(), QoS::AtLeastOnce)].into();
         assert_eq!(decode(&mut stream, LONGEST), Ok(Some(Packet::Subscribe { id: 7, filters })));
         assert!(stream.is_empty());
     }
@@ -266,7 +266,7 @@ mod tests {
         encode(
             Packet::SubAck {
                 id: 0x0102,
-                granted: vec![Some(QoS::AtLeastOnce), None],
+                granted: vec![Some(QoS::AtLeastOnce), None].into(),
             },
             &mut stream,
         );

@@ -52,10 +52,11 @@ struct Bench {
 }
 
 impl Judge {
-    /// A judge of a server that asks for missing results every `chase`, and of its devices if they are to be held too.
-    pub(crate) fn new(chase: Duration, devices_too: bool) -> Judge {
+    /// A judge of a server that asks for missing results every `chase`, and of its devices if they are to be held too. Nobody who chooses
+    /// ids of devices knows the `key`.
+    pub(crate) fn new(chase: Duration, devices_too: bool, key: u64) -> Judge {
         Judge(Arc::new(Mutex::new(Bench {
-            auditor: Auditor::new(chase),
+            auditor: Auditor::new(chase).keyed(key),
             witness: devices_too.then(Witness::default),
             chase,
             look_at: SimTime::ZERO + chase,

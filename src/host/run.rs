@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::api::{Answers, Api};
 use super::clock::Clock;
 use super::core_thread::CoreThread;
+use super::credentials::random;
 use super::doors::Doors;
 use super::events::EventLog;
 use super::gate::Gate;
@@ -97,7 +98,8 @@ pub fn serve(config: &HostConfig, ready: impl FnOnce(&ReadyLine) -> io::Result<(
     if let Some(defect) = planted {
         server.plant(defect);
     }
-    let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge));
+    let key = u64::from_ne_bytes(random()?);
+    let judge = (config.judge || audit).then(|| Judge::new(config.chase, config.judge, key));
     let connections = match spread.own_tables {
         true => descriptors.saturating_mul(u64::from(spread.shards)),
         false => descriptors,

@@ -299,7 +299,7 @@ impl Serve {
         });
         let subscribe = Packet::Subscribe {
             id: 1,
-            filters: vec![(topic::OTA_C2D.into(), QoS::AtLeastOnce)],
+            filters: vec![(topic::OTA_C2D.into(), QoS::AtLeastOnce)].into(),
         };
         let mut sent = BytesMut::new();
         for packet in [&connect, &subscribe] {

@@ -219,7 +219,7 @@ mod tests {
             },
             Packet::SubAck {
                 id: 9,
-                granted: vec![Some(QoS::AtLeastOnce), None],
+                granted: vec![Some(QoS::AtLeastOnce), None].into(),
             },
             Packet::Publish(message),
             Packet::PubAck { id: 3 },
@@ -249,7 +249,7 @@ mod tests {
     fn a_packet_is_awaited_until_its_last_byte() {
         let whole = bytes_of(&Packet::SubAck {
             id: 1,
-            granted: vec![Some(QoS::AtMostOnce)],
+            granted: vec![Some(QoS::AtMostOnce)].into(),
         });
         for cut in 0..whole.len() {
             assert_eq!(decode(&mut BytesMut::from(&whole[..cut])), Ok(None), "cut at {cut}");

@@ -5,8 +5,8 @@ use crate::time::SimTime;
 
 /// What one transition adds to the fingerprint.
 pub(super) fn print_of(at: SimTime, device: &DeviceId, sequence: u32, transition: Transition) -> u64 {
-    let key = device.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    let key = device.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let pair = (transition.from as u64) << 16 | (transition.to as u64) << 8 | transition.cause as u64;
     [at.as_nanos(), key, u64::from(sequence), pair]

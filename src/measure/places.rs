@@ -1,8 +1,11 @@
-//! Where each name of a list stands, found in constant time.
+//! Who takes part in a run, found by id in constant time.
 
 use std::sync::Arc;
 
-use crate::model::{DeviceId, DeviceIndex};
+use crate::model::{DeviceId, DeviceIndex, Places, hash_of_name};
+
+/// Ids are the scenario's choice: no stranger's.
+const KEY: u64 = 0;
 
 /// Who takes part in a run, by [`DeviceIndex`] and by id: one copy for everybody who keeps something of each device.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +18,11 @@ impl Register {
     /// The register of these devices, whose ids differ.
     pub fn new(ids: impl Iterator<Item = DeviceId>) -> Register {
         let ids: Arc<[DeviceId]> = ids.collect();
+        let mut places = Places::with_room(ids.len());
+        (0..ids.len()).for_each(|place| places.add(place, |at| hash_of_name(KEY, ids[at].as_bytes())));
         Register {
-            places: Arc::new(Places::new(ids.len(), |at| ids[at].as_str())),
             ids,
+            places: Arc::new(places),
         }
     }
 
@@ -32,61 +37,17 @@ impl Register {
     }
 
     /// The device with this id, which most likely is this one.
-    pub fn find_likely(&self, id: &str, likely: Option<DeviceIndex>) -> Option<DeviceIndex> {
-        let found = likely.filter(|likely| self.ids.get(likely.at()).is_some_and(|known| known.as_str() == id));
-        found.or_else(|| self.find(id))
+    pub fn find_likely(&self, id: &DeviceId, likely: Option<DeviceIndex>) -> Option<DeviceIndex> {
+        let found = likely.filter(|likely| self.ids.get(likely.at()) == Some(id));
+        found.or_else(|| self.find(id.as_str()))
     }
 
     /// The device with this id.
     pub fn find(&self, id: &str) -> Option<DeviceIndex> {
-        let place = self.places.find(id, |at| self.ids[at].as_str())?;
+        let id = id.as_bytes();
+        let place = self.places.find(hash_of_name(KEY, id), |at| self.ids[at].as_bytes() == id)?;
         Some(DeviceIndex(place as u32))
     }
-}
-
-/// An index over names that somebody else keeps: it holds their positions alone, and is handed a way to read them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    /// Positions from one, at the hash of their name or behind it; zero is empty. At most half of them are taken.
-    slots: Vec<u32>,
-}
-
-impl Places {
-    /// The index over `count` different names.
-    fn new<'n>(count: usize, name: impl Fn(usize) -> &'n str) -> Places {
-        let mut places = Places {
-            slots: vec![0; (count * 2).next_power_of_two()],
-        };
-        for place in 0..count {
-            let free = places.probe(name(place)).find(|slot| places.slots[*slot] == 0);
-            let free = free.expect("half of the slots are empty");
-            places.slots[free] = place as u32 + 1;
-        }
-        places
-    }
-
-    /// The position of a name, if it is in the list.
-    fn find<'n>(&self, wanted: &str, name: impl Fn(usize) -> &'n str) -> Option<usize> {
-        let taken = self
-            .probe(wanted)
-            .map(|slot| self.slots[slot])
-            .take_while(|place| *place != 0);
-        taken.map(|place| place as usize - 1).find(|place| name(*place) == wanted)
-    }
-
-    /// Every slot, from the one that a name belongs to.
-    fn probe(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
-        let (first, len) = (hash(name) as usize, self.slots.len());
-        (0..len).map(move |step| first.wrapping_add(step) & (len - 1))
-    }
-}
-
-/// FNV-1a, its upper half folded into the lower one.
-fn hash(name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    hash ^ hash >> 32
 }
 
 #[cfg(test)]
@@ -94,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_found_at_its_place_and_no_other_is() {
+    fn every_device_is_found_at_its_place_and_no_other_is() {
         for count in [0, 1, 2, 1_000] {
-            let names: Vec<_> = (0..count).map(|n| format!("meter-{n:05}")).collect();
-            let name = |place: usize| names[place].as_str();
-            let places = Places::new(count, name);
-            for (place, wanted) in names.iter().enumerate() {
-                assert_eq!(places.find(wanted, name), Some(place));
+            let register = Register::new((0..count).map(|n| DeviceId::new(format!("meter-{n:05}"))));
+            for place in (0..count).map(DeviceIndex) {
+                let id = register.id(place);
+                let likely = [None, Some(DeviceIndex(0)), Some(DeviceIndex(count))];
+                assert!(likely.iter().all(|likely| register.find_likely(id, *likely) == Some(place)));
             }
-            assert_eq!(places.find("meter-x", name), None);
+            assert_eq!(register.find("meter-x"), None);
         }
     }
 }

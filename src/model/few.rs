@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 /// None, one, two or many: the one stands in place, so that a million lists of one item take no heap, and two take no more than they
 /// need.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Few<T> {
+pub enum Few<T> {
     /// Nothing.
     #[default]
     None,
@@ -19,16 +19,16 @@ pub(crate) enum Few<T> {
 
 /// Where a list stands that has grown, so that one which has not is small.
 #[derive(Clone, Debug)]
-pub(crate) struct Many<T>(Vec<T>);
+pub struct Many<T>(Vec<T>);
 
 impl<T> Few<T> {
     /// Adds an item at the end.
-    pub(crate) fn push(&mut self, item: T) {
+    pub fn push(&mut self, item: T) {
         self.insert(self.len(), item);
     }
 
     /// Adds an item at a place, which is at most the number of items.
-    pub(crate) fn insert(&mut self, place: usize, item: T) {
+    pub fn insert(&mut self, place: usize, item: T) {
         *self = match std::mem::take(self) {
             Few::None => Few::One(item),
             Few::One(first) if place == 0 => Few::Two(Box::new([item, first])),
@@ -46,7 +46,7 @@ impl<T> Few<T> {
     }
 
     /// Keeps the items that are wanted.
-    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
+    pub fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
         *self = match std::mem::take(self) {
             Few::None => Few::None,
             Few::One(item) => match wanted(&item) {
@@ -65,7 +65,7 @@ impl<T> Few<T> {
             Few::Many(mut items) => {
                 items.0.retain(wanted);
                 match items.0.len() {
-                    0..=2 => items.0.into_iter().collect(),
+                    0..=2 => Few::from(items.0),
                     _ => Few::Many(items),
                 }
             }
@@ -73,7 +73,7 @@ impl<T> Few<T> {
     }
 
     /// Takes away the item at a place, if there is one.
-    pub(crate) fn remove(&mut self, place: usize) {
+    pub fn remove(&mut self, place: usize) {
         let mut at = 0;
         self.retain(|_| {
             at += 1;
@@ -120,6 +120,15 @@ impl<T> FromIterator<T> for Few<T> {
         let mut few = Few::None;
         items.into_iter().for_each(|item| few.push(item));
         few
+    }
+}
+
+impl<T> From<Vec<T>> for Few<T> {
+    fn from(items: Vec<T>) -> Self {
+        match items.len() {
+            0..=2 => items.into_iter().collect(),
+            _ => Few::Many(Box::new(Many(items))),
+        }
     }
 }
 

@@ -109,7 +109,8 @@ impl DeviceId {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The bytes of the text, without the price of looking that they are one.
+    pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Id::Short(len, bytes) => &bytes[..usize::from(*len)],
             Id::Long(id) => id.as_bytes(),

@@ -10,6 +10,7 @@ mod image;
 mod manifest;
 mod observation;
 mod phase;
+mod places;
 mod quantity;
 mod selector;
 mod sorted;
@@ -22,12 +23,13 @@ mod words;
 pub use admin::{AdminAction, CohortRule, NewDevice, Tags, Whom};
 pub use carried::{Carried, FlashCounts};
 pub use event::{Prompt, ServerEvent, StateReason};
-pub(crate) use few::Few;
+pub use few::Few;
 pub use ids::{AttemptId, BuildId, CohortName, DeploymentName, DeviceId, DeviceIndex, Digest, HashError, IngestKey, KeyHash};
 pub use image::ImageFile;
 pub use manifest::{Artifact, ArtifactResult, AttemptError, Manifest};
 pub use observation::{AttemptResult, BootReason, ConnectResult, FailureReason, Observation, RecordKey, RetryReason};
 pub use phase::{Cause, LEGAL, Phase, Session, Transition, UpdateState};
+pub(crate) use places::{Places, hash_of_name, hash_of_number};
 pub use quantity::{
     EventRate, QuantityError, Share, parse_data_rate, parse_duration, parse_event_rate, parse_share, parse_size, show_count,
     show_duration, show_size,

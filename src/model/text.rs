@@ -44,11 +44,19 @@ macro_rules! bounded_text {
             /// [`TextError`] if empty, too long, or of forbidden content.
             pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, TextError> {
                 let bytes = bytes.as_ref();
+                Self::check(bytes).map(|()| Self(bytes.into()))
+            }
+
+            /// Says whether bytes are a value, without making one of them.
+            ///
+            /// # Errors
+            /// As [`Self::new`].
+            pub fn check(bytes: &[u8]) -> Result<(), TextError> {
                 match bytes.len() {
                     0 => Err(TextError::Empty),
                     len if len > Self::MAX => Err(TextError::TooLong { len, max: Self::MAX }),
                     _ if !$slash && bytes.contains(&b'/') => Err(TextError::Slash),
-                    _ => Ok(Self(bytes.into())),
+                    _ => Ok(()),
                 }
             }
 

@@ -2,7 +2,7 @@
 //!
 //! CONNECT, CONNACK, SUBSCRIBE and pings are not messages: they are the connection itself.
 
-use crate::wire::ota::{CloudMessage, decode_cloud};
+use crate::wire::ota::{CloudMessage, read_cloud};
 use crate::wire::{Packet, Publish, message_type, topic};
 
 /// Most artifacts of a manifest that any device takes (protocol 3.1).
@@ -37,7 +37,7 @@ fn ingested(publish: &Publish) -> &'static str {
 }
 
 fn offered(publish: &Publish) -> &'static str {
-    match decode_cloud(&publish.payload, ARTIFACTS_MAX) {
+    match read_cloud(&publish.payload, ARTIFACTS_MAX) {
         Ok(CloudMessage::UpdateArtifacts { .. }) => "manifest",
         Ok(CloudMessage::CancelUpdate { .. }) => "cancel",
         Ok(CloudMessage::ReportResults { .. }) => "report",

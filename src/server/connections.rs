@@ -22,7 +22,7 @@ pub(super) struct Connections {
     connect_time: Duration,
     /// How long a client may be silent at most; one that turned keep-alive off may be so long.
     silence_max: Duration,
-    open: ByConnection<Box<Connection>>,
+    open: ByConnection<Connection>,
     by_device: Vec<Standing>,
     wakes: Wakes,
     online: u64,
@@ -120,7 +120,7 @@ impl Connections {
         self.remove(id);
         self.open.insert(
             id,
-            Box::new(Connection {
+            Connection {
                 device: None,
                 ota: None,
                 heard_at: now,
@@ -129,14 +129,14 @@ impl Connections {
                 chase_wake: None,
                 last_packet: 0,
                 flights: Few::None,
-            }),
+            },
         );
         self.watch(id);
     }
 
     /// Forgets a connection and its wakes.
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
-        let connection = self.open.remove(&id)?;
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.open.remove(id)?;
         self.skip_unwanted_of(id);
         if let Some(device) = connection.device {
             self.by_device[device.0 as usize] = Standing::default();
@@ -154,7 +154,7 @@ impl Connections {
             self.by_device.resize(place + 1, Standing::default());
         }
         self.by_device[place] = Standing::on(id);
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             connection.device = Some(device);
             connection.silence_ms = millis(match keep_alive_s {
                 0 => self.silence_max,
@@ -168,7 +168,7 @@ impl Connections {
 
     /// Grants or withdraws the OTA topic.
     pub fn subscribe(&mut self, id: ConnectionId, ota: Option<QoS>) {
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             self.online -= u64::from(connection.ota.is_some());
             self.online += u64::from(ota.is_some());
             connection.ota = ota;
@@ -179,7 +179,7 @@ impl Connections {
 
     /// Notes that something came at `now`, and says from whom; `None` for a connection that is closed.
     pub fn hear(&mut self, id: ConnectionId, now: SimTime) -> Option<Option<DeviceNumber>> {
-        let connection = self.open.get_mut(&id)?;
+        let connection = self.open.change(id)?;
         connection.heard_at = now;
         Some(connection.device)
     }
@@ -187,7 +187,7 @@ impl Connections {
     /// Stamps a message to a device; `None` if it is not subscribed. A message that stands unacknowledged is repeated under its
     /// packet identifier.
     pub fn stamp(&mut self, id: ConnectionId, kind: Kind, attempt: AttemptId, canceled: bool) -> Option<Stamp> {
-        let connection = self.open.get_mut(&id)?;
+        let connection = self.open.change(id)?;
         let qos = connection.ota?;
         if qos == QoS::AtMostOnce {
             let packet = 0;
@@ -211,7 +211,7 @@ impl Connections {
 
     /// Takes in a PUBACK.
     pub fn acknowledge(&mut self, id: ConnectionId, packet: u16) {
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             let flights = connection.flights.iter_mut();
             flights
                 .filter(|flight| flight.packet == packet)
@@ -221,7 +221,7 @@ impl Connections {
 
     /// Notes that the device holds the manifest of `attempt`, whatever it acknowledged: its report proves it.
     pub fn prove_manifest(&mut self, id: ConnectionId, attempt: AttemptId) {
-        if let Some(connection) = self.open.get_mut(&id)
+        if let Some(connection) = self.open.change(id)
             && let Some(flight) = connection.flight_mut(Kind::Manifest)
             && flight.attempt == attempt
         {
@@ -231,13 +231,13 @@ impl Connections {
 
     /// True if the manifest of `attempt` was sent on this connection and has arrived.
     pub fn has_manifest(&self, id: ConnectionId, attempt: AttemptId) -> bool {
-        let flight = self.open.get(&id).and_then(|connection| connection.flight(Kind::Manifest));
+        let flight = self.open.get(id).and_then(|connection| connection.flight(Kind::Manifest));
         flight.is_some_and(|flight| flight.attempt == attempt && flight.acknowledged)
     }
 
     /// Sets or clears the moment at which missing results are asked for.
     pub fn chase(&mut self, id: ConnectionId, at: Option<SimTime>) {
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             connection.chase_wake = at;
             if let Some(at) = at {
                 self.plan(at, Wake::Chase(id));
@@ -290,7 +290,7 @@ impl Connections {
 
     /// True if the connection has been silent for too long; arms its next look if not.
     pub fn is_silent(&mut self, id: ConnectionId, now: SimTime) -> bool {
-        let silent = self.open.get(&id).is_some_and(|connection| connection.silent_from() <= now);
+        let silent = self.open.get(id).is_some_and(|connection| connection.silent_from() <= now);
         if !silent {
             self.watch(id);
         }
@@ -299,7 +299,7 @@ impl Connections {
 
     /// Leaves an authenticated connection alone until [`Connections::stir`], if it may be silent for as long as `silence`.
     pub fn rest(&mut self, id: ConnectionId, silence: Duration) -> bool {
-        let connection = self.open.get_mut(&id);
+        let connection = self.open.change(id);
         let Some(connection) = connection.filter(|open| open.device.is_some() && millis(silence) < open.silence_ms) else {
             return false;
         };
@@ -310,7 +310,7 @@ impl Connections {
 
     /// Watches a connection again that was left alone, and was last heard at `heard_at` if it was heard at all.
     pub fn stir(&mut self, id: ConnectionId, heard_at: Option<SimTime>) {
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             connection.heard_at = heard_at.map_or(connection.heard_at, |at| connection.heard_at.max(at));
             self.watch(id);
         }
@@ -320,8 +320,18 @@ impl Connections {
         self.wakes.first().map(|(at, _)| at)
     }
 
+    /// Has ready what is kept of a connection, in two steps.
+    pub fn fetch(&self, id: ConnectionId) {
+        self.open.fetch(id);
+    }
+
+    /// The second step.
+    pub fn fetch_more(&self, id: ConnectionId) {
+        self.open.fetch_value(id);
+    }
+
     pub fn get(&self, id: ConnectionId) -> Option<&Connection> {
-        self.open.get(&id).map(Box::as_ref)
+        self.open.get(id)
     }
 
     /// The connection of a device.
@@ -332,7 +342,7 @@ impl Connections {
     /// The connection of a device that is subscribed to its OTA topic.
     pub fn online(&self, device: DeviceNumber) -> Option<ConnectionId> {
         self.of(device)
-            .filter(|id| self.open.get(id).is_some_and(|connection| connection.ota.is_some()))
+            .filter(|id| self.open.get(*id).is_some_and(|connection| connection.ota.is_some()))
     }
 
     /// How many connections there are, and how many devices are online.
@@ -341,7 +351,7 @@ impl Connections {
     }
 
     fn watch(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.open.get_mut(&id) {
+        if let Some(connection) = self.open.change(id) {
             let at = connection.silent_from();
             connection.silence_wake = Some(at);
             self.plan(at, Wake::Silence(id));
@@ -350,16 +360,16 @@ impl Connections {
 }
 
 /// When the look that `wake` stands for is wanted.
-fn armed(open: &mut ByConnection<Box<Connection>>, wake: Wake) -> Option<&mut Option<SimTime>> {
+fn armed(open: &mut ByConnection<Connection>, wake: Wake) -> Option<&mut Option<SimTime>> {
     match wake {
-        Wake::Silence(id) => open.get_mut(&id).map(|connection| &mut connection.silence_wake),
-        Wake::Chase(id) => open.get_mut(&id).map(|connection| &mut connection.chase_wake),
+        Wake::Silence(id) => open.change(id).map(|connection| &mut connection.silence_wake),
+        Wake::Chase(id) => open.change(id).map(|connection| &mut connection.chase_wake),
     }
 }
 
 /// When a look planned for `at` is wanted now that its time draws near: as much later as the connection was heard meanwhile.
-fn put_off(open: &mut ByConnection<Box<Connection>>, wake: Wake, at: SimTime) -> Option<SimTime> {
-    let connection = open.get_mut(&wake.connection())?;
+fn put_off(open: &mut ByConnection<Connection>, wake: Wake, at: SimTime) -> Option<SimTime> {
+    let connection = open.change(wake.connection())?;
     match wake {
         Wake::Silence(_) => {
             connection.silence_wake.filter(|armed| *armed == at)?;

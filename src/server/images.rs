@@ -40,18 +40,29 @@ impl Keys {
         self.ingest.iter().fold(false, known)
     }
 
+    /// What names are hashed under.
+    pub fn name_key(&self) -> u64 {
+        let mac = self.artifact.clone().chain_update(b"names").finalize().into_bytes();
+        mac.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+    }
+
     /// The secret of an artifact.
     pub fn secret(&self, attempt: AttemptId, index: u8, device: &DeviceId) -> Secret {
         let mac = self.artifact_mac(attempt, index, device).finalize().into_bytes();
-        Secret::new(BASE64.encode(&mac[..SECRET_BYTES])).expect("18 bytes are 24 characters")
+        let mut text = [0; Secret::MAX];
+        let written = BASE64.encode_slice(&mac[..SECRET_BYTES], &mut text);
+        let written = written.expect("18 bytes are 24 characters");
+        Secret::new(&text[..written]).expect("it is as long as a secret may be")
     }
 
     fn opens(&self, secret: &str, attempt: AttemptId, index: u8, device: &DeviceId) -> bool {
-        let given = BASE64.decode(secret).unwrap_or_default();
-        given.len() == SECRET_BYTES
+        let mut given = [0; Secret::MAX];
+        // What is longer than a secret may be is none.
+        let len = BASE64.decode_slice(secret, &mut given).unwrap_or(0);
+        len == SECRET_BYTES
             && self
                 .artifact_mac(attempt, index, device)
-                .verify_truncated_left(&given)
+                .verify_truncated_left(&given[..len])
                 .is_ok()
     }
 
@@ -62,7 +73,7 @@ impl Keys {
             .chain_update(b"artifact")
             .chain_update(number)
             .chain_update([index])
-            .chain_update(device.as_str())
+            .chain_update(device.as_bytes())
     }
 }
 

@@ -27,11 +27,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// An empty one; with `keep_history`, what happens is kept to be shown.
-    pub fn new(keep_history: bool) -> Self {
+    /// An empty one; with `keep_history`, what happens is kept to be shown. Nobody who chooses names of devices knows the `key`.
+    pub fn new(keep_history: bool, key: u64) -> Self {
         Ledger {
             catalog: Catalog::default(),
-            registry: Registry::default(),
+            registry: Registry::new(key),
             cohorts: Cohorts::new(),
             deployments: Deployments::default(),
             attempts: Attempts::default(),

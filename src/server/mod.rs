@@ -48,6 +48,7 @@ pub use views::ServerCounts;
 
 use std::time::Duration;
 
+use crate::memory;
 use crate::model::{AttemptId, Prompt};
 use crate::time::SimTime;
 use crate::wire::{ImageAnswer, ImageRequest};
@@ -95,12 +96,13 @@ impl Server {
             "image base `{}` is {base} bytes long, the limit is {max}",
             config.image_base
         );
+        let keys = Keys::new(&config.artifact_key, config.ingest_keys);
         Server {
-            keys: Keys::new(&config.artifact_key, config.ingest_keys),
             image_base: config.image_base,
             chase: config.chase,
             first_attempt: config.first_attempt,
-            ledger: Ledger::new(config.keep_history),
+            ledger: Ledger::new(config.keep_history, keys.name_key()),
+            keys,
             connections: Connections::new(config.limits.connect_time, config.limits.silence),
             pace: Pace::new(config.limits.offers),
             deadlines: Deadlines::new(config.deadline),
@@ -180,6 +182,23 @@ impl Server {
     /// When this connection is sent something next, or closed, unless something is received on it before or the server is administered.
     pub fn speaks_at(&self, id: ConnectionId) -> Option<SimTime> {
         self.connections.get(id).map(|connection| connection.wakes_at())
+    }
+
+    /// Has ready what is needed soon, when something comes on this connection.
+    pub fn fetch(&self, id: ConnectionId) {
+        self.connections.fetch(id);
+    }
+
+    /// Further, once that is there.
+    pub fn fetch_more(&self, id: ConnectionId) {
+        self.connections.fetch_more(id);
+    }
+
+    /// At last, of the device on it.
+    pub fn fetch_device(&self, id: ConnectionId) {
+        if let Some(device) = self.connections.get(id).and_then(|connection| connection.device) {
+            memory::fetch(self.ledger.registry.at(device));
+        }
     }
 
     /// A connection that was left alone was last heard at `heard_at`, if at all, and answered.

@@ -5,6 +5,8 @@
 //! is sent again (a request for results never recovers a lost manifest), what was is asked about. That a device has *seen* an id
 //! (key 41) is taken as proof of nothing (protocol 14, traps 1 and 2).
 
+use std::io::Write as _;
+
 use crate::model::{Artifact, AttemptId, Manifest, ServerEvent, StateReason, UpdateState, Url};
 use crate::time::SimTime;
 use crate::wire::ota::{CloudMessage, Report, decode_results, encode_cloud};
@@ -288,7 +290,12 @@ impl Server {
     }
 
     fn image_url(&self, attempt: AttemptId, index: u8) -> Url {
-        Url::new(format!("{}/a/{attempt}/{index}", self.image_base)).expect("the image base leaves room for the path")
+        let mut text = [0; Url::MAX];
+        let mut room = &mut text[..];
+        let written = write!(room, "{}/a/{attempt}/{index}", self.image_base);
+        written.expect("the image base leaves room for the path");
+        let left = room.len();
+        Url::new(&text[..Url::MAX - left]).expect("it is as long as a URL may be")
     }
 
     fn artifacts(&self, attempt: &Attempt) -> usize {

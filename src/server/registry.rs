@@ -2,17 +2,20 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{DeviceId, Few, Sorted, Tags, push_sparingly};
+use crate::model::{DeviceId, Few, Places, Sorted, Tags, hash_of_name, push_sparingly};
 
 use super::attempts::AttemptIndex;
 use super::record::{CohortNumber, DeviceNumber, SessionSeen};
 
 /// Every device, by number and by id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Registry {
     /// In the order of their ids.
     by_id: Sorted<DeviceNumber>,
     devices: Vec<Device>,
+    places: Places,
+    /// Of the hashes of ids.
+    key: u64,
 }
 
 /// A device as the server knows it.
@@ -72,6 +75,16 @@ impl Device {
 }
 
 impl Registry {
+    /// An empty one, with a key that nobody who chooses ids knows.
+    pub fn new(key: u64) -> Registry {
+        Registry {
+            by_id: Sorted::default(),
+            devices: Vec::new(),
+            places: Places::default(),
+            key,
+        }
+    }
+
     /// Makes a device known under the next number.
     pub fn add(&mut self, id: DeviceId, tags: Tags) -> DeviceNumber {
         let number = self.next();
@@ -86,6 +99,9 @@ impl Registry {
         };
         device.set_tags(tags);
         push_sparingly(&mut self.devices, device);
+        let (devices, key) = (&self.devices, self.key);
+        self.places
+            .add(number.0 as usize, |place| hash_of_name(key, devices[place].id.as_bytes()));
         number
     }
 
@@ -95,7 +111,9 @@ impl Registry {
     }
 
     pub fn find(&self, id: &DeviceId) -> Option<DeviceNumber> {
-        self.by_id.find(|known| self.at(*known).id.cmp(id)).copied()
+        let hash = hash_of_name(self.key, id.as_bytes());
+        let place = self.places.find(hash, |place| self.devices[place].id == *id)?;
+        Some(DeviceNumber(place as u32))
     }
 
     /// Devices by id, from the one behind `after`.

@@ -21,14 +21,17 @@ use crate::memory;
 use crate::model::{DeviceIndex, KeyHash};
 use crate::play::{Ask, Directive, Director, Mode, Outcome, Picture, Sighting};
 use crate::scenario::{Plan, TlsPlan};
-use crate::server::{Admission, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp};
+use crate::server::{
+    Admission, ConnectionId, Record, RequestId, Server, ServerConfig, ServerInput, ServerOutput, ServerOutputs, Stamp,
+};
 use crate::time::SimTime;
 use crate::verdict::Auditor;
 use crate::wire::{ImageAnswer, ImageHead};
 
+use super::boxes::Boxes;
 use super::link::Port;
 use super::process::{Process, Work};
-use super::queue::{Event, Queue, QueueKind, Scheduled};
+use super::queue::{Event, Queue, QueueKind, STAGES, Scheduled};
 use ahead::{Ahead, serves_each_alone};
 use trouble::Asked;
 
@@ -44,8 +47,8 @@ const OUTPUTS_KEPT: usize = 256;
 /// In a fleet of more devices than this the server's rules are held for one device in so many.
 const AUDITED_MAX: usize = 100_000;
 
-/// Events before its turn at which a device is fetched; what it keeps elsewhere is at half of it.
-const FETCHED_AHEAD: usize = 8;
+/// Events before its turn at which a device is fetched; then what it keeps elsewhere, and what the server keeps of it, a look at a time.
+const FETCHED_AHEAD: [usize; STAGES] = [10, 6, 4, 2];
 
 /// A fleet of more devices than this has the heap on large pages.
 const LARGE_FLEET: usize = 50_000;
@@ -121,6 +124,7 @@ pub(super) struct Engine {
     outputs: EdgeOutputs,
     server_outputs: ServerOutputs,
     directives: Vec<Directive>,
+    boxes: Boxes,
 }
 
 impl Engine {
@@ -175,6 +179,7 @@ impl Engine {
             outputs: EdgeOutputs::default(),
             server_outputs: Vec::new(),
             directives: Vec::new(),
+            boxes: Boxes::default(),
             plan,
         }
     }
@@ -341,14 +346,27 @@ impl Engine {
 
     /// Has ready what the next events need: with many devices hardly anything of one is at hand when its turn comes.
     fn fetch_ahead(&mut self) {
-        while let Some(device) = self.queue.coming(0, FETCHED_AHEAD) {
+        while let Some(device) = self.queue.coming(0, FETCHED_AHEAD[0]) {
             memory::fetch(&self.edges[device.at()]);
             memory::fetch(&self.ports[device.at()]);
             self.director.fetch(device);
         }
-        while let Some(device) = self.queue.coming(1, FETCHED_AHEAD / 2) {
+        while let Some(device) = self.queue.coming(1, FETCHED_AHEAD[1]) {
             self.edges[device.at()].fetch_more();
             self.director.fetch_more(device);
+            self.fetch_line(device, Server::fetch);
+        }
+        while let Some(device) = self.queue.coming(2, FETCHED_AHEAD[2]) {
+            self.fetch_line(device, Server::fetch_more);
+        }
+        while let Some(device) = self.queue.coming(3, FETCHED_AHEAD[3]) {
+            self.fetch_line(device, Server::fetch_device);
+        }
+    }
+
+    fn fetch_line(&self, device: DeviceIndex, fetch: impl FnOnce(&Server, ConnectionId)) {
+        if let Some(line) = self.ports[device.at()].line(device) {
+            fetch(&self.server, line);
         }
     }
 
@@ -358,8 +376,9 @@ impl Engine {
             Event::Wake { generation } => self.on_wake(device, generation),
             Event::Connected { connection } => self.on_connected(device, connection),
             Event::Delivered { connection, packet } => {
+                let packet = self.boxes.unpack(packet);
                 if self.ports[device.at()].is_on(connection) {
-                    self.input(device, DeviceInput::Received(*packet));
+                    self.input(device, DeviceInput::Received(packet));
                 }
             }
             Event::Closed { connection } => {

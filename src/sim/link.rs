@@ -97,6 +97,11 @@ impl Port {
         self.up().filter(|up| self.at_server == Some(*up) && self.half_open.is_none())
     }
 
+    /// What the server calls the newest connection that it believes in.
+    pub(super) fn line(&self, device: DeviceIndex) -> Option<ConnectionId> {
+        self.at_server.map(|connection| connection_id(device, connection))
+    }
+
     /// Begins a download; gives its number.
     pub(super) fn start_download(&mut self) -> u32 {
         let number = self.downloads;

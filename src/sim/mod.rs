@@ -3,6 +3,7 @@
 //! One thread plays a plan over the same cores as real time does: devices, the edges with their links and faults, the server, the Director. What
 //! happens at one moment happens in a fixed order, so that a plan has one outcome, byte for byte. Parallelism is over seeds.
 
+mod boxes;
 mod engine;
 mod link;
 mod process;

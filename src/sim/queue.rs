@@ -11,6 +11,8 @@ use crate::wire::{DownloadRequest, ImageAnswer, Packet};
 
 use super::wheel::Wheel;
 
+pub(super) use super::wheel::STAGES;
+
 /// Something that happens to one device, or to the server because of it.
 #[derive(Debug)]
 pub(super) enum Event {

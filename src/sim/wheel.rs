@@ -11,6 +11,8 @@ use crate::time::SimTime;
 
 /// Slots of a lap, and laps of the wheel.
 const SLOTS: usize = 4_096;
+/// How often an event is told of before its turn.
+pub(super) const STAGES: usize = 4;
 /// A slot is 2^20 nanoseconds, about a millisecond.
 const SLOT_BITS: u32 = 20;
 /// A lap is 4,096 slots, about four seconds.
@@ -25,8 +27,8 @@ pub(super) struct Wheel {
     lap: u64,
     /// What was in it when it was opened, the first at the end.
     open: Vec<Scheduled>,
-    /// Of these, so many from the start have not been told of as near, or as next.
-    far_off: [usize; 2],
+    /// Of these, so many from the start have not been told of as near, by stage.
+    far_off: [usize; STAGES],
     /// What has come into it since.
     late: Heap,
     /// The rest of the lap.
@@ -43,7 +45,7 @@ impl Default for Wheel {
             slot: 0,
             lap: 0,
             open: Vec::new(),
-            far_off: [0; 2],
+            far_off: [0; STAGES],
             late: Heap::default(),
             slots: Ring::new(),
             laps: Ring::new(),
@@ -84,7 +86,7 @@ impl Wheel {
         }
     }
 
-    /// The next device of an event that has come near: within `near` events of its turn (stage 0, then stage 1, closer). Each is told once
+    /// The next device of an event that has come near: within `near` events of its turn (stage 0, then the others, each closer). Each is told once
     /// a stage; events that came late are not told.
     pub(super) fn coming(&mut self, stage: usize, near: usize) -> Option<DeviceIndex> {
         let left = &mut self.far_off[stage];
@@ -106,7 +108,7 @@ impl Wheel {
                 self.slot = slot;
                 self.slots.exchange(slot, &mut self.open);
                 self.open.sort_unstable_by(|a, b| b.cmp(a));
-                self.far_off = [self.open.len(); 2];
+                self.far_off = [self.open.len(); STAGES];
                 return;
             }
             if !self.enter_next_lap() {

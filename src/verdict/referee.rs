@@ -307,7 +307,7 @@ impl Referee {
         else {
             return;
         };
-        self.latest = self.register.find_likely(device.as_str(), self.latest);
+        self.latest = self.register.find_likely(device, self.latest);
         let Some(device) = self.latest else {
             return;
         };

@@ -292,19 +292,25 @@ fn half_to_double(half: u16) -> f64 {
     if half & 0x8000 == 0 { size } else { -size }
 }
 
-/// Room for most messages, bytes: one that is made in one place is not moved as it grows.
+/// Room for most messages, bytes: they are made without asking for memory.
 const ROOM: usize = 256;
 
 /// A message under construction. Integers are minimal; the caller closes what it opens with an indefinite length.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    bytes: Vec<u8>,
+    /// So many bytes of it while it is short: all of them once it no longer is.
+    short: [u8; ROOM],
+    len: usize,
+    /// All of it once it is longer.
+    long: Vec<u8>,
 }
 
 impl Default for Writer {
     fn default() -> Self {
         Writer {
-            bytes: Vec::with_capacity(ROOM),
+            short: [0; ROOM],
+            len: 0,
+            long: Vec::new(),
         }
     }
 }
@@ -354,8 +360,7 @@ impl Writer {
             Number::Int(int) => self.int(int),
             Number::Float(float) => {
                 self.byte(SIMPLE << 5 | 27);
-                self.bytes.extend_from_slice(&float.to_bits().to_be_bytes());
-                self
+                self.put(&float.to_bits().to_be_bytes())
             }
         }
     }
@@ -375,15 +380,16 @@ impl Writer {
         self.string(BYTES, bytes.as_ref())
     }
 
-    /// The message, in a place of its size: cut off where it was made, what is kept of it would leave gaps in the heap.
+    /// The message, in a place of its size.
     pub(crate) fn finish(self) -> Bytes {
-        Bytes::copy_from_slice(&self.bytes)
+        match self.long.is_empty() {
+            true => Bytes::copy_from_slice(&self.short[..self.len]),
+            false => self.long.into(),
+        }
     }
 
     fn string(&mut self, major: u8, bytes: &[u8]) -> &mut Self {
-        self.head(major, bytes.len() as u64);
-        self.bytes.extend_from_slice(bytes);
-        self
+        self.head(major, bytes.len() as u64).put(bytes)
     }
 
     fn head(&mut self, major: u8, argument: u64) -> &mut Self {
@@ -394,13 +400,39 @@ impl Writer {
             0x1_0000..=0xffff_ffff => (26, 4),
             _ => (27, 8),
         };
-        self.bytes.push(major << 5 | info);
-        self.bytes.extend_from_slice(&argument.to_be_bytes()[8 - width..]);
+        self.byte(major << 5 | info);
+        for byte in &argument.to_be_bytes()[8 - width..] {
+            self.byte(*byte);
+        }
         self
     }
 
     fn byte(&mut self, byte: u8) -> &mut Self {
-        self.bytes.push(byte);
+        match self.short.get_mut(self.len) {
+            Some(place) => {
+                *place = byte;
+                self.len += 1;
+                self
+            }
+            None => self.put(&[byte]),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> &mut Self {
+        let end = self.len + bytes.len();
+        match self.short.get_mut(self.len..end) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.len = end;
+            }
+            None => {
+                if self.long.is_empty() {
+                    self.long.extend_from_slice(&self.short[..self.len]);
+                    self.len = ROOM;
+                }
+                self.long.extend_from_slice(bytes);
+            }
+        }
         self
     }
 }
@@ -434,6 +466,24 @@ mod tests {
             (&[0xfb, 0xc0, 0x10, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66], -4.1),
         ] {
             assert_eq!(Reader::new(bytes).number(), Ok(Number::Float(value)));
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_written_like_a_short_one() {
+        for before in [0, 1, ROOM - 3, ROOM - 1, ROOM] {
+            for more in [0, 1, 2, 300] {
+                let (text, rest) = (vec![b'a'; before], vec![b'b'; more]);
+                let mut writer = Writer::default();
+                writer.text(&text).bytes(&rest).uint(7);
+                let written = writer.finish();
+                let mut reader = Reader::new(&written);
+                assert_eq!(
+                    (reader.text(), reader.bytes(), reader.uint()),
+                    (Ok(&text[..]), Ok(&rest[..]), Ok(7))
+                );
+                assert!(reader.at_end());
+            }
         }
     }
 

@@ -62,24 +62,24 @@ pub(super) fn field_map<'b>(
 }
 
 /// Writes labels as a map of indefinite length.
-pub(super) fn write_labels<V>(writer: &mut Writer, labels: &[(String, V)], mut value: impl FnMut(&mut Writer, &V)) {
+pub(super) fn write_labels<N: AsRef<str>, V>(writer: &mut Writer, labels: &[(N, V)], mut value: impl FnMut(&mut Writer, &V)) {
     writer.open_map();
     for (name, label) in labels {
-        writer.text(name);
+        writer.text(name.as_ref());
         value(writer, label);
     }
     writer.end();
 }
 
 /// Reads a map from text to values.
-pub(super) fn read_labels<'b, V>(
+pub(super) fn read_labels<'b, N: From<String>, V>(
     reader: &mut Reader<'b>,
     mut value: impl FnMut(&mut Reader<'b>) -> Result<V, FieldError>,
-) -> Result<Vec<(String, V)>, FieldError> {
+) -> Result<Vec<(N, V)>, FieldError> {
     let mut map = reader.map()?;
     let mut labels = Vec::new();
     while reader.more(&mut map)? {
-        labels.push((read_text(reader)?, value(reader)?));
+        labels.push((read_text(reader)?.into(), value(reader)?));
     }
     Ok(labels)
 }

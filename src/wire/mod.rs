@@ -27,3 +27,4 @@ pub use ota::receive_limit;
 pub use packet::{Connect, ConnectCode, Packet, Publish, QoS, Topic};
 pub use range::ByteRange;
 pub use url::UrlError;
+pub(crate) use url::UrlParts;

@@ -185,7 +185,7 @@ fn carry(tls: bool, bytes: u64) -> (u64, u64) {
 fn connect_len(connect: &Connect) -> u64 {
     // Protocol name, level, flags, keep-alive.
     let fixed = 6 + 1 + 1 + 2;
-    let user = connect.user_name.as_ref().map_or(0, |user| text_len(user.as_str()));
+    let user = connect.user_name.as_ref().map_or(0, |user| 2 + user.as_bytes().len() as u64);
     let password = connect.password.as_ref().map_or(0, |password| text_len(password.reveal()));
     fixed + text_len(&connect.client_id) + user + password
 }

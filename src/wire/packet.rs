@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::{DeviceId, IngestKey};
+use crate::model::{DeviceId, Few, IngestKey};
 
 /// A topic name or filter.
 pub type Topic = Cow<'static, str>;
@@ -25,14 +25,14 @@ pub enum Packet {
         /// Packet identifier, nonzero.
         id: u16,
         /// Filters with the highest quality of service wanted; a device sends one.
-        filters: Vec<(Topic, QoS)>,
+        filters: Few<(Topic, QoS)>,
     },
     /// Answer to it, one code a filter.
     SubAck {
         /// The SUBSCRIBE's identifier.
         id: u16,
         /// Granted quality of service, or `None` for refused (0x80).
-        granted: Vec<Option<QoS>>,
+        granted: Few<Option<QoS>>,
     },
     /// A message.
     Publish(Publish),

@@ -1,5 +1,7 @@
 //! Logs and metrics (protocol 4.3, 4.4).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::model::word_enum;
@@ -34,6 +36,9 @@ pub const LOG_LIMIT: usize = 1024;
 /// Bytes that a label's value may have in a metric without aggregation (protocol 4.4).
 pub const LABEL_VALUE_LIMIT: usize = 32;
 
+/// Names and values; most names are known beforehand.
+pub type Labels = Vec<(Cow<'static, str>, String)>;
+
 /// One log record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
@@ -44,7 +49,7 @@ pub struct LogRecord {
     /// Milliseconds since boot.
     pub uptime_ms: u64,
     /// The SDK sends one: `source`, the module that logs.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// The text.
     pub body: String,
     /// The text before values were put in.
@@ -55,7 +60,7 @@ pub struct LogRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// Which metric.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Over what the value is taken; a heartbeat has none.
     pub aggregation: Option<Aggregation>,
     /// Milliseconds since boot.
@@ -63,7 +68,7 @@ pub struct Metric {
     /// Counts the values of this metric from zero each boot; a heartbeat has none.
     pub sequence: Option<u64>,
     /// What tells apart values of one name.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// The value, or the sum of the values.
     pub sum: Number,
     /// The sum did not fit.
@@ -156,14 +161,17 @@ impl Metric {
     /// The metric that tells the cloud of a boot, sent once. With `unconfirmed`, the reason says that a test image runs; the whole
     /// is cut at [`LABEL_VALUE_LIMIT`].
     pub fn boot_reset(uptime_ms: i64, reasons: &[ResetReason], unconfirmed: bool) -> Self {
-        let mut words: Vec<&str> = reasons.iter().map(|reason| reason.word()).collect();
-        if words.is_empty() {
-            words.push("UNKNOWN");
+        let unknown = reasons.is_empty().then_some("UNKNOWN");
+        let known = reasons.iter().map(|reason| reason.word());
+        let mut reason = String::with_capacity(2 * LABEL_VALUE_LIMIT);
+        for word in unknown
+            .into_iter()
+            .chain(known)
+            .chain(unconfirmed.then_some("TEST_FIRMWARE_UPGRADE"))
+        {
+            reason += if reason.is_empty() { "" } else { " | " };
+            reason += word;
         }
-        if unconfirmed {
-            words.push("TEST_FIRMWARE_UPGRADE");
-        }
-        let mut reason = words.join(" | ");
         reason.truncate(LABEL_VALUE_LIMIT);
         Metric {
             name: "boot_reset".into(),
@@ -228,7 +236,7 @@ pub fn decode_log(payload: &[u8]) -> Result<LogRecord, FieldError> {
 pub fn encode_metric(metric: &Metric) -> Bytes {
     let mut writer = Writer::default();
     writer.open_map().uint(key::MESSAGE_TYPE).uint(METRIC);
-    writer.uint(key::METRIC_NAME).text(&metric.name);
+    writer.uint(key::METRIC_NAME).text(metric.name.as_bytes());
     if let Some(aggregation) = metric.aggregation {
         writer.uint(key::AGGREGATION).uint(aggregation.0);
     }
@@ -274,7 +282,7 @@ pub fn decode_metric(payload: &[u8]) -> Result<Metric, FieldError> {
         }
         Ok(())
     })?;
-    metric.name = name.ok_or(FieldError::Missing(key::METRIC_NAME))?;
+    metric.name = name.ok_or(FieldError::Missing(key::METRIC_NAME))?.into();
     metric.sum = sum.ok_or(FieldError::Missing(key::SUM))?;
     if count.is_some() || min.is_some() || max.is_some() {
         metric.spread = Some(Spread {
@@ -286,7 +294,7 @@ pub fn decode_metric(payload: &[u8]) -> Result<Metric, FieldError> {
     Ok(metric)
 }
 
-fn text_labels(writer: &mut Writer, labels: &[(String, String)]) {
+fn text_labels(writer: &mut Writer, labels: &Labels) {
     if !labels.is_empty() {
         writer.uint(key::LABELS);
         write_labels(writer, labels, |writer, value| {

@@ -21,6 +21,17 @@ pub enum UrlError {
     Byte,
 }
 
+/// A URL taken apart where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UrlParts<'u> {
+    pub(crate) tls: bool,
+    pub(crate) host: &'u str,
+    pub(crate) port: u16,
+    /// What a path needs ahead of the target that it does not begin with: a slash, or nothing.
+    pub(crate) slash: &'static str,
+    pub(crate) target: &'u str,
+}
+
 impl ImageUrl {
     /// Takes a URL apart: port 443 and path `/` where left out, user information and fragment dropped. With `tls_required` anything
     /// but `https` is refused; a device in a run without TLS accepts `http` too.
@@ -28,10 +39,26 @@ impl ImageUrl {
     /// # Errors
     /// [`UrlError`] if no request can be made of it.
     pub fn parse(url: &Url, tls_required: bool) -> Result<Self, UrlError> {
-        if !url.as_bytes().iter().all(u8::is_ascii_graphic) {
+        let parts = UrlParts::of(url.as_bytes(), tls_required)?;
+        Ok(ImageUrl {
+            tls: parts.tls,
+            host: parts.host.into(),
+            port: parts.port,
+            path: [parts.slash, parts.target].concat(),
+        })
+    }
+}
+
+impl<'u> UrlParts<'u> {
+    /// As [`ImageUrl::parse`].
+    ///
+    /// # Errors
+    /// [`UrlError`] if no request can be made of it.
+    pub(crate) fn of(url: &'u [u8], tls_required: bool) -> Result<Self, UrlError> {
+        if !url.iter().all(u8::is_ascii_graphic) {
             return Err(UrlError::Byte);
         }
-        let text = std::str::from_utf8(url.as_bytes()).map_err(|_| UrlError::Byte)?;
+        let text = std::str::from_utf8(url).map_err(|_| UrlError::Byte)?;
         let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) if !tls_required => (false, rest),
@@ -51,11 +78,12 @@ impl ImageUrl {
             return Err(UrlError::Host);
         }
         let slash = if target.starts_with('/') { "" } else { "/" };
-        Ok(ImageUrl {
+        Ok(UrlParts {
             tls,
-            host: host.into(),
+            host,
             port,
-            path: format!("{slash}{target}"),
+            slash,
+            target,
         })
     }
 }

@@ -81,7 +81,7 @@ fn connects_as_the_sdk_does() {
         panic!("{packets:?}");
     };
     let reset = decode_metric(&reset.payload).unwrap();
-    assert_eq!(reset.labels, [("reason".to_owned(), "POWER_ON".to_owned())]);
+    assert_eq!(reset.labels, [("reason".into(), "POWER_ON".to_owned())]);
 }
 
 #[test]

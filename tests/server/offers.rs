@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use squall::model::{AdminAction, ServerEvent, StateReason, UpdateState};
+use squall::model::{AdminAction, Few, ServerEvent, StateReason, UpdateState};
 use squall::server::{ConnectionId, Record, ServerInput, ServerOutput};
 use squall::wire::ota::{CloudMessage, Report, decode_cloud};
 use squall::wire::{ConnectCode, Packet, QoS, topic};
@@ -43,7 +43,7 @@ fn the_whole_course_of_an_update_in_order() {
     rig.received(1, metadata(1, None, None));
     rig.received(1, subscribe(topic::CONFIG_C2D));
     let device = "d1".into();
-    let granted = vec![Some(QoS::AtMostOnce)];
+    let granted = Few::One(Some(QoS::AtMostOnce));
     let expected = [
         connack(1, ConnectCode::Accepted),
         observed(ServerEvent::DeviceConnected { device }),
@@ -53,7 +53,7 @@ fn the_whole_course_of_an_update_in_order() {
 
     rig.subscribe(1);
     let out = rig.take();
-    let granted = vec![Some(QoS::AtLeastOnce)];
+    let granted = Few::One(Some(QoS::AtLeastOnce));
     assert_eq!(out.len(), 4, "{out:?}");
     assert_eq!(out[0], transmit(1, Packet::SubAck { id: 9, granted }));
     assert_eq!(
@@ -493,7 +493,7 @@ fn a_device_that_saw_what_was_cancelled_unsent_is_told_once() {
 fn a_subscription_at_qos_0_is_served_at_qos_0() {
     let mut rig = Rig::stocked();
     rig.connect(1, "d1");
-    let filters = vec![(topic::OTA_C2D.into(), QoS::AtMostOnce)];
+    let filters = Few::One((topic::OTA_C2D.into(), QoS::AtMostOnce));
     rig.received(1, Packet::Subscribe { id: 1, filters });
     rig.deploy("up", "all", "app@1.1.0");
     let (publish, _) = rig.manifest();

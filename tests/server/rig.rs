@@ -310,7 +310,7 @@ pub fn connect(device: &str, key: &str) -> Packet {
 pub fn subscribe(filter: &str) -> Packet {
     Packet::Subscribe {
         id: 9,
-        filters: vec![(Topic::Owned(filter.to_owned()), QoS::AtLeastOnce)],
+        filters: vec![(Topic::Owned(filter.to_owned()), QoS::AtLeastOnce)].into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use squall::model::{BuildId, ServerEvent};
+use squall::model::{BuildId, Few, ServerEvent};
 use squall::server::{ConnectionId, ServerInput, ServerOutput};
 use squall::wire::{ConnectCode, Packet, Publish, QoS, topic};
 
@@ -112,13 +112,16 @@ fn anything_before_connect_and_a_second_connect_close_the_connection() {
 fn packets_that_only_servers_send_close_the_connection() {
     let mut rig = Rig::new();
     let code = ConnectCode::Accepted;
-    let granted = vec![None];
+    let granted = Few::One(None);
     for packet in [
         Packet::ConnAck { code },
         Packet::SubAck { id: 1, granted },
         Packet::UnsubAck { id: 1 },
         Packet::PingResponse,
-        Packet::Subscribe { id: 1, filters: vec![] },
+        Packet::Subscribe {
+            id: 1,
+            filters: Few::None,
+        },
     ] {
         rig.online(1, "d1");
         rig.received(1, packet);

@@ -38,14 +38,14 @@ fn packets_are_as_long_as_a_codec_makes_them() {
         (
             Packet::Subscribe {
                 id: 7,
-                filters: vec![("ota-cbor-c2d".into(), QoS::AtLeastOnce)],
+                filters: vec![("ota-cbor-c2d".into(), QoS::AtLeastOnce)].into(),
             },
             v4::Packet::Subscribe(v4::Subscribe::new_many([filter()])),
         ),
         (
             Packet::SubAck {
                 id: 7,
-                granted: vec![Some(QoS::AtLeastOnce), None],
+                granted: vec![Some(QoS::AtLeastOnce), None].into(),
             },
             v4::Packet::SubAck(v4::SubAck::new(
                 7,

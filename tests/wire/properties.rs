@@ -8,7 +8,7 @@ use squall::model::{Artifact, AttemptId, BuildId, Manifest, Secret, Slug, Url, V
 use squall::wire::config::{self, DesiredConfiguration, ReportedConfiguration, Severity};
 use squall::wire::ota::{self, CloudMessage, DecodeError, Report, UpdateResults};
 use squall::wire::session::{self, LabelValue, SessionMetadata};
-use squall::wire::telemetry::{self, Aggregation, LogRecord, Metric, Spread};
+use squall::wire::telemetry::{self, Aggregation, Labels, LogRecord, Metric, Spread};
 use squall::wire::{ByteRange, ContentRange, ImageUrl, Number, message_type};
 
 use super::cbor::{Item, Style, array, encode_as, map, text, uint};
@@ -246,8 +246,8 @@ fn session_metadata() -> impl Strategy<Value = SessionMetadata> {
     })
 }
 
-fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
-    vec(("\\PC{0,15}", "\\PC{0,31}"), 0..3)
+fn labels() -> impl Strategy<Value = Labels> {
+    vec(("\\PC{0,15}".prop_map(Into::into), "\\PC{0,31}"), 0..3)
 }
 
 fn log_record() -> impl Strategy<Value = LogRecord> {
@@ -280,7 +280,7 @@ fn metric() -> impl Strategy<Value = Metric> {
     );
     (head, number(), any::<bool>(), option::of(spread)).prop_map(
         |((name, aggregation, uptime_ms, sequence, labels), sum, sum_truncated, spread)| Metric {
-            name,
+            name: name.into(),
             aggregation: aggregation.map(Aggregation),
             uptime_ms,
             sequence,

@@ -7,7 +7,7 @@ use squall::model::{Artifact, AttemptId, Manifest};
 use squall::wire::config::{self, DesiredConfiguration, ReportedConfiguration};
 use squall::wire::ota::{self, CloudMessage, Report};
 use squall::wire::session::{self, LabelValue};
-use squall::wire::telemetry::{self, LogRecord, Metric};
+use squall::wire::telemetry::{self, Labels, LogRecord, Metric};
 use squall::wire::{Number, message_type};
 
 #[derive(Deserialize)]
@@ -189,8 +189,8 @@ fn metric_content(metric: &Metric) -> Value {
     content
 }
 
-fn text_labels(labels: &[(String, String)]) -> Value {
-    labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+fn text_labels(labels: &Labels) -> Value {
+    labels.iter().map(|(name, value)| (name.to_string(), json!(value))).collect()
 }
 
 fn label(value: &LabelValue) -> Value {

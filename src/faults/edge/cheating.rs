@@ -169,7 +169,7 @@ impl Cheating {
         ];
         Packet::Subscribe {
             id: STOLEN,
-            filters: filters.map(|filter| (filter.into(), QoS::AtLeastOnce)).to_vec(),
+            filters: filters.map(|filter| (filter.into(), QoS::AtLeastOnce)).into_iter().collect(),
         }
     }
 
@@ -333,7 +333,7 @@ impl Edge {
                 sequence: u64::from(sequence),
                 severity: Severity::INFO,
                 uptime_ms: now.as_nanos() / 1_000_000,
-                labels: vec![("source".to_owned(), "flood".to_owned())],
+                labels: vec![("source".into(), "flood".to_owned())],
                 body: "one of many".to_owned(),
                 template: None,
             });

@@ -141,7 +141,7 @@ impl Rig {
         }));
         self.received(Packet::Subscribe {
             id: 1,
-            filters: vec![(Topic::Borrowed(topic::OTA_C2D), QoS::AtLeastOnce)],
+            filters: vec![(Topic::Borrowed(topic::OTA_C2D), QoS::AtLeastOnce)].into(),
         });
         for (name, cohort, version) in [("one", "west", "1.0.0"), ("two", "west", "1.1.0"), ("three", "all", "1.1.0")] {
             self.admin(AdminAction::Deploy {

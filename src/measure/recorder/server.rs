@@ -47,7 +47,7 @@ impl Recorder {
 
     /// A device that the server names: more often than not what was seen last was seen of it.
     fn likely(&mut self, device: &DeviceId) -> Option<DeviceIndex> {
-        self.latest = self.roster.register.find_likely(device.as_str(), self.latest);
+        self.latest = self.roster.register.find_likely(device, self.latest);
         self.latest
     }
 

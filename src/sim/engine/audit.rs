@@ -61,6 +61,9 @@ impl Engine {
     }
 
     pub(super) fn tell_findings(&mut self) {
+        if !self.auditor.has_findings() {
+            return;
+        }
         for finding in self.auditor.take_findings() {
             self.sight(Sighting::Server(ServerEvent::RuleBroken {
                 rule: finding.rule.to_owned(),

@@ -149,7 +149,7 @@ impl Engine {
     pub(super) fn send_to_server(&mut self, device: DeviceIndex, packet: Packet) {
         if let Some(connection) = self.ports[device.at()].up() {
             let at = self.edges[device.at()].packet_arrives(Way::Up, &packet, self.now);
-            let packet = Box::new(packet);
+            let packet = self.boxes.pack(packet);
             self.push(device, at, Event::Received { connection, packet });
         }
     }

@@ -63,11 +63,11 @@ impl Engine {
         self.server.stirs(connection_id(device, connection), kept.heard_at);
         match kept.under_way {
             Some((Way::Up, at)) => {
-                let packet = Box::new(Packet::PingRequest);
+                let packet = self.boxes.pack(Packet::PingRequest);
                 self.push(device, at, Event::Received { connection, packet });
             }
             Some((Way::Down, at)) => {
-                let packet = Box::new(Packet::PingResponse);
+                let packet = self.boxes.pack(Packet::PingResponse);
                 self.push(device, at, Event::Delivered { connection, packet });
             }
             None => {}

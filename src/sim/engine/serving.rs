@@ -30,9 +30,10 @@ impl Engine {
         match event {
             Event::Opened { connection } => self.on_opened(device, connection),
             Event::Received { connection, packet } => {
+                let packet = self.boxes.unpack(packet);
                 if self.ports[device.at()].is_at_server(connection) {
                     let from = connection_id(device, connection);
-                    self.tell_server(ServerInput::Received { from, packet: *packet });
+                    self.tell_server(ServerInput::Received { from, packet });
                 }
             }
             Event::Gone { connection } => {
@@ -110,7 +111,8 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, request: &DownloadRequest) -> ImageAnswer {
-        let authorization = format!("OtaSecret {}", String::from_utf8_lossy(request.secret.as_bytes()));
+        let secret = String::from_utf8_lossy(request.secret.as_bytes());
+        let authorization = ["OtaSecret ", &secret].concat();
         let range = (request.offset > 0).then(|| format!("bytes={}-", request.offset));
         let request = ImageRequest {
             path: &request.target.path,
@@ -159,7 +161,7 @@ impl Engine {
         let (device, connection) = connection_of(to);
         self.disturb(device);
         let at = self.edges[device.at()].packet_arrives(Way::Down, &packet, self.now);
-        let packet = Box::new(packet);
+        let packet = self.boxes.pack(packet);
         self.push(device, at, Event::Delivered { connection, packet });
     }
 }

@@ -5,12 +5,10 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 
-use crate::model::{
-    ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceIndex, Few, FirmwareVersion, Manifest, UpdateState,
-};
+use crate::model::{ArtifactResult, AttemptId, CohortName, DeploymentName, DeviceIndex, Few, FirmwareVersion, UpdateState};
 use crate::time::SimTime;
 use crate::wire::api::AttemptView;
-use crate::wire::ota::Report;
+use crate::wire::ota::{ReadManifest, Report};
 use crate::wire::{ImageAnswer, ImageRequest};
 
 /// A device's connection.
@@ -203,8 +201,8 @@ impl Attempt {
     }
 
     /// Its manifest was sent.
-    pub(super) fn offer(&mut self, manifest: &Manifest) {
-        let secrets = manifest.artifacts.iter().map(|artifact| print(artifact.secret.as_bytes()));
+    pub(super) fn offer(&mut self, manifest: &ReadManifest<'_>) {
+        let secrets = manifest.artifacts.iter().map(|artifact| print(artifact.secret));
         self.secrets = secrets.collect();
     }
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    AdminAction, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Manifest, ServerEvent, Sorted,
-    SortedMap, StateReason, UpdateState, push_sparingly,
+    AdminAction, AttemptId, CohortName, DeploymentName, DeviceId, DeviceIndex, FirmwareVersion, Places, ServerEvent, SortedMap,
+    StateReason, UpdateState, hash_of_name, push_sparingly,
 };
 use crate::time::SimTime;
 use crate::wire::api::{AttemptView, DeploymentView, DeviceView};
-use crate::wire::ota::{CloudMessage, UpdateResults, decode_cloud, decode_results};
+use crate::wire::ota::{CloudMessage, ReadManifest, UpdateResults, decode_results, read_cloud};
 use crate::wire::{ConnectCode, ImageAnswer, ImageRequest, Packet, Publish, receive_limit, topic};
 
 use super::finding::Finding;
@@ -43,9 +43,10 @@ pub struct Auditor {
     stranger: Option<u64>,
     /// The connection that the packet under way introduces, and whose it is if the server agrees.
     greeting: Option<(u64, DeviceId)>,
-    /// In the order of their ids.
-    numbers: Sorted<DeviceIndex>,
     ids: Vec<DeviceId>,
+    numbers: Places,
+    /// Of the hashes of ids.
+    key: u64,
     /// Whom it was about last, and most likely is again.
     latest: Option<DeviceIndex>,
     devices: Vec<Known>,
@@ -73,11 +74,12 @@ enum Asked {
 /// What an input asks for, to be judged once it has been handled.
 #[derive(Debug)]
 enum Due {
-    /// A subscription: what was sent on the line since.
+    /// A subscription: how many messages were sent on the line since, and the first of them, with whether its manifest is canceled.
     Subscribe {
         line: u64,
         again: bool,
-        sent: Vec<CloudMessage>,
+        sent: usize,
+        first: Option<CloudMessage<bool>>,
     },
     /// A report: the state that it must lead to; `None` if it must change nothing. States as they stood before.
     Report {
@@ -104,8 +106,9 @@ impl Auditor {
             lines: SortedMap::default(),
             stranger: None,
             greeting: None,
-            numbers: Sorted::default(),
             ids: Vec::new(),
+            numbers: Places::default(),
+            key: 0,
             latest: None,
             devices: Vec::new(),
             cohorts: BTreeMap::new(),
@@ -122,6 +125,13 @@ impl Auditor {
     #[must_use]
     pub fn one_in(mut self, share: u64) -> Self {
         self.one_in = share.max(1);
+        self
+    }
+
+    /// The same; devices are found under this key, which nobody knows who chooses ids.
+    #[must_use]
+    pub fn keyed(mut self, key: u64) -> Self {
+        self.key = key;
         self
     }
 
@@ -237,8 +247,13 @@ impl Auditor {
                     let again = std::mem::replace(&mut state.again, true);
                     state.subscribed = true;
                     state.busy_at = at;
-                    let sent = Vec::new();
-                    self.due = Some(Due::Subscribe { line, again, sent });
+                    let (sent, first) = (0, None);
+                    self.due = Some(Due::Subscribe {
+                        line,
+                        again,
+                        sent,
+                        first,
+                    });
                 }
             }
             Packet::Unsubscribe { .. } => state.subscribed = false,
@@ -315,7 +330,7 @@ impl Auditor {
         };
         state.busy_at = at;
         let number = state.device;
-        let decoded = decode_cloud(&publish.payload, ARTIFACTS_MAX);
+        let decoded = read_cloud(&publish.payload, ARTIFACTS_MAX);
         self.hold(10, decoded.is_ok(), at, number, || {
             format!("a message that no device takes: {decoded:?}")
         });
@@ -324,14 +339,20 @@ impl Auditor {
         if let CloudMessage::UpdateArtifacts { attempt, manifest } = &message {
             self.manifest(at, number, *attempt, manifest, publish.payload.len());
         }
-        if let Some(Due::Subscribe { line: asked, sent, .. }) = &mut self.due
+        if let Some(Due::Subscribe {
+            line: asked,
+            sent,
+            first,
+            ..
+        }) = &mut self.due
             && *asked == line
         {
-            sent.push(message);
+            *sent += 1;
+            first.get_or_insert_with(|| message.map(|manifest| manifest.canceled));
         }
     }
 
-    fn addressed(&mut self, at: SimTime, number: DeviceIndex, publish: &Publish, message: &CloudMessage) {
+    fn addressed(&mut self, at: SimTime, number: DeviceIndex, publish: &Publish, message: &CloudMessage<ReadManifest<'_>>) {
         let device = self.ids[number.at()].clone();
         let attempt = message.attempt();
         let owner = self.attempts.get(&attempt).map(|attempt| attempt.device);
@@ -344,7 +365,7 @@ impl Auditor {
         });
     }
 
-    fn manifest(&mut self, at: SimTime, number: DeviceIndex, attempt: AttemptId, manifest: &Manifest, bytes: usize) {
+    fn manifest(&mut self, at: SimTime, number: DeviceIndex, attempt: AttemptId, manifest: &ReadManifest<'_>, bytes: usize) {
         let artifacts = &manifest.artifacts;
         let mains = artifacts.iter().filter(|artifact| artifact.main).count();
         let count = artifacts.len().min(usize::from(ARTIFACTS_MAX)) as u8;
@@ -356,7 +377,7 @@ impl Auditor {
                 artifacts.len()
             )
         });
-        let slug = |at: usize| artifacts[at].slug.as_bytes();
+        let slug = |at: usize| artifacts[at].slug;
         let named = (0..artifacts.len()).all(|at| {
             let slug_at = slug(at);
             !slug_at.is_empty() && !slug_at.contains(&b'/') && (0..at).all(|before| slug(before) != slug_at)
@@ -467,7 +488,12 @@ impl Auditor {
     pub fn handled(&mut self, at: SimTime) {
         match self.due.take() {
             None => {}
-            Some(Due::Subscribe { line, again, sent }) => self.answered_subscription(at, line, again, &sent),
+            Some(Due::Subscribe {
+                line,
+                again,
+                sent,
+                first,
+            }) => self.answered_subscription(at, line, again, (sent, first)),
             Some(Due::Report {
                 device,
                 attempt,
@@ -491,21 +517,21 @@ impl Auditor {
     }
 
     /// Nobody is owed anything on a line that the server has closed meanwhile.
-    fn answered_subscription(&mut self, at: SimTime, line: u64, again: bool, sent: &[CloudMessage]) {
+    fn answered_subscription(&mut self, at: SimTime, line: u64, again: bool, (sent, first): (usize, Option<CloudMessage<bool>>)) {
         let Some(number) = self.lines.get(&line).map(|line| line.device) else {
             return;
         };
         let current = self.devices[number.at()].current;
-        let holds = match (current, sent.first()) {
-            (Some(current), Some(CloudMessage::UpdateArtifacts { attempt, .. })) => *attempt == current,
+        let holds = match (current, first) {
+            (Some(current), Some(CloudMessage::UpdateArtifacts { attempt, .. })) => attempt == current,
             (Some(_), _) => false,
             (None, None) => true,
             // A manifest of an attempt that was cancelled while Pending may have been on its way (protocol 14).
-            (None, Some(first)) => matches!(first, CloudMessage::UpdateArtifacts { manifest, .. } if manifest.canceled),
+            (None, Some(first)) => matches!(first, CloudMessage::UpdateArtifacts { manifest: true, .. }),
         };
         let rule = if again { 45 } else { 44 };
         self.hold(rule, holds, at, number, || {
-            format!("a subscription with {current:?} open was answered by {} messages", sent.len())
+            format!("a subscription with {current:?} open was answered by {sent} messages")
         });
     }
 
@@ -555,6 +581,11 @@ impl Auditor {
         }
     }
 
+    /// True if something was found since the last time.
+    pub fn has_findings(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
     /// Every break since the last time.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.fresh)
@@ -577,11 +608,11 @@ impl Auditor {
     fn number(&mut self, device: &DeviceId) -> DeviceIndex {
         let number = match self.latest.filter(|latest| self.ids[latest.at()] == *device) {
             Some(latest) => latest,
-            None => self
-                .numbers
-                .find(|known| self.ids[known.at()].cmp(device))
-                .copied()
-                .unwrap_or_else(|| self.learn(device)),
+            None => {
+                let hash = hash_of_name(self.key, device.as_bytes());
+                let place = self.numbers.find(hash, |place| self.ids[place] == *device);
+                place.map_or_else(|| self.learn(device), |place| DeviceIndex(place as u32))
+            }
         };
         self.latest = Some(number);
         number
@@ -589,8 +620,10 @@ impl Auditor {
 
     fn learn(&mut self, device: &DeviceId) -> DeviceIndex {
         let number = DeviceIndex(self.ids.len() as u32);
-        self.numbers.insert(number, |known| self.ids[known.at()].cmp(device));
         push_sparingly(&mut self.ids, device.clone());
+        let (ids, key) = (&self.ids, self.key);
+        self.numbers
+            .add(number.at(), |place| hash_of_name(key, ids[place].as_bytes()));
         push_sparingly(&mut self.devices, Known::default());
         number
     }
@@ -633,7 +666,7 @@ fn watched<'l>(lines: &'l mut SortedMap<u64, Line>, stranger: &mut Option<u64>, 
 
 /// True for one device of so many, by its id.
 fn is_dealt(one_in: u64, device: &DeviceId) -> bool {
-    one_in == 1 || print(device.as_str().as_bytes()).is_multiple_of(one_in)
+    one_in == 1 || print(device.as_bytes()).is_multiple_of(one_in)
 }
 
 /// True if the device must have been sent the manifest: it is to carry it out, or has told of it. An attempt that was superseded while it

@@ -1,10 +1,11 @@
 //! The attempt under way as it is seen from outside: its manifest, its handlers, its download, and who wanted it to stop.
 
-use crate::model::{Artifact, ArtifactResult, AttemptError, AttemptId, Manifest};
+use crate::model::{ArtifactResult, AttemptError, AttemptId};
 use crate::time::SimTime;
-use crate::wire::{DownloadRequest, ImageHead, ImageUrl};
+use crate::wire::ota::{ReadArtifact, ReadManifest};
+use crate::wire::{DownloadRequest, ImageHead, ImageUrl, UrlParts};
 
-use super::fold;
+use super::fold::{fold, fold_on};
 
 /// Most overtaken attempts remembered.
 const OVERTAKEN_MAX: usize = 8;
@@ -25,16 +26,15 @@ pub(in crate::verdict) struct Item {
 }
 
 impl Item {
-    fn new(artifact: &Artifact) -> Item {
-        let bytes = artifact.secret.as_bytes();
+    fn new(artifact: &ReadArtifact<'_>) -> Item {
         let mut secret = [0; 24];
-        secret[..bytes.len()].copy_from_slice(bytes);
+        secret[..artifact.secret.len()].copy_from_slice(artifact.secret);
         Item {
-            slug: fold(artifact.slug.as_bytes()),
-            version: fold(artifact.version.as_bytes()),
-            target: ImageUrl::parse(&artifact.url, false).ok().map(|url| place(&url)),
+            slug: fold(artifact.slug),
+            version: fold(artifact.version),
+            target: UrlParts::of(artifact.url, false).ok().map(place),
             secret,
-            secret_len: bytes.len() as u8,
+            secret_len: artifact.secret.len() as u8,
             main: artifact.main,
         }
     }
@@ -46,21 +46,22 @@ impl Item {
 
     /// True if the request goes where the manifest says.
     pub(in crate::verdict) fn is_at(&self, target: &ImageUrl) -> bool {
-        self.target == Some(place(target))
+        let parts = UrlParts {
+            tls: target.tls,
+            host: &target.host,
+            port: target.port,
+            slash: "",
+            target: &target.path,
+        };
+        self.target == Some(place(parts))
     }
 }
 
-fn place(url: &ImageUrl) -> u64 {
+fn place(url: UrlParts<'_>) -> u64 {
     let [high, low] = url.port.to_be_bytes();
-    fold(
-        &[
-            &[u8::from(url.tls), high, low],
-            url.host.as_bytes(),
-            b"/",
-            url.path.as_bytes(),
-        ]
-        .concat(),
-    )
+    let parts = [url.host.as_bytes(), b"/", url.slash.as_bytes(), url.target.as_bytes()];
+    let begin = fold(&[u8::from(url.tls), high, low]);
+    parts.into_iter().fold(begin, fold_on)
 }
 
 /// A manifest, or a refusal, of another attempt than the current one: the latest that came.
@@ -77,7 +78,7 @@ pub(in crate::verdict) struct Offer {
 }
 
 impl Offer {
-    pub(super) fn new(attempt: AttemptId, manifest: &Manifest) -> Offer {
+    pub(super) fn new(attempt: AttemptId, manifest: &ReadManifest<'_>) -> Offer {
         Offer {
             attempt,
             canceled: manifest.canceled,
@@ -96,7 +97,7 @@ impl Offer {
     }
 }
 
-pub(super) fn items(manifest: &Manifest) -> Box<[Item]> {
+pub(super) fn items(manifest: &ReadManifest<'_>) -> Box<[Item]> {
     manifest.artifacts.iter().map(Item::new).collect()
 }
 
@@ -184,7 +185,7 @@ impl Open {
     }
 
     /// A repeated manifest; true if the device took its descriptions.
-    pub(super) fn rehydrate(&mut self, manifest: &Manifest) -> bool {
+    pub(super) fn rehydrate(&mut self, manifest: &ReadManifest<'_>) -> bool {
         if self.hydrated || self.replaced {
             return false;
         }

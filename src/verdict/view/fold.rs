@@ -4,9 +4,14 @@ use crate::model::{BuildId, Slug, Version};
 
 /// Folds bytes to 64 bits (FNV-1a): texts that differ are told apart without being kept.
 pub(in crate::verdict) fn fold(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fold_on(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+/// Folds what stands behind bytes that have been folded to `sum`.
+pub(super) fn fold_on(sum: u64, bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Folds a slug.

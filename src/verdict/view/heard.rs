@@ -1,14 +1,14 @@
 //! Messages from the cloud: what a device makes of each, and which must have no effect.
 
-use crate::model::{AttemptError, AttemptId, Manifest, Observation};
+use crate::model::{AttemptError, AttemptId, Observation};
 use crate::time::SimTime;
-use crate::wire::ota::{CloudMessage, DecodeError, Unreadable, decode_cloud};
+use crate::wire::ota::{CloudMessage, DecodeError, ReadManifest, Unreadable, read_cloud};
 use crate::wire::{Publish, receive_limit};
 
 use super::{CalledOff, Offer, Open, Stored, View};
 
 /// A message from the cloud as the device must read it.
-pub(in crate::verdict) type Heard = Result<CloudMessage, DecodeError>;
+pub(in crate::verdict) type Heard<'b> = Result<CloudMessage<ReadManifest<'b>>, DecodeError>;
 
 /// An attempt named by malformed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl View {
     }
 
     /// A message on the OTA topic is being handed to the device; `duplicates_cancel` as in [`super::Build`].
-    pub(in crate::verdict) fn hear(&mut self, at: SimTime, heard: &Heard, duplicates_cancel: bool) {
+    pub(in crate::verdict) fn hear(&mut self, at: SimTime, heard: &Heard<'_>, duplicates_cancel: bool) {
         let harmless = match heard {
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest }) if self.current == Some(*attempt) => {
                 self.note_cause();
@@ -106,7 +106,7 @@ impl View {
         self.offer = Some(Box::new(offer));
     }
 
-    fn hear_again(&mut self, manifest: &Manifest, duplicates_cancel: bool) -> Option<Harmless> {
+    fn hear_again(&mut self, manifest: &ReadManifest<'_>, duplicates_cancel: bool) -> Option<Harmless> {
         let current = self.current?;
         let (terminal, fits) = match self.marks_of(current) {
             Some(marks) => (marks.pending() == 0, usize::from(marks.count) == manifest.artifacts.len()),
@@ -205,11 +205,11 @@ impl Open {
 }
 
 /// A message on the OTA topic as a device with this limit must read it; what is too long is not read at all (protocol 2.4).
-pub(in crate::verdict) fn heard(publish: &Publish, max_artifacts: u8) -> Heard {
+pub(in crate::verdict) fn heard(publish: &Publish, max_artifacts: u8) -> Heard<'_> {
     if publish.payload.len() > receive_limit(max_artifacts) {
         return Err(DecodeError::Ignore(Unreadable::Broken));
     }
-    decode_cloud(&publish.payload, max_artifacts)
+    read_cloud(&publish.payload, max_artifacts)
 }
 
 /// In words, what changed; `None` for what may follow a message that has no effect.

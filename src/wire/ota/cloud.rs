@@ -1,21 +1,24 @@
 //! What the cloud tells a device.
 
+use std::convert::Infallible;
+use std::fmt;
+
 use bytes::Bytes;
 
-use crate::model::{Artifact, AttemptError, AttemptId, Manifest, Secret, Slug, TextError, Url, Version};
+use crate::model::{Artifact, AttemptError, AttemptId, Few, Manifest, Secret, Slug, TextError, Url, Version};
 use crate::wire::cbor::{CborError, Reader, Writer};
 
 use super::{FIRMWARE, Seen, key, message};
 
-/// A message from the cloud.
+/// A message from the cloud, with its manifest or what somebody needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CloudMessage {
+pub enum CloudMessage<M = Manifest> {
     /// Carry out this manifest (type 6).
     UpdateArtifacts {
         /// Names the attempt.
         attempt: AttemptId,
         /// What to install.
-        manifest: Manifest,
+        manifest: M,
     },
     /// Stop if that is still allowed (type 7).
     CancelUpdate {
@@ -29,7 +32,50 @@ pub enum CloudMessage {
     },
 }
 
-impl CloudMessage {
+/// A manifest whose texts stand where they came: for those who look at a message and keep little of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadManifest<'b> {
+    /// As [`Manifest::canceled`].
+    pub(crate) canceled: bool,
+    /// As [`Manifest::artifacts`].
+    pub(crate) artifacts: Few<ReadArtifact<'b>>,
+}
+
+/// An [`Artifact`] whose texts stand where they came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReadArtifact<'b> {
+    pub(crate) slug: &'b [u8],
+    pub(crate) main: bool,
+    pub(crate) url: &'b [u8],
+    pub(crate) secret: &'b [u8],
+    pub(crate) version: &'b [u8],
+}
+
+/// The secret is not shown.
+impl fmt::Debug for ReadArtifact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.slug.escape_ascii(), self.version.escape_ascii())
+    }
+}
+
+impl<M> CloudMessage<M> {
+    /// The same message with something else in place of its manifest.
+    pub(crate) fn map<N>(self, change: impl FnOnce(M) -> N) -> CloudMessage<N> {
+        let Ok(changed) = self.try_map(|manifest| Ok::<_, Infallible>(change(manifest)));
+        changed
+    }
+
+    fn try_map<N, E>(self, change: impl FnOnce(M) -> Result<N, E>) -> Result<CloudMessage<N>, E> {
+        Ok(match self {
+            CloudMessage::UpdateArtifacts { attempt, manifest } => CloudMessage::UpdateArtifacts {
+                attempt,
+                manifest: change(manifest)?,
+            },
+            CloudMessage::CancelUpdate { attempt } => CloudMessage::CancelUpdate { attempt },
+            CloudMessage::ReportResults { attempt } => CloudMessage::ReportResults { attempt },
+        })
+    }
+
     /// The attempt that the message is about.
     pub fn attempt(&self) -> AttemptId {
         match self {
@@ -100,16 +146,22 @@ pub enum Unreadable {
 /// [`DecodeError`] says what the device does about a message that it cannot use. Where several things are wrong, errors of the
 /// manifest (counted and judged artifact by artifact, the type of each first) come before those around it.
 pub fn decode_cloud(payload: &[u8], max_artifacts: u8) -> Result<CloudMessage, DecodeError> {
+    let message = read_cloud(payload, max_artifacts)?;
+    let attempt = message.attempt();
+    message.try_map(|manifest| manifest.keep().map_err(|flaw| flaw.of(attempt)))
+}
+
+/// The same, without keeping anything of the message.
+///
+/// # Errors
+/// As [`decode_cloud`].
+pub(crate) fn read_cloud(payload: &[u8], max_artifacts: u8) -> Result<CloudMessage<ReadManifest<'_>>, DecodeError> {
     let (kind, attempt) = scan_header(payload).map_err(DecodeError::Ignore)?;
     let reject = |error| DecodeError::Reject { attempt, error };
     match u64::from(kind) {
         message::UPDATE_ARTIFACTS => {
-            let update = read_update(payload, max_artifacts).map_err(reject)?;
-            let manifest = update.into_manifest().map_err(|(artifact, error)| DecodeError::Drop {
-                attempt,
-                artifact,
-                error,
-            })?;
+            let manifest = read_update(payload, max_artifacts).map_err(reject)?;
+            manifest.check().map_err(|flaw| flaw.of(attempt))?;
             Ok(CloudMessage::UpdateArtifacts { attempt, manifest })
         }
         message::CANCEL_UPDATE => {
@@ -214,40 +266,53 @@ fn unreadable(error: CborError, field: Unreadable) -> Unreadable {
     }
 }
 
-/// An artifact whose texts have not been judged yet.
-struct RawArtifact<'b> {
-    slug: &'b [u8],
-    main: bool,
-    url: &'b [u8],
-    secret: &'b [u8],
-    version: &'b [u8],
+/// A text that cannot be used, and the position of its artifact.
+struct Flaw(u8, TextError);
+
+impl Flaw {
+    fn of(self, attempt: AttemptId) -> DecodeError {
+        let Flaw(artifact, error) = self;
+        DecodeError::Drop {
+            attempt,
+            artifact,
+            error,
+        }
+    }
 }
 
-struct RawUpdate<'b> {
-    canceled: bool,
-    artifacts: Vec<RawArtifact<'b>>,
-}
-
-impl RawUpdate<'_> {
+impl ReadManifest<'_> {
     /// Layer 3: whether each text can be used.
-    fn into_manifest(self) -> Result<Manifest, (u8, TextError)> {
-        let positions = 0u8..;
-        let artifacts = positions.zip(self.artifacts).map(|(position, raw)| {
-            let usable = || {
-                Ok(Artifact {
-                    slug: Slug::new(raw.slug)?,
-                    main: raw.main,
-                    url: Url::new(raw.url)?,
-                    secret: Secret::new(raw.secret)?,
-                    version: Version::new(raw.version)?,
-                })
-            };
-            usable().map_err(|error| (position, error))
-        });
+    fn check(&self) -> Result<(), Flaw> {
+        self.each(|artifact| {
+            Slug::check(artifact.slug)?;
+            Url::check(artifact.url)?;
+            Secret::check(artifact.secret)?;
+            Version::check(artifact.version)
+        })
+    }
+
+    /// A manifest that stands for itself.
+    fn keep(&self) -> Result<Manifest, Flaw> {
+        let keep = |artifact: &ReadArtifact<'_>| {
+            Ok(Artifact {
+                slug: Slug::new(artifact.slug)?,
+                main: artifact.main,
+                url: Url::new(artifact.url)?,
+                secret: Secret::new(artifact.secret)?,
+                version: Version::new(artifact.version)?,
+            })
+        };
         Ok(Manifest {
             canceled: self.canceled,
-            artifacts: artifacts.collect::<Result<_, _>>()?,
+            artifacts: self.each(keep)?,
         })
+    }
+
+    fn each<T, L: FromIterator<T>>(&self, what: impl Fn(&ReadArtifact<'_>) -> Result<T, TextError>) -> Result<L, Flaw> {
+        let positions = 0u8..;
+        let each = positions.zip(&self.artifacts);
+        each.map(|(position, artifact)| what(artifact).map_err(|error| Flaw(position, error)))
+            .collect()
     }
 }
 
@@ -260,7 +325,7 @@ fn read_bare(payload: &[u8]) -> Result<(), AttemptError> {
 }
 
 /// Layer 2 of UPDATE_ARTIFACTS.
-fn read_update(payload: &[u8], max_artifacts: u8) -> Result<RawUpdate<'_>, AttemptError> {
+fn read_update(payload: &[u8], max_artifacts: u8) -> Result<ReadManifest<'_>, AttemptError> {
     let mut canceled = false;
     let mut manifest = None;
     read_closed(&mut Reader::new(payload), |key, reader| match key {
@@ -273,7 +338,7 @@ fn read_update(payload: &[u8], max_artifacts: u8) -> Result<RawUpdate<'_>, Attem
         _ => Ok(false),
     })?;
     let artifacts = manifest.ok_or(AttemptError::CannotParseMessage)?;
-    Ok(RawUpdate { canceled, artifacts })
+    Ok(ReadManifest { canceled, artifacts })
 }
 
 /// Reads a map in which every key is known and stands once. `read` consumes the value of a key that it knows; where it leaves
@@ -315,9 +380,9 @@ fn read_flag(reader: &mut Reader<'_>, flag: &mut bool) -> bool {
     }
 }
 
-fn read_manifest<'b>(reader: &mut Reader<'b>, max_artifacts: u8) -> Result<Vec<RawArtifact<'b>>, AttemptError> {
+fn read_manifest<'b>(reader: &mut Reader<'b>, max_artifacts: u8) -> Result<Few<ReadArtifact<'b>>, AttemptError> {
     let mut array = reader.array().map_err(broken)?;
-    let mut artifacts: Vec<RawArtifact<'b>> = Vec::new();
+    let mut artifacts = Few::None;
     let mut main_seen = false;
     while reader.more(&mut array).map_err(broken)? {
         if artifacts.len() >= usize::from(max_artifacts) && !reader.at_end() {
@@ -337,7 +402,7 @@ fn read_manifest<'b>(reader: &mut Reader<'b>, max_artifacts: u8) -> Result<Vec<R
     }
 }
 
-fn read_artifact<'b>(reader: &mut Reader<'b>) -> Result<RawArtifact<'b>, AttemptError> {
+fn read_artifact<'b>(reader: &mut Reader<'b>) -> Result<ReadArtifact<'b>, AttemptError> {
     judge_type(*reader)?;
     let (mut slug, mut url, mut secret, mut version) = (None, None, None, None);
     let mut main = false;
@@ -360,7 +425,7 @@ fn read_artifact<'b>(reader: &mut Reader<'b>) -> Result<RawArtifact<'b>, Attempt
         }
     })?;
     let present = |field: Option<&'b [u8]>| field.ok_or(AttemptError::CannotParseMessage);
-    Ok(RawArtifact {
+    Ok(ReadArtifact {
         slug: present(slug)?,
         main,
         url: present(url)?,

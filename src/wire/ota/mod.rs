@@ -8,6 +8,7 @@ mod cloud;
 mod results;
 
 pub use cloud::{CloudMessage, DecodeError, Unreadable, decode_cloud, encode_cloud};
+pub(crate) use cloud::{ReadArtifact, ReadManifest, read_cloud};
 pub use results::{Report, ResultsError, UpdateResults, decode_results, encode_results};
 
 /// Keys of the OTA messages (protocol 3.1).

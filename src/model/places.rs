@@ -1,0 +1,155 @@
+//! Where something stands in a list that somebody else keeps, found in constant time.
+
+use crate::memory;
+
+/// An index over a list: it holds positions alone, and is handed a way to look at what stands there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Positions from one, at their hash or behind it; zero is empty. At most half of them are taken.
+    slots: Vec<u32>,
+    taken: usize,
+}
+
+impl Places {
+    /// An index with room for so many positions.
+    pub(crate) fn with_room(count: usize) -> Places {
+        Places {
+            slots: vec![0; (count * 2).next_power_of_two()],
+            taken: 0,
+        }
+    }
+
+    /// The position of what has this hash and is what is looked for.
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        for slot in self.probe(hash) {
+            match self.slots[slot].checked_sub(1) {
+                Some(place) if is_it(place as usize) => return Some(place as usize),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        None
+    }
+
+    /// Has what is needed to find something ready.
+    pub(crate) fn fetch(&self, hash: u64) {
+        if let Some(slot) = self.probe(hash).next() {
+            memory::fetch(&self.slots[slot]);
+        }
+    }
+
+    /// Adds a position that is not there; `hash_of` gives the hash of what stands at any position in the index, and of this one.
+    pub(crate) fn add(&mut self, place: usize, hash_of: impl Fn(usize) -> u64) {
+        if (self.taken + 1) * 2 > self.slots.len() {
+            let before = std::mem::replace(self, Places::with_room(self.taken + 1));
+            for place in before.slots.into_iter().filter_map(|taken| taken.checked_sub(1)) {
+                self.put(place as usize, hash_of(place as usize));
+            }
+        }
+        self.put(place, hash_of(place));
+    }
+
+    /// Takes a position away; those that stand behind its slot move up to where they are looked for.
+    pub(crate) fn remove(&mut self, place: usize, hash_of: impl Fn(usize) -> u64) {
+        let mask = self.slots.len().wrapping_sub(1);
+        let found = self.probe(hash_of(place)).find(|slot| self.slots[*slot] == place as u32 + 1);
+        let Some(mut gap) = found else { return };
+        let mut slot = gap;
+        loop {
+            slot = (slot + 1) & mask;
+            let Some(behind) = self.slots[slot].checked_sub(1) else {
+                break;
+            };
+            let from_home = slot.wrapping_sub(hash_of(behind as usize) as usize) & mask;
+            if from_home >= slot.wrapping_sub(gap) & mask {
+                self.slots[gap] = behind + 1;
+                gap = slot;
+            }
+        }
+        self.slots[gap] = 0;
+        self.taken -= 1;
+    }
+
+    fn put(&mut self, place: usize, hash: u64) {
+        let free = self.probe(hash).find(|slot| self.slots[*slot] == 0);
+        self.slots[free.expect("half of the slots are empty")] = place as u32 + 1;
+        self.taken += 1;
+    }
+
+    /// Every slot, from the one that a hash belongs to.
+    fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        let (first, len) = (hash as usize, self.slots.len());
+        (0..len).map(move |step| first.wrapping_add(step) & (len - 1))
+    }
+}
+
+/// A hash of a name under a key. Who chooses names and does not know the key cannot choose them so that they meet.
+pub(crate) fn hash_of_name(key: u64, name: &[u8]) -> u64 {
+    let mut hash = hash_of_number(key ^ name.len() as u64);
+    for part in name.chunks(8) {
+        let mut word = [0; 8];
+        word[..part.len()].copy_from_slice(part);
+        hash = hash_of_number(hash ^ u64::from_le_bytes(word));
+    }
+    hash
+}
+
+/// A hash of a number: the finalizer of SplitMix64.
+pub(crate) const fn hash_of_number(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Hashes that collide, lie behind each other and reach around the end.
+    fn crowded(place: usize) -> u64 {
+        [place as u64, place as u64 / 8, u64::MAX - place as u64 % 3][place % 3]
+    }
+
+    #[test]
+    fn what_is_there_is_found_and_nothing_else_is() {
+        for hash_of in [crowded, |place| hash_of_number(place as u64)] {
+            let (mut places, mut tree) = (Places::default(), BTreeMap::new());
+            for step in 0..900_usize {
+                places.add(step, hash_of);
+                tree.insert(step, ());
+                if step % 4 > 0 {
+                    let gone = step * 7 % (step + 1);
+                    places.remove(gone, hash_of);
+                    tree.remove(&gone);
+                }
+                if step % 50 == 0 {
+                    let found = |place: usize| places.find(hash_of(place), |at| at == place).is_some();
+                    assert!(
+                        (0..step + 9).all(|place| found(place) == tree.contains_key(&place)),
+                        "at {step}"
+                    );
+                }
+            }
+            assert_eq!(places.taken, tree.len());
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_by_every_byte_their_length_and_the_key() {
+        let names = [
+            "",
+            "\0",
+            "meter-00001",
+            "meter-00002",
+            "fourteen-bytes",
+            "fourteen-bytes\0",
+            "sixteen-bytes-xx",
+        ];
+        let hashes = |key| names.map(|name| hash_of_name(key, name.as_bytes()));
+        let different: std::collections::BTreeSet<_> = hashes(1).into_iter().chain(hashes(2)).collect();
+        assert_eq!(different.len(), 2 * names.len());
+    }
+}
