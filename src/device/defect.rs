@@ -138,14 +138,17 @@ impl Device {
 
 /// UPDATE_RESULTS as a device with a defect sends it.
 pub(super) fn garble(defect: Option<Defect>, payload: Bytes) -> Bytes {
+    let Some(defect) = defect else {
+        return payload;
+    };
     let mut writer = Writer::default();
     match defect {
-        Some(Defect::WrapResults) => [&[0x81], &payload[..]].concat().into(),
-        Some(Defect::AddKey) => {
+        Defect::WrapResults => [&[0x81], &payload[..]].concat().into(),
+        Defect::AddKey => {
             writer.uint(46).uint(0).end();
             [&payload[..payload.len() - 1], &writer.finish()].concat().into()
         }
-        Some(Defect::SendEmptyList) => {
+        Defect::SendEmptyList => {
             writer.uint(44).open_array().end().end();
             [&payload[..payload.len() - 1], &writer.finish()].concat().into()
         }

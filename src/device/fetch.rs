@@ -375,7 +375,7 @@ impl Device {
     /// to be. Gives [`next_timeout`](Self::next_timeout); `None`, and nothing is done, where more is to happen at that moment.
     ///
     /// It is what [`handle_timer`](Self::handle_timer) does, and then the delivery of what it reads.
-    pub fn turn_page(&mut self, body: &mut Bytes, now: SimTime) -> Option<(SimTime, Timer)> {
+    pub fn turn_page(&mut self, body: &mut Bytes, now: SimTime, out: &mut Outputs) -> Option<(SimTime, Timer)> {
         let mut other: Option<(SimTime, Timer)> = None;
         self.each_timer(|due, timer| {
             if timer != Timer::Flash && other.is_none_or(|(before, _)| due < before) {
@@ -397,7 +397,7 @@ impl Device {
         };
         let (offset, bytes) = fetch.download.read_page(body, chip.page_size)?;
         let at = config.image_at() + offset as u32;
-        flash.turn_page(now, chip, behaviors, |slot| page_at(at, offset, bytes, slot, behaviors));
+        flash.turn_page(now, chip, behaviors, out, |slot| page_at(at, offset, bytes, slot, behaviors));
         // Of both at one moment the flash comes first.
         let written = flash.ends().map(|ends| (ends, Timer::Flash));
         written

@@ -82,6 +82,13 @@ impl Work {
             next_up: None,
         }
     }
+
+    /// Another stretch, which comes to the same, takes the place of the one that was done as a whole.
+    fn repeat(&mut self, stretch: Stretch, now: SimTime) {
+        let lasts = self.ends.since(self.began);
+        self.stretch = stretch;
+        (self.began, self.ends) = (now, now + lasts);
+    }
 }
 
 /// How far the work has come.
@@ -152,11 +159,21 @@ impl Flash {
 
     /// The page under way is in flash, as [`Self::turns_page`] says, and the next one begins to be written, for which the slot is
     /// looked at: in one step, since a download has many pages.
-    pub(super) fn turn_page(&mut self, now: SimTime, chip: &Chip, known: &Behaviors, next: impl FnOnce(&Slot) -> Stretch) {
+    pub(super) fn turn_page(
+        &mut self,
+        now: SimTime,
+        chip: &Chip,
+        known: &Behaviors,
+        out: &mut Outputs,
+        next: impl FnOnce(&Slot) -> Stretch,
+    ) {
         if let Some(mut work) = self.work.take() {
-            let whole = self.do_whole(&mut work, chip, known, &mut Outputs::new());
-            debug_assert!(whole, "{work:?} is not a page");
-            *work = Work::begun(next(&self.secondary), now, chip);
+            self.do_whole(&mut work, chip, known, out);
+            let next = next(&self.secondary);
+            match next.takes_as_long_as(&work.stretch) {
+                true => work.repeat(next, now),
+                false => *work = Work::begun(next, now, chip),
+            }
             self.work = Some(work);
         }
     }
@@ -306,8 +323,8 @@ impl Flash {
         let Some(mut work) = self.work.take() else {
             return Progress::Idle;
         };
-        let at_once = work.next == 0 && work.ends <= now && self.counted().is_none();
-        if at_once && self.do_whole(&mut work, chip, known, out) {
+        if work.next == 0 && work.ends <= now && self.counted().is_none() {
+            self.do_whole(&mut work, chip, known, out);
             let ends = work.ends;
             return Progress::Done(self.leave(*work, ends, chip), ends);
         }
@@ -456,12 +473,10 @@ impl Flash {
         pieces.all(|(distance, bytes)| target.put(to.1 + distance, bytes))
     }
 
-    /// Carries out a stretch at once where its end is the same as that of its operations one by one; false where it has to be done
-    /// step by step.
-    fn do_whole(&mut self, work: &mut Work, chip: &Chip, known: &Behaviors, out: &mut Outputs) -> bool {
+    /// Carries out a stretch at once, what is long of it otherwise than operation by operation, with the same end.
+    fn do_whole(&mut self, work: &mut Work, chip: &Chip, known: &Behaviors, out: &mut Outputs) {
         match &mut work.stretch {
-            Stretch::Page { .. } if known.defect == Some(Defect::SkipErase) => return false,
-            Stretch::Page { at, bytes, first } => {
+            Stretch::Page { at, bytes, first } if known.defect != Some(Defect::SkipErase) => {
                 if *first {
                     self.secondary.trailer = Trailer::default();
                 }
@@ -479,8 +494,14 @@ impl Flash {
                     content: std::mem::take(content),
                 }));
             }
-            Stretch::Swap(_) | Stretch::Delete { .. } | Stretch::Request | Stretch::Confirm | Stretch::Refuse { .. } => {
-                return false;
+            Stretch::Page { .. }
+            | Stretch::Swap(_)
+            | Stretch::Delete { .. }
+            | Stretch::Request
+            | Stretch::Confirm
+            | Stretch::Refuse { .. } => {
+                let ops = (0..).map_while(|n| work.stretch.op(n, chip));
+                ops.for_each(|op| self.apply(&op, &work.stretch, chip, known, out));
             }
         }
         self.done = self.done.wrapping_add(work.ops);
@@ -489,7 +510,6 @@ impl Flash {
             let ops = (0..).map_while(|n| work.stretch.op(n, chip));
             ops.for_each(|op| wear.take(&op, chip));
         }
-        true
     }
 }
 
@@ -627,11 +647,20 @@ mod tests {
             bytes: content(1000, 3),
             first: true,
         };
-        for stretch in swaps
-            .into_iter()
-            .flatten()
-            .chain([page, Stretch::Request, Stretch::Refuse { at: 1024 }])
-        {
+        let key = RecordKey::Attempt;
+        let delete = Stretch::Delete { key: key.clone() };
+        let store = Stretch::Store {
+            key,
+            content: content(77, 4),
+        };
+        for stretch in swaps.into_iter().flatten().chain([
+            page,
+            store,
+            delete,
+            Stretch::Request,
+            Stretch::Confirm,
+            Stretch::Refuse { at: 1024 },
+        ]) {
             let mut bill = Bill::default();
             for op in (0..).map_while(|n| stretch.op(n, &chip())) {
                 bill.ops += 1;

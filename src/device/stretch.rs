@@ -13,8 +13,10 @@ use crate::model::RecordKey;
 
 /// Bytes that the store writes to delete a record.
 const DELETE_BYTES: u32 = 8;
-/// Bytes of the trailer's magic; every other field takes the smallest write.
+/// Bytes of the trailer's magic.
 const MAGIC_BYTES: u32 = 16;
+/// Bytes of any other field of the trailer, and of an entry of its status: the smallest write.
+const FLAG_BYTES: u32 = 1;
 
 /// Work that goes on without a pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +90,21 @@ impl Bill {
         }
     }
 
+    /// One write.
+    fn of_write(bytes: u32, chip: &Chip) -> Bill {
+        Bill {
+            ops: 1,
+            erases: 0,
+            lasts: write_time(bytes, chip),
+        }
+    }
+
     /// A move of a page within a swap: erased, written, noted.
     fn of_move(chip: &Chip) -> Bill {
         let page = Bill::of_page(chip.page_size, false, chip);
         Bill {
             ops: page.ops + 1,
-            lasts: page.lasts + write_time(1, chip),
+            lasts: page.lasts + write_time(FLAG_BYTES, chip),
             ..page
         }
     }
@@ -118,10 +129,20 @@ impl Stretch {
                 bill.add(self.list(moves.end..u32::MAX, chip), 1);
                 bill
             }
-            Stretch::Store { .. } | Stretch::Delete { .. } | Stretch::Request | Stretch::Confirm | Stretch::Refuse { .. } => {
-                self.list(0..u32::MAX, chip)
-            }
+            Stretch::Store { content, .. } => Bill::of_write(content.len() as u32, chip),
+            Stretch::Delete { .. } => Bill::of_write(DELETE_BYTES, chip),
+            Stretch::Confirm => Bill::of_write(FLAG_BYTES, chip),
+            Stretch::Request | Stretch::Refuse { .. } => self.list(0..u32::MAX, chip),
         }
+    }
+
+    /// True for two pages that come to the same, without that being worked out.
+    pub(super) fn takes_as_long_as(&self, other: &Stretch) -> bool {
+        let page = |stretch: &Stretch| match stretch {
+            Stretch::Page { bytes, first: false, .. } => Some(bytes.len()),
+            _ => None,
+        };
+        page(self).is_some() && page(self) == page(other)
     }
 
     /// What these operations come to, as far as there are so many.
@@ -201,7 +222,7 @@ impl Op<'_> {
             Op::Delete(_) => write(DELETE_BYTES),
             Op::Write(_, bytes) => write(bytes.len() as u32),
             Op::Field(_, Field::Magic) => write(MAGIC_BYTES),
-            Op::Field(..) | Op::Status => write(1),
+            Op::Field(..) | Op::Status => write(FLAG_BYTES),
             Op::Copy { len, .. } => write(*len),
         }
     }

@@ -183,13 +183,12 @@ const fn powers_q32(bits: usize) -> [u64; 256] {
 fn scale_by_power_of_two(value: u64, exponent_q32: i64) -> u64 {
     let whole = exponent_q32 >> 32;
     let fraction = (exponent_q32 & 0xffff_ffff) as u64;
-    let scaled = u128::from(value) * u128::from(power_of_two_q32(fraction));
-    let shifted = if whole >= 0 {
-        scaled.checked_shl(whole.min(127) as u32).unwrap_or(u128::MAX)
-    } else {
-        scaled >> (-whole).min(127)
+    let scaled_q32 = u128::from(value) * u128::from(power_of_two_q32(fraction));
+    let scaled = match whole <= 32 {
+        true => scaled_q32 >> (32 - whole).min(127),
+        false => u128::MAX,
     };
-    u64::try_from(shifted >> 32).unwrap_or(u64::MAX)
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Engine {
     /// Turns a page in one step; false, and nothing is done, where it takes more than that.
     fn turn_page(&mut self, device: DeviceIndex) -> bool {
         let body = self.ports[device.at()].body();
-        let read = body.and_then(|body| self.edges[device.at()].turn_page(body, self.now));
+        let read = body.and_then(|body| self.edges[device.at()].turn_page(body, self.now, &mut self.outputs));
         if let Some(bytes) = read {
             self.director.count_image_bytes(self.now, bytes);
         }
