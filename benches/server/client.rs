@@ -108,9 +108,9 @@ impl Way {
         let secret = String::from_utf8_lossy(artifact.secret.as_bytes()).into_owned();
         self.download(&path, &secret).await?;
         let report = Report::Results {
-            succeeded: vec![0],
-            failed: vec![],
-            canceled: vec![],
+            succeeded: vec![0].into(),
+            failed: vec![].into(),
+            canceled: vec![].into(),
         };
         let payload: Bytes = encode_results(&UpdateResults { attempt, report });
         let publish = v4::Publish::new("ota-cbor-d2c", QoS::AtMostOnce, payload);

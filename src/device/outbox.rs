@@ -1,6 +1,8 @@
 //! The outbox: the one report that waits to be published (protocol 6.9).
 
-use crate::model::AttemptId;
+use std::collections::BTreeSet;
+
+use crate::model::{AttemptId, Few};
 use crate::wire::ota::{Report, UpdateResults};
 
 /// A report that has not been handed to MQTT.
@@ -58,18 +60,16 @@ fn merge(older: Report, newer: Report) -> Report {
                 canceled: more_canceled,
             },
         ) => Report::Results {
-            succeeded: union(succeeded, more_succeeded),
-            failed: union(failed, more_failed),
-            canceled: union(canceled, more_canceled),
+            succeeded: union(&succeeded, &more_succeeded),
+            failed: union(&failed, &more_failed),
+            canceled: union(&canceled, &more_canceled),
         },
     }
 }
 
-fn union(mut some: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
-    some.extend(more);
-    some.sort_unstable();
-    some.dedup();
-    some
+fn union(some: &Few<u64>, more: &Few<u64>) -> Few<u64> {
+    let both: BTreeSet<u64> = some.iter().chain(more).copied().collect();
+    both.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -80,9 +80,9 @@ mod tests {
         UpdateResults {
             attempt: AttemptId::new(attempt).unwrap(),
             report: Report::Results {
-                succeeded: succeeded.to_vec(),
-                failed: vec![],
-                canceled: vec![],
+                succeeded: succeeded.iter().copied().collect(),
+                failed: vec![].into(),
+                canceled: vec![].into(),
             },
         }
     }

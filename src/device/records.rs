@@ -127,7 +127,7 @@ impl Results {
     }
 
     /// Positions with this result, ascending.
-    pub(super) fn positions(&self, result: ArtifactResult) -> Vec<u64> {
+    pub(super) fn positions(&self, result: ArtifactResult) -> Few<u64> {
         let with = |&index: &u8| self.of(index) == Some(result);
         (0..self.count).filter(with).map(u64::from).collect()
     }

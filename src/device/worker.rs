@@ -12,7 +12,7 @@ use super::records::RecordBody;
 use super::settle::{Settle, delete_probation};
 use super::step::{Step, Work};
 use super::stretch::Stretch;
-use crate::model::{ArtifactResult, BuildId, Cause, Phase, RecordKey};
+use crate::model::{ArtifactResult, BuildId, Cause, Few, Phase, RecordKey};
 use crate::time::SimTime;
 use crate::wire::ota::Report;
 
@@ -246,7 +246,7 @@ impl Device {
             if self.has(Defect::ChangeReported) {
                 std::mem::swap(succeeded, failed);
             } else if self.has(Defect::ForgetReported) {
-                succeeded.clear();
+                *succeeded = Few::None;
             }
         }
         self.memory.outbox.put(results, complete);

@@ -433,9 +433,9 @@ mod tests {
         for _ in 0..2 {
             let (_, results) = reported.recv_timeout(Duration::from_secs(10)).unwrap();
             let succeeded = Results::Results {
-                succeeded: vec![0],
-                failed: vec![],
-                canceled: vec![],
+                succeeded: vec![0].into(),
+                failed: vec![].into(),
+                canceled: vec![].into(),
             };
             assert_eq!(results.report, succeeded);
         }

@@ -3,29 +3,35 @@
 use crate::memory;
 
 /// An index over a list: it holds positions alone, and is handed a way to look at what stands there.
+///
+/// A slot is empty or holds a position, counted from one, and above it as much of the hash as there is room for: what stands at a
+/// position is looked at only if it most likely is what is looked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
-    /// Positions from one, at their hash or behind it; zero is empty. At most half of them are taken.
+    /// Zero is empty. A position stands in the slot of its hash or behind it; at most seven of eight are taken.
     slots: Vec<u32>,
     taken: usize,
 }
 
 impl Places {
-    /// An index with room for so many positions.
+    /// An index with room for so many positions, which are below that number.
     pub(crate) fn with_room(count: usize) -> Places {
         Places {
-            slots: vec![0; (count * 2).next_power_of_two()],
+            slots: vec![0; (count * 8 / 7 + 2).next_power_of_two()],
             taken: 0,
         }
     }
 
     /// The position of what has this hash and is what is looked for.
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let mark = self.mark(hash);
         for slot in self.probe(hash) {
-            match self.slots[slot].checked_sub(1) {
-                Some(place) if is_it(place as usize) => return Some(place as usize),
-                Some(_) => {}
-                None => return None,
+            let taken = self.slots[slot];
+            if taken == 0 {
+                return None;
+            }
+            if taken & !self.mask() == mark && is_it(self.position(taken)) {
+                return Some(self.position(taken));
             }
         }
         None
@@ -40,10 +46,12 @@ impl Places {
 
     /// Adds a position that is not there; `hash_of` gives the hash of what stands at any position in the index, and of this one.
     pub(crate) fn add(&mut self, place: usize, hash_of: impl Fn(usize) -> u64) {
-        if (self.taken + 1) * 2 > self.slots.len() {
-            let before = std::mem::replace(self, Places::with_room(self.taken + 1));
-            for place in before.slots.into_iter().filter_map(|taken| taken.checked_sub(1)) {
-                self.put(place as usize, hash_of(place as usize));
+        let needed = (self.taken + 1).max(place + 1);
+        if needed * 8 > self.slots.len() * 7 {
+            let before = std::mem::replace(self, Places::with_room(needed));
+            for taken in before.slots.iter().filter(|taken| **taken != 0) {
+                let place = before.position(*taken);
+                self.put(place, hash_of(place));
             }
         }
         self.put(place, hash_of(place));
@@ -51,20 +59,20 @@ impl Places {
 
     /// Takes a position away; those that stand behind its slot move up to where they are looked for.
     pub(crate) fn remove(&mut self, place: usize, hash_of: impl Fn(usize) -> u64) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let found = self.probe(hash_of(place)).find(|slot| self.slots[*slot] == place as u32 + 1);
-        let Some(mut gap) = found else { return };
-        let mut slot = gap;
-        loop {
-            slot = (slot + 1) & mask;
-            let Some(behind) = self.slots[slot].checked_sub(1) else {
-                break;
-            };
-            let from_home = slot.wrapping_sub(hash_of(behind as usize) as usize) & mask;
-            if from_home >= slot.wrapping_sub(gap) & mask {
-                self.slots[gap] = behind + 1;
+        let is_it = |slot: &usize| self.slots[*slot] != 0 && self.position(self.slots[*slot]) == place;
+        let Some(mut gap) = self.probe(hash_of(place)).find(is_it) else {
+            return;
+        };
+        let last = self.slots.len() - 1;
+        let mut slot = (gap + 1) & last;
+        while self.slots[slot] != 0 {
+            let home = hash_of(self.position(self.slots[slot])) as usize;
+            // It stays if it would be ahead of where it is looked for.
+            if slot.wrapping_sub(home) & last >= slot.wrapping_sub(gap) & last {
+                self.slots[gap] = self.slots[slot];
                 gap = slot;
             }
+            slot = (slot + 1) & last;
         }
         self.slots[gap] = 0;
         self.taken -= 1;
@@ -72,7 +80,7 @@ impl Places {
 
     fn put(&mut self, place: usize, hash: u64) {
         let free = self.probe(hash).find(|slot| self.slots[*slot] == 0);
-        self.slots[free.expect("half of the slots are empty")] = place as u32 + 1;
+        self.slots[free.expect("some slots are empty")] = self.mark(hash) | (place as u32 + 1);
         self.taken += 1;
     }
 
@@ -80,6 +88,20 @@ impl Places {
     fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
         let (first, len) = (hash as usize, self.slots.len());
         (0..len).map(move |step| first.wrapping_add(step) & (len - 1))
+    }
+
+    /// The bits of a slot that hold a position: all are below the number of slots.
+    fn mask(&self) -> u32 {
+        (self.slots.len() as u32).wrapping_sub(1)
+    }
+
+    /// What a slot holds of a hash.
+    fn mark(&self, hash: u64) -> u32 {
+        (hash >> 32) as u32 & !self.mask()
+    }
+
+    fn position(&self, taken: u32) -> usize {
+        (taken & self.mask()) as usize - 1
     }
 }
 
@@ -115,7 +137,11 @@ mod tests {
 
     #[test]
     fn what_is_there_is_found_and_nothing_else_is() {
-        for hash_of in [crowded, |place| hash_of_number(place as u64)] {
+        for hash_of in [
+            crowded,
+            |place| crowded(place) << 32 | crowded(place),
+            |place| hash_of_number(place as u64),
+        ] {
             let (mut places, mut tree) = (Places::default(), BTreeMap::new());
             for step in 0..900_usize {
                 places.add(step, hash_of);

@@ -18,6 +18,7 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// Seconds between two looks where nothing is judged by the second and nobody watches.
 const SELDOM: u32 = 60;
+
 impl Director {
     /// Does what is due. A late call is fine: what was missed is made up for.
     pub fn handle_timeout(&mut self, now: SimTime, out: &mut Vec<Directive>) {

@@ -144,7 +144,10 @@ impl Engine {
         let mut edges = memory::column(plan.devices.len());
         edges.extend(indices().map(edge));
         let mut ports = memory::column(plan.devices.len());
-        ports.extend(indices().map(|_| Port::default()));
+        let auditor = Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64);
+        // One that cheats may call itself what one is called that is watched.
+        let audited = |index: DeviceIndex| !plan.cheats.is_empty() || auditor.watches(&plan.devices[index.at()].id);
+        ports.extend(indices().map(|index| Port::new(audited(index))));
         let mut director = Director::new(Arc::clone(&plan), Mode::Sim);
         let alone = plan.cheats.is_empty() && plan.server.deadline.is_none() && !director.asks_flash();
         let rests = kind != QueueKind::Heap && !director.asks_bytes();
@@ -160,7 +163,7 @@ impl Engine {
             ports,
             server: server(&plan, Vec::new()),
             admission: Admission::new(plan.server.limits.clone(), u64::MAX),
-            auditor: Auditor::new(plan.server.chase).one_in(plan.devices.len().div_ceil(AUDITED_MAX) as u64),
+            auditor,
             process: Process::new(&plan),
             asked: BTreeMap::new(),
             crashes: 0,

@@ -17,6 +17,8 @@ pub(super) struct Port {
     pub(super) download: Option<Box<Download>>,
     /// The server counts a download of this device.
     served: bool,
+    /// What passes between it and the server is shown to the auditor.
+    pub(super) audited: bool,
     /// Its keep-alives are played once somebody looks at it.
     pub(super) resting: bool,
     /// When the wake that counts happens, and its generation.
@@ -61,6 +63,14 @@ pub(super) struct Download {
 }
 
 impl Port {
+    /// One on which nothing has passed.
+    pub(super) fn new(audited: bool) -> Port {
+        Port {
+            audited,
+            ..Port::default()
+        }
+    }
+
     /// The next number of the device's own order.
     pub(super) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;

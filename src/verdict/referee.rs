@@ -424,9 +424,9 @@ mod tests {
         let results = UpdateResults {
             attempt: AttemptId::new(7).unwrap(),
             report: Report::Results {
-                succeeded,
-                failed: vec![],
-                canceled: vec![],
+                succeeded: succeeded.into(),
+                failed: vec![].into(),
+                canceled: vec![].into(),
             },
         };
         Packet::Publish(Publish::at_most_once(topic::OTA_D2C, encode_results(&results)))

@@ -45,9 +45,9 @@ fn reports(rig: &Rig, attempt: u64) -> Vec<Report> {
 
 fn nothing() -> Report {
     Report::Results {
-        succeeded: vec![],
-        failed: vec![],
-        canceled: vec![],
+        succeeded: vec![].into(),
+        failed: vec![].into(),
+        canceled: vec![].into(),
     }
 }
 

@@ -281,7 +281,7 @@ impl Rig {
                 succeeded,
                 failed,
                 canceled,
-            }) => (succeeded, failed, canceled),
+            }) => (succeeded.to_vec(), failed.to_vec(), canceled.to_vec()),
             other => panic!("no results of attempt {attempt}: {other:?}"),
         }
     }

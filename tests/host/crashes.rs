@@ -307,9 +307,9 @@ fn report(attempt: AttemptId) -> Bytes {
     encode_results(&UpdateResults {
         attempt,
         report: Report::Results {
-            succeeded: vec![0],
-            failed: Vec::new(),
-            canceled: Vec::new(),
+            succeeded: vec![0].into(),
+            failed: vec![].into(),
+            canceled: vec![].into(),
         },
     })
 }

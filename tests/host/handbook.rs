@@ -47,9 +47,9 @@ fn play(serve: &Serve, meter: &str, succeeds: bool) {
     };
     let (succeeded, failed) = if succeeds { (vec![0], vec![]) } else { (vec![], vec![0]) };
     let report = Report::Results {
-        succeeded,
-        failed,
-        canceled: vec![],
+        succeeded: succeeded.into(),
+        failed: failed.into(),
+        canceled: vec![].into(),
     };
     let payload = encode_results(&UpdateResults { attempt, report });
     client.send(v4::Packet::Publish(v4::Publish::new(

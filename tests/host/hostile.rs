@@ -71,9 +71,9 @@ impl Client {
 
 fn succeeded(attempt: u64, succeeded: Vec<u64>) -> Bytes {
     let report = Report::Results {
-        succeeded,
-        failed: vec![],
-        canceled: vec![],
+        succeeded: succeeded.into(),
+        failed: vec![].into(),
+        canceled: vec![].into(),
     };
     let attempt = AttemptId::new(attempt).unwrap();
     encode_results(&UpdateResults { attempt, report })
@@ -294,9 +294,9 @@ fn replays_and_the_results_of_others_change_nothing() {
     let failure = |attempt: u64| {
         let attempt = AttemptId::new(attempt).unwrap();
         let report = Report::Results {
-            succeeded: vec![],
-            failed: vec![0],
-            canceled: vec![],
+            succeeded: vec![].into(),
+            failed: vec![0].into(),
+            canceled: vec![].into(),
         };
         encode_results(&UpdateResults { attempt, report })
     };

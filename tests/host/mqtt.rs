@@ -121,9 +121,9 @@ async fn a_stock_client_gets_its_manifest_and_reports_its_result() {
     serve.await_state("meter-1", "in-progress");
     let attempt = AttemptId::new(1001).unwrap();
     let report = Report::Results {
-        succeeded: vec![0],
-        failed: vec![],
-        canceled: vec![],
+        succeeded: vec![0].into(),
+        failed: vec![].into(),
+        canceled: vec![].into(),
     };
     client
         .publish(

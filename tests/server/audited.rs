@@ -106,9 +106,9 @@ impl Audited {
 
     fn results(&mut self, line: u64, attempt: u64, succeeded: &[u64], failed: &[u64]) {
         let report = Report::Results {
-            succeeded: succeeded.to_vec(),
-            failed: failed.to_vec(),
-            canceled: Vec::new(),
+            succeeded: succeeded.to_vec().into(),
+            failed: failed.to_vec().into(),
+            canceled: vec![].into(),
         };
         let payload = encode_results(&UpdateResults {
             attempt: id(attempt),

@@ -367,7 +367,7 @@ fn results(succeeded: std::ops::Range<u64>, failed: std::ops::Range<u64>) -> Rep
     Report::Results {
         succeeded: succeeded.collect(),
         failed: failed.collect(),
-        canceled: Vec::new(),
+        canceled: vec![].into(),
     }
 }
 

@@ -189,9 +189,9 @@ impl Rig {
 
     pub fn results(&mut self, connection: u64, attempt: u64, succeeded: &[u64], failed: &[u64], canceled: &[u64]) {
         let report = Report::Results {
-            succeeded: succeeded.to_vec(),
-            failed: failed.to_vec(),
-            canceled: canceled.to_vec(),
+            succeeded: succeeded.to_vec().into(),
+            failed: failed.to_vec().into(),
+            canceled: canceled.to_vec().into(),
         };
         self.report(connection, attempt, report);
     }

@@ -96,9 +96,9 @@ impl Watched {
 
 fn failed() -> Report {
     Report::Results {
-        succeeded: vec![],
-        failed: vec![0],
-        canceled: vec![],
+        succeeded: vec![].into(),
+        failed: vec![0].into(),
+        canceled: vec![].into(),
     }
 }
 

@@ -214,9 +214,9 @@ fn update_results() -> impl Strategy<Value = UpdateResults> {
     let list = || vec(prop_oneof![0..32u64, any::<u64>()], 0..6);
     let report = prop_oneof![
         (list(), list(), list()).prop_map(|(succeeded, failed, canceled)| Report::Results {
-            succeeded,
-            failed,
-            canceled
+            succeeded: succeeded.into(),
+            failed: failed.into(),
+            canceled: canceled.into(),
         }),
         any::<u64>().prop_map(Report::Error),
     ];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::device::DeviceInput;
 use crate::luck::Purpose;
-use crate::model::{AttemptId, DeviceId, Phase, RecordKey, Secret};
+use crate::model::{AttemptId, DeviceId, Few, Phase, RecordKey, Secret};
 use crate::time::SimTime;
 use crate::wire::config::Severity;
 use crate::wire::ota::{CloudMessage, Report, UpdateResults, decode_cloud, decode_results, encode_results};
@@ -141,9 +141,9 @@ impl Cheating {
         report_of(
             attempt,
             Report::Results {
-                succeeded: vec![first],
-                failed: vec![second],
-                canceled: Vec::new(),
+                succeeded: vec![first].into(),
+                failed: vec![second].into(),
+                canceled: Few::None,
             },
         )
     }
@@ -178,8 +178,8 @@ impl Cheating {
         let (attempt, artifacts) = self.heard?;
         let claim = Report::Results {
             succeeded: (0..artifacts).collect(),
-            failed: Vec::new(),
-            canceled: Vec::new(),
+            failed: Few::None,
+            canceled: Few::None,
         };
         Some(report_of(attempt, claim))
     }

@@ -18,6 +18,8 @@ pub(super) struct Ahead {
     /// Who goes ahead, and up to when.
     turn: Option<(DeviceIndex, SimTime)>,
     agenda: Vec<Scheduled>,
+    /// When the server speaks to it of its own accord, if it does: known once that was asked.
+    spoken_to_at: Option<Option<SimTime>>,
 }
 
 impl Ahead {
@@ -33,6 +35,11 @@ impl Ahead {
 
     pub(super) fn add(&mut self, scheduled: Scheduled) {
         self.agenda.push(scheduled);
+    }
+
+    /// The server has been given something: what it does of its own accord may have changed.
+    pub(super) fn server_moves(&mut self) {
+        self.spoken_to_at = None;
     }
 
     /// Takes out what comes first.
@@ -54,6 +61,7 @@ impl Engine {
     pub(super) fn take_turn(&mut self, first: Scheduled) {
         let (device, now) = (first.device, self.now);
         self.current = Some(device);
+        self.ahead.server_moves();
         let own = u32::from(!matches!(first.event, Event::Wake { .. }));
         if self.ports[device.at()].under_way == own {
             self.ahead.turn = self.goes_ahead_until(&first).map(|until| (device, until));
@@ -106,7 +114,12 @@ impl Engine {
     /// What happens next to the device that is ahead. Once the server may speak first, everything left waits for its turn.
     fn next_ahead(&mut self) -> Option<Scheduled> {
         let next = self.ahead.next()?;
-        if self.spoken_to_at(next.device).is_none_or(|speaks| next.at < speaks) {
+        let speaks = match self.ahead.spoken_to_at {
+            Some(known) => known,
+            None => self.spoken_to_at(next.device),
+        };
+        self.ahead.spoken_to_at = Some(speaks);
+        if speaks.is_none_or(|speaks| next.at < speaks) {
             return Some(next);
         }
         self.queue.push(next);

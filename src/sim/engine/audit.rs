@@ -3,8 +3,9 @@
 
 use crate::model::{DeviceId, ServerEvent};
 use crate::play::Sighting;
-use crate::server::{ServerInput, ServerOutput};
+use crate::server::{ConnectionId, ServerInput, ServerOutput};
 
+use super::super::link::connection_of;
 use super::Engine;
 
 /// Devices read at once.
@@ -13,12 +14,14 @@ const PAGE: usize = 1_000;
 impl Engine {
     /// Gives the server an input, before the auditor's eyes.
     pub(super) fn hand_in(&mut self, input: ServerInput) {
+        self.ahead.server_moves();
         let asked = matches!(input, ServerInput::Admin { .. });
         match &input {
-            ServerInput::Opened(line) => self.auditor.opened(line.0),
-            ServerInput::Closed(line) => self.auditor.closed(line.0),
-            ServerInput::Received { from, packet } => self.auditor.received(self.now, from.0, packet),
+            ServerInput::Opened(line) if self.audits(*line) => self.auditor.opened(line.0),
+            ServerInput::Closed(line) if self.audits(*line) => self.auditor.closed(line.0),
+            ServerInput::Received { from, packet } if self.audits(*from) => self.auditor.received(self.now, from.0, packet),
             ServerInput::Admin { action, .. } => self.auditor.asked(action),
+            ServerInput::Opened(_) | ServerInput::Closed(_) | ServerInput::Received { .. } => {}
         }
         self.server.handle_input(input, self.now, &mut self.server_outputs);
         if asked {
@@ -32,15 +35,20 @@ impl Engine {
     pub(super) fn audit(&mut self) {
         for output in &self.server_outputs {
             match output {
-                ServerOutput::Transmit { to, packet } => self.auditor.sent(self.now, to.0, packet),
-                ServerOutput::Close(line) => self.auditor.closed(line.0),
+                ServerOutput::Transmit { to, packet } if self.audits(*to) => self.auditor.sent(self.now, to.0, packet),
+                ServerOutput::Close(line) if self.audits(*line) => self.auditor.closed(line.0),
                 ServerOutput::Observed(event) if self.director.concerns(event) => self.auditor.told(self.now, event),
-                ServerOutput::Observed(_) => {}
+                ServerOutput::Transmit { .. } | ServerOutput::Close(_) | ServerOutput::Observed(_) => {}
                 ServerOutput::Record { .. } | ServerOutput::Answer { .. } => {}
             }
         }
         self.auditor.handled(self.now);
         self.tell_findings();
+    }
+
+    /// In a large fleet only some devices are watched: of the others the auditor is spared what it would pass over.
+    fn audits(&self, line: ConnectionId) -> bool {
+        self.ports[connection_of(line).0.at()].audited
     }
 
     /// The server is another one, which knows what its store does.

@@ -61,6 +61,7 @@ impl Engine {
             return;
         };
         self.server.stirs(connection_id(device, connection), kept.heard_at);
+        self.ahead.server_moves();
         match kept.under_way {
             Some((Way::Up, at)) => {
                 let packet = self.boxes.pack(Packet::PingRequest);

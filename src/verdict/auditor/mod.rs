@@ -39,8 +39,6 @@ pub struct Auditor {
     /// Of so many devices one is watched.
     one_in: u64,
     lines: SortedMap<u64, Line>,
-    /// The connection that was last looked for in vain, and most likely is again.
-    stranger: Option<u64>,
     /// The connection that the packet under way introduces, and whose it is if the server agrees.
     greeting: Option<(u64, DeviceId)>,
     ids: Vec<DeviceId>,
@@ -104,7 +102,6 @@ impl Auditor {
             chase,
             one_in: 1,
             lines: SortedMap::default(),
-            stranger: None,
             greeting: None,
             ids: Vec::new(),
             numbers: Places::default(),
@@ -187,12 +184,12 @@ impl Auditor {
     /// A connection is up.
     pub fn opened(&mut self, line: u64) {
         // It is watched once it is known whose it is.
-        self.forget(line);
+        self.lines.remove(&line);
     }
 
     /// A connection is gone.
     pub fn closed(&mut self, line: u64) {
-        self.forget(line);
+        self.lines.remove(&line);
     }
 
     /// Somebody asks for a change, which the server has not handled yet.
@@ -232,7 +229,7 @@ impl Auditor {
         if let Packet::Connect(connect) = packet {
             return self.introduced(line, connect.user_name.as_ref());
         }
-        let Some(state) = watched(&mut self.lines, &mut self.stranger, line) else {
+        let Some(state) = self.lines.change(&line) else {
             return;
         };
         self.latest = Some(state.device);
@@ -270,18 +267,10 @@ impl Auditor {
 
     /// A connection may be a device's; of those that are not watched nothing is kept.
     fn introduced(&mut self, line: u64, device: Option<&DeviceId>) {
-        self.forget(line);
+        self.lines.remove(&line);
         self.greeting = device
             .filter(|device| self.watches(device))
             .map(|device| (line, device.clone()));
-    }
-
-    /// A connection is watched no longer, if it was.
-    fn forget(&mut self, line: u64) {
-        if self.stranger != Some(line) {
-            self.lines.remove(&line);
-            self.stranger = Some(line);
-        }
     }
 
     /// The server lets a connection in.
@@ -289,7 +278,6 @@ impl Auditor {
         if let Some((_, device)) = self.greeting.take_if(|(introduced, _)| *introduced == line) {
             let number = self.number(&device);
             self.lines.insert(line, Line::of(number));
-            self.stranger = None;
         }
     }
 
@@ -325,7 +313,7 @@ impl Auditor {
         if !topic::belongs_to(&publish.topic, topic::OTA_C2D) {
             return;
         }
-        let Some(state) = watched(&mut self.lines, &mut self.stranger, line) else {
+        let Some(state) = self.lines.change(&line) else {
             return;
         };
         state.busy_at = at;
@@ -601,7 +589,8 @@ impl Auditor {
         self.tallies.iter().map(|tally| tally.rule)
     }
 
-    fn watches(&self, device: &DeviceId) -> bool {
+    /// True if this device is one of those that are watched.
+    pub fn watches(&self, device: &DeviceId) -> bool {
         is_dealt(self.one_in, device)
     }
 
@@ -652,16 +641,6 @@ impl Audit {
     pub fn checks(&self) -> u64 {
         self.rules.iter().map(|(_, checks, _)| checks).sum()
     }
-}
-
-/// A connection that is watched, out of all of them.
-fn watched<'l>(lines: &'l mut SortedMap<u64, Line>, stranger: &mut Option<u64>, line: u64) -> Option<&'l mut Line> {
-    if *stranger == Some(line) {
-        return None;
-    }
-    let found = lines.change(&line);
-    *stranger = found.is_none().then_some(line);
-    found
 }
 
 /// True for one device of so many, by its id.

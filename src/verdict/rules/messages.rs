@@ -46,7 +46,7 @@ pub(in crate::verdict) const RIGHT_ATTEMPT_ERROR: Rule = Rule {
     protocol: &[7],
 };
 
-/// Keys of UPDATE_RESULTS (protocol 3.5).
+/// Keys of UPDATE_RESULTS (protocol 3.5): type, attempt, three lists, error.
 const KEYS: [u64; 6] = [0, 32, 42, 43, 44, 45];
 const TYPE: u64 = 0;
 const ATTEMPT: u64 = 32;
@@ -214,15 +214,15 @@ fn scan(payload: &[u8]) -> Result<(), Flaw> {
     let map = |error: CborError| Flaw::Map(error.to_string());
     let mut reader = Reader::new(payload);
     let mut pairs = reader.map().map_err(map)?;
-    let mut seen = Vec::new();
+    let mut seen = [false; KEYS.len()];
     let mut positions = BTreeSet::new();
     while reader.more(&mut pairs).map_err(map)? {
         let key = reader.key().map_err(map)?;
         let key = key.ok_or_else(|| Flaw::Map("a key is no unsigned integer".to_owned()))?;
-        if seen.contains(&key) || !KEYS.contains(&key) {
+        let place = KEYS.iter().position(|known| *known == key);
+        if place.is_none_or(|place| std::mem::replace(&mut seen[place], true)) {
             return Err(Flaw::Key(format!("key {key} is foreign or stands twice")));
         }
-        seen.push(key);
         match key {
             TYPE => {
                 if reader.uint().map_err(map)? != UPDATE_RESULTS {
@@ -243,11 +243,11 @@ fn scan(payload: &[u8]) -> Result<(), Flaw> {
     if !reader.at_end() {
         return Err(Flaw::Map("bytes follow the map".to_owned()));
     }
-    if !(seen.contains(&TYPE) && seen.contains(&ATTEMPT)) {
+    let [kind, attempt, lists @ .., error] = seen;
+    if !(kind && attempt) {
         return Err(Flaw::Map("type or attempt id are missing".to_owned()));
     }
-    let lists = seen.iter().any(|key| (42..ERROR).contains(key));
-    if lists && seen.contains(&ERROR) {
+    if lists.contains(&true) && error {
         return Err(Flaw::Form("results stand beside an error".to_owned()));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::AttemptId;
+use crate::model::{AttemptId, Few};
 use crate::wire::cbor::{CborError, Reader, Writer};
 
 use super::{Seen, key, message};
@@ -24,11 +24,11 @@ pub enum Report {
     /// A decoded report holds what was sent: whether positions ascend, repeat or exist is the receiver's to judge.
     Results {
         /// Installed.
-        succeeded: Vec<u64>,
+        succeeded: Few<u64>,
         /// Not installed.
-        failed: Vec<u64>,
+        failed: Few<u64>,
         /// Not attempted, or stopped.
-        canceled: Vec<u64>,
+        canceled: Few<u64>,
     },
     /// The whole attempt is rejected or broken. Numbers beyond [`crate::model::AttemptError`] are possible.
     Error(u64),
@@ -94,7 +94,7 @@ pub fn decode_results(payload: &[u8]) -> Result<UpdateResults, ResultsError> {
     let mut map = reader.map()?;
     let mut seen = Seen::default();
     let (mut kind, mut attempt, mut error) = (None, None, None);
-    let mut lists: [Option<Vec<u64>>; 3] = [const { None }; 3];
+    let mut lists: [Option<Few<u64>>; 3] = [const { None }; 3];
     while reader.more(&mut map)? {
         let key = reader.key()?.ok_or(ResultsError::UnknownKey(None))?;
         if seen.again(key) {
@@ -140,9 +140,9 @@ fn write_positions(writer: &mut Writer, key: u64, positions: &[u64]) {
     writer.end();
 }
 
-fn read_positions(reader: &mut Reader<'_>) -> Result<Vec<u64>, CborError> {
+fn read_positions(reader: &mut Reader<'_>) -> Result<Few<u64>, CborError> {
     let mut array = reader.array()?;
-    let mut positions = Vec::new();
+    let mut positions = Few::None;
     while reader.more(&mut array)? {
         positions.push(reader.uint()?);
     }
