@@ -199,14 +199,13 @@ fn a_full_descriptor_table_turns_away_but_ends_nothing() {
         .stderr(Stdio::piped());
     let mut serve = Serve::from_command(&mut shell);
     let crowd: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(serve.mqtt())).collect();
-    let mut said = String::new();
-    std::io::BufReader::new(serve.child.stderr.as_mut().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    assert!(
-        said.contains("the limit of open files is reached, new connections are refused"),
-        "{said}"
-    );
+    // On a busy machine the table can be full for a moment before those beyond the limit are turned away: then it says that first.
+    let mut said = std::io::BufReader::new(serve.child.stderr.as_mut().unwrap()).lines().take(2);
+    let refused = said.any(|line| {
+        line.unwrap()
+            .contains("the limit of open files is reached, new connections are refused")
+    });
+    assert!(refused);
     // What is left is kept for the management API.
     assert_eq!(serve.ask("GET", "/v1/devices", "").status, 200);
     drop(crowd);

@@ -38,3 +38,42 @@ fn a_server_that_never_asks_again_breaks_a_rule_of_its_own_and_one_that_asks_doe
     );
     assert!(sound.checks.rules > crate::verdict::Referee::RULES, "{:?}", sound.checks);
 }
+
+/// Devices that come in over minutes and are updated at once; nothing is judged by the second, so each goes ahead by up to a minute.
+const AHEAD: &str = r#"
+scenario = { duration = "10m", settle = "off", ends = "duration", trace = "off" }
+firmware.app = ["1.0.0", "1.1.0"]
+fleet.demo = { count = 1500, runs = "app@1.0.0", arrive = "over 4m" }
+step = [{ at = "1s", deploy = "app@1.1.0", to = "all" }]
+"#;
+
+#[test]
+fn an_interrupt_finds_all_devices_equally_far() {
+    let play = |kind: QueueKind, pulse: &mut dyn FnMut(Scene<'_>) -> Pulse| {
+        let plan = load(Source::Stdin(AHEAD.to_owned()), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut engine = Engine::new(Arc::new(plan), kind);
+        engine.run(pulse);
+        engine.finish().0
+    };
+    let fast = play(QueueKind::Wheel, &mut |_| Pulse::Interrupt);
+    let reference = play(QueueKind::Heap, &mut |scene| match scene.now < fast.elapsed {
+        true => Pulse::Until(fast.elapsed),
+        false => Pulse::Interrupt,
+    });
+    assert_eq!((fast.status(), fast.elapsed), (Status::Interrupted, reference.elapsed));
+    let told = |outcome: &Outcome| {
+        (
+            outcome.recorder.fingerprint(),
+            outcome.recorder.open_attempts(),
+            outcome.recorder.is_open(DeviceIndex(700)),
+        )
+    };
+    assert_eq!(told(&fast), told(&reference));
+    let rows = |outcome: &Outcome| outcome.recorder.timeline().rows().cloned().collect::<Vec<_>>();
+    assert_eq!(rows(&fast), rows(&reference));
+    assert!(
+        (1..1_500).contains(&reference.recorder.open_attempts()),
+        "{:?}",
+        told(&reference)
+    );
+}
