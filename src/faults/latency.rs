@@ -9,9 +9,10 @@ use std::time::Duration;
 /// The 99 % quantile of the standard normal distribution, 16 fraction bits.
 const Z99_Q16: i64 = 152_461;
 
-/// Standard normal quantiles at (i + 0.5) / 512 for i in 256..512, 16 fraction bits; the lower half is the negative mirror.
+/// Standard normal quantiles at (i + 0.5) / 512 for i in 256..512, 16 fraction bits, the last of them twice; the lower half is the
+/// negative mirror.
 #[rustfmt::skip]
-const NORMAL_Q16: [i32; 256] = [
+static NORMAL_Q16: [i32; 257] = [
     160, 481, 802, 1123, 1444, 1765, 2086, 2407, 2728, 3049, 3370, 3692, 4013, 4335, 4656, 4978,
     5300, 5622, 5944, 6266, 6588, 6911, 7234, 7557, 7880, 8203, 8526, 8850, 9174, 9498, 9823, 10147,
     10472, 10797, 11122, 11448, 11774, 12100, 12427, 12754, 13081, 13408, 13736, 14064, 14393, 14721, 15051, 15380,
@@ -28,12 +29,13 @@ const NORMAL_Q16: [i32; 256] = [
     86761, 87538, 88327, 89129, 89945, 90775, 91620, 92481, 93357, 94251, 95162, 96093, 97043, 98014, 99007, 100023,
     101064, 102131, 103225, 104350, 105506, 106695, 107921, 109186, 110493, 111846, 113248, 114703, 116218, 117797, 119448, 121178,
     122997, 124916, 126949, 129112, 131425, 133914, 136614, 139567, 142834, 146500, 150691, 155608, 161597, 169346, 180588, 202983,
+    202983,
 ];
 
 /// The natural logarithm of two, 32 fraction bits.
 const LN_2_Q32: u64 = 0xb172_17f7;
-static POWERS_HIGH_Q32: [u64; 256] = powers_q32(8);
-static POWERS_MIDDLE_Q32: [u64; 256] = powers_q32(16);
+static POWERS_HIGH_Q32: [u32; 256] = powers_q32(8);
+static POWERS_MIDDLE_Q32: [u32; 256] = powers_q32(16);
 
 /// 2^(2^-k) for k in 1..=32, 32 fraction bits.
 #[rustfmt::skip]
@@ -120,22 +122,23 @@ impl Latency {
                 low + Duration::from_nanos(((u128::from(draw) * width) >> 64) as u64)
             }
             Shape::Lognormal { spread_q16 } => {
-                let exponent_q32 = spread_q16 * i64::from(normal_q16(draw));
+                let exponent_q32 = spread_q16 * normal_q16(draw);
                 Duration::from_nanos(scale_by_power_of_two(self.median.as_nanos() as u64, exponent_q32))
             }
         }
     }
 }
 
-/// The standard normal quantile of 64 evenly distributed bits, between table rows by linear interpolation.
-fn normal_q16(draw: u64) -> i32 {
-    let upper = draw >> 63 == 1;
-    let position = if upper { draw << 1 } else { !(draw << 1) };
+/// The standard normal quantile of 64 evenly distributed bits, between table rows by linear interpolation. Which half they are in is no
+/// branch: a processor would guess it wrong every second time.
+fn normal_q16(draw: u64) -> i64 {
+    let mirror = (draw >> 63) as i64 - 1;
+    let position = draw << 1 ^ mirror as u64;
     let row = (position >> 56) as usize;
     let fraction = i64::from((position >> 40) as u16);
-    let (low, high) = (i64::from(NORMAL_Q16[row]), i64::from(NORMAL_Q16[(row + 1).min(255)]));
-    let z = (low + (((high - low) * fraction) >> 16)) as i32;
-    if upper { z } else { -z }
+    let (low, high) = (i64::from(NORMAL_Q16[row]), i64::from(NORMAL_Q16[row + 1]));
+    let z = low + (((high - low) * fraction) >> 16);
+    (z ^ mirror) - mirror
 }
 
 /// log2 of a number of at least one with 32 fraction bits; the result has 32 fraction bits.
@@ -158,22 +161,25 @@ fn log2_q32(value_q32: u64) -> i64 {
 fn power_of_two_q32(fraction: u64) -> u64 {
     let (high, middle, rest) = (fraction >> 24, fraction >> 16 & 0xff, fraction & 0xffff);
     let product = |one: u64, other: u64| ((u128::from(one) * u128::from(other)) >> 32) as u64;
-    let power = product(POWERS_HIGH_Q32[high as usize], POWERS_MIDDLE_Q32[middle as usize]);
+    let power_of = |table: &[u32; 256], row: u64| 1 << 32 | u64::from(table[row as usize]);
+    let power = product(power_of(&POWERS_HIGH_Q32, high), power_of(&POWERS_MIDDLE_Q32, middle));
     power + product(power, (rest * LN_2_Q32) >> 32)
 }
 
-/// 2^(n / 2^bits) for n in 0..256, as products of roots.
-const fn powers_q32(bits: usize) -> [u64; 256] {
-    let mut powers = [1 << 32; 256];
+/// 2^(n / 2^bits) for n in 0..256, as products of roots; of each what is above one.
+const fn powers_q32(bits: usize) -> [u32; 256] {
+    let mut powers = [0; 256];
     let mut n = 0;
     while n < 256 {
+        let mut power: u64 = 1 << 32;
         let mut bit = 0;
         while bit < 8 {
             if n >> bit & 1 == 1 {
-                powers[n] = ((powers[n] as u128 * ROOTS_OF_TWO_Q32[bits - bit - 1] as u128) >> 32) as u64;
+                power = ((power as u128 * ROOTS_OF_TWO_Q32[bits - bit - 1] as u128) >> 32) as u64;
             }
             bit += 1;
         }
+        powers[n] = power as u32;
         n += 1;
     }
     powers
@@ -184,11 +190,10 @@ fn scale_by_power_of_two(value: u64, exponent_q32: i64) -> u64 {
     let whole = exponent_q32 >> 32;
     let fraction = (exponent_q32 & 0xffff_ffff) as u64;
     let scaled_q32 = u128::from(value) * u128::from(power_of_two_q32(fraction));
-    let scaled = match whole <= 32 {
-        true => scaled_q32 >> (32 - whole).min(127),
-        false => u128::MAX,
-    };
-    u64::try_from(scaled).unwrap_or(u64::MAX)
+    match whole <= 32 {
+        true => u64::try_from(scaled_q32 >> (32 - whole).min(127)).unwrap_or(u64::MAX),
+        false => u64::MAX,
+    }
 }
 
 #[cfg(test)]

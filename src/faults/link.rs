@@ -62,23 +62,19 @@ impl Leg {
 }
 
 impl Draws {
-    fn latency(self, profile: &LinkProfile, leg: Leg) -> Duration {
-        profile
-            .latency
-            .of_draw(self.luck.draw(Purpose::LinkLatency, self.device, leg.ordinal()))
-    }
-
-    /// What the loss of packets costs a message of so many segments.
-    fn loss(self, profile: &LinkProfile, leg: Leg, segments: u64) -> Duration {
+    /// How long a message of so many segments is on the path: its latency, and what the loss of packets costs it.
+    fn delay(self, profile: &LinkProfile, leg: Leg, segments: u64) -> Duration {
+        let ordinal = leg.ordinal();
+        let draw = self.luck.draw(Purpose::LinkLatency, self.device, ordinal);
+        let latency = profile.latency.of_draw(draw);
         if profile.loss.0 == 0 {
-            return Duration::ZERO;
+            return latency;
         }
-        let key = leg.ordinal() << 16;
         let losses = self.losses(profile);
-        let lost = (0..segments).filter(|segment| losses.hit(key.wrapping_add(*segment)));
+        let lost = (0..segments).filter(|segment| losses.hit((ordinal << 16).wrapping_add(*segment)));
         match lost.count() {
-            0 => Duration::ZERO,
-            lost => retransmission(profile) * u32::try_from(lost).unwrap_or(u32::MAX),
+            0 => latency,
+            lost => latency + retransmission(profile) * u32::try_from(lost).unwrap_or(u32::MAX),
         }
     }
 
@@ -145,7 +141,7 @@ impl Link {
         *number = number.wrapping_add(1);
         let begins = lane.free_at.max(now);
         lane.free_at = begins + serialization(on_wire, rate);
-        let delay = draws.latency(profile, leg) + draws.loss(profile, leg, bytes.div_ceil(SEGMENT));
+        let delay = draws.delay(profile, leg, bytes.div_ceil(SEGMENT));
         lane.last_at = lane.last_at.max(lane.free_at + delay);
         Passage {
             on_wire,
@@ -163,9 +159,7 @@ impl Link {
         self.charge(profile, traffic.total(), now);
         let rounds = TCP_ROUND_TRIPS + if tls { TLS_ROUND_TRIPS } else { 0 };
         let legs = (0..rounds).flat_map(|round| [Way::Up, Way::Down].map(|way| Leg::Handshake(way, number, round)));
-        let travel: Duration = legs
-            .map(|leg| draws.latency(profile, leg) + draws.loss(profile, leg, 1))
-            .sum();
+        let travel: Duration = legs.map(|leg| draws.delay(profile, leg, 1)).sum();
         travel + serialization(traffic.sent, profile.up) + serialization(traffic.received, profile.down)
     }
 
@@ -175,7 +169,7 @@ impl Link {
         self.requests = self.requests.wrapping_add(1);
         let on_wire = on_wire(tls, bytes);
         self.charge(profile, on_wire, now);
-        draws.latency(profile, leg) + draws.loss(profile, leg, 1) + serialization(on_wire, profile.up)
+        draws.delay(profile, leg, 1) + serialization(on_wire, profile.up)
     }
 
     /// Takes the head of an image answer; the body follows at its heels.
@@ -185,7 +179,7 @@ impl Link {
         self.charge(profile, on_wire, now);
         let begins = self.down.free_at.max(now);
         self.down.free_at = begins + serialization(on_wire, profile.down);
-        let delay = draws.latency(profile, leg) + draws.loss(profile, leg, 1);
+        let delay = draws.delay(profile, leg, 1);
         Passage {
             on_wire,
             begins,

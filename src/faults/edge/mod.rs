@@ -454,7 +454,9 @@ impl Edge {
         what: impl FnOnce(&mut Device, SimTime, &mut EdgeOutputs) -> T,
     ) -> T {
         let told = what(&mut self.device, now, out);
-        if !out.inner.is_empty() {
+        if self.trouble.is_none() && out.inner.iter().all(is_plain) {
+            out.queue.extend(out.inner.drain(..).map(EdgeOutput::Device));
+        } else {
             let mut inner = std::mem::take(&mut out.inner);
             for output in inner.drain(..) {
                 self.let_through(output, now, out);
@@ -613,6 +615,20 @@ impl Edge {
             self.pass(DeviceInput::Download(DownloadEvent::Broken(error)), now, out);
         }
         self.transport.failing.take_if(|failing| failing.next().is_none());
+    }
+}
+
+/// True for what goes on to the driver as it is, where there is no trouble.
+fn is_plain(output: &DeviceOutput) -> bool {
+    match output {
+        DeviceOutput::Transmit(_) | DeviceOutput::Board(_) => true,
+        DeviceOutput::Observed(observation) => !matches!(observation, Observation::Booted { .. }),
+        DeviceOutput::Connect
+        | DeviceOutput::Disconnect
+        | DeviceOutput::StartDownload(_)
+        | DeviceOutput::StopDownload
+        | DeviceOutput::Read { .. }
+        | DeviceOutput::FallSilent => false,
     }
 }
 
