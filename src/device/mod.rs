@@ -22,6 +22,7 @@ mod flash;
 mod inbox;
 mod io;
 mod outbox;
+mod pages;
 mod piece;
 mod records;
 mod rest;

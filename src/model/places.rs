@@ -24,17 +24,20 @@ impl Places {
 
     /// The position of what has this hash and is what is looked for.
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
-        let mark = self.mark(hash);
-        for slot in self.probe(hash) {
+        let (mask, mark) = (self.mask(), self.mark(hash));
+        let last = self.slots.len().checked_sub(1)?;
+        let mut slot = hash as usize & last;
+        // Some slots are empty: one of them ends every search.
+        loop {
             let taken = self.slots[slot];
             if taken == 0 {
                 return None;
             }
-            if taken & !self.mask() == mark && is_it(self.position(taken)) {
+            if taken & !mask == mark && is_it(self.position(taken)) {
                 return Some(self.position(taken));
             }
+            slot = (slot + 1) & last;
         }
-        None
     }
 
     /// Has what is needed to find something ready.
@@ -107,13 +110,12 @@ impl Places {
 
 /// A hash of a name under a key. Who chooses names and does not know the key cannot choose them so that they meet.
 pub(crate) fn hash_of_name(key: u64, name: &[u8]) -> u64 {
-    let mut hash = hash_of_number(key ^ name.len() as u64);
-    for part in name.chunks(8) {
-        let mut word = [0; 8];
-        word[..part.len()].copy_from_slice(part);
-        hash = hash_of_number(hash ^ u64::from_le_bytes(word));
-    }
-    hash
+    let (words, rest) = name.as_chunks();
+    let rest = rest.iter().rfold(0, |rest, byte| rest << 8 | u64::from(*byte));
+    let words = words.iter().copied().map(u64::from_le_bytes).chain([rest]);
+    words.fold(hash_of_number(key ^ name.len() as u64), |hash, word| {
+        hash_of_number(hash ^ word)
+    })
 }
 
 /// A hash of a number: the finalizer of SplitMix64.

@@ -79,6 +79,7 @@ impl<'b> Reader<'b> {
     }
 
     /// An unsigned integer of any width.
+    #[inline]
     pub(crate) fn uint(&mut self) -> Result<u64, CborError> {
         let head = self.head()?;
         (head.major == UINT).then_some(head.argument).ok_or(CborError::Type)
@@ -127,6 +128,7 @@ impl<'b> Reader<'b> {
     }
 
     /// The bytes of a text of definite length; they need not be UTF-8.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<&'b [u8], CborError> {
         self.string(TEXT)
     }
@@ -147,6 +149,7 @@ impl<'b> Reader<'b> {
     }
 
     /// True if another element or pair follows; otherwise the container is closed.
+    #[inline]
     pub(crate) fn more(&mut self, container: &mut Container) -> Result<bool, CborError> {
         match &mut container.left {
             Some(0) => Ok(false),
@@ -163,6 +166,7 @@ impl<'b> Reader<'b> {
     }
 
     /// A map key: its number, or `None` for a key of another type, which is skipped.
+    #[inline]
     pub(crate) fn key(&mut self) -> Result<Option<u64>, CborError> {
         if self.peek()? >> 5 == UINT {
             return self.uint().map(Some);
@@ -224,6 +228,7 @@ impl<'b> Reader<'b> {
         }
     }
 
+    #[inline]
     fn string(&mut self, major: u8) -> Result<&'b [u8], CborError> {
         let head = self.head()?;
         if head.major != major {
@@ -247,6 +252,7 @@ impl<'b> Reader<'b> {
         }
     }
 
+    #[inline]
     fn head(&mut self) -> Result<Head, CborError> {
         let first = self.peek()?;
         let (major, info) = (first >> 5, first & 31);
@@ -267,6 +273,7 @@ impl<'b> Reader<'b> {
         Ok(Head { major, info, argument })
     }
 
+    #[inline]
     fn take(&mut self, count: u64) -> Result<&'b [u8], CborError> {
         let count = usize::try_from(count).map_err(|_| CborError::End)?;
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(CborError::End)?;
@@ -274,6 +281,7 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 
+    #[inline]
     fn peek(&self) -> Result<u8, CborError> {
         self.rest.first().copied().ok_or(CborError::End)
     }
@@ -342,6 +350,7 @@ impl Writer {
     }
 
     /// An unsigned integer, as a key too.
+    #[inline]
     pub(crate) fn uint(&mut self, number: u64) -> &mut Self {
         self.head(UINT, number)
     }
@@ -392,6 +401,7 @@ impl Writer {
         self.head(major, bytes.len() as u64).put(bytes)
     }
 
+    #[inline]
     fn head(&mut self, major: u8, argument: u64) -> &mut Self {
         let (info, width) = match argument {
             0..24 => (argument as u8, 0),
@@ -407,6 +417,7 @@ impl Writer {
         self
     }
 
+    #[inline]
     fn byte(&mut self, byte: u8) -> &mut Self {
         match self.short.get_mut(self.len) {
             Some(place) => {
