@@ -175,8 +175,12 @@ impl Records {
 
 /// Whether an image's URL (protocol 5.1) is among these bytes. The scheme is looked for whole: digests and ids are any bytes.
 fn holds_url(content: &[u8]) -> bool {
-    let begins = |scheme: &[u8]| content.windows(scheme.len()).any(|part| part.eq_ignore_ascii_case(scheme));
-    begins(b"http://") || begins(b"https://")
+    let ends = |before: &[u8], scheme: &[u8]| {
+        let start = before.len().checked_sub(scheme.len());
+        start.is_some_and(|start| before[start..].eq_ignore_ascii_case(scheme))
+    };
+    let mut marks = content.windows(3).enumerate().filter(|(_, part)| part == b"://");
+    marks.any(|(at, _)| ends(&content[..at], b"http") || ends(&content[..at], b"https"))
 }
 
 fn name(key: &RecordKey) -> String {
